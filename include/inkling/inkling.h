@@ -1,0 +1,499 @@
+// SPDX-License-Identifier: MIT
+//
+// Inkling turns a model file into words, on the device, offline.
+//
+//     ink_engine *ai = ink_open(NULL, NULL);                      // NULL: the built-in model
+//     ink_generate(ai, "Once upon a time", on_text, user);        // streams pieces
+//     ink_close(ai);
+//
+// Rules that hold for every function here
+//
+//   Status      ink_status is 0 (INK_OK) or negative. On failure outputs are untouched (a size that
+//               is documented as "needed" apart) and the ink_error, if one was given, says what
+//               happened in one line. The library never exits, aborts or prints.
+//   Options     A struct whose first field is `size` is filled by its ink_*_options_init function
+//               and then changed. It may grow in later versions: fields are only ever added at the
+//               end. NULL stands for the defaults. The library copies what it keeps.
+//   Ownership   What ink_x_new / ink_x_open made, ink_x_free / ink_x_unref / ink_close ends.
+//               `const` pointers handed out are borrowed for the time stated beside them.
+//   Threads     ink_runtime and ink_model may be used by any number of threads at once. A session,
+//               an engine belong to one thread at a time: a second one gets INK_E_BUSY.
+//               Only ink_session_cancel and ink_cancel may be called from anywhere, at any time.
+//   Callbacks   Inside a callback the object that calls may only be cancelled. Any other call on it
+//               from there returns INK_E_REENTRANT.
+//   fork(2)     In the child, objects that were idle at the fork may be used and freed; evaluations
+//               there run on the calling thread alone.
+//
+// Text is UTF-8. Token ids are int32. Sizes are in bytes, times in milliseconds.
+#ifndef INKLING_H
+#define INKLING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(INKLING_STATIC)
+#define INK_API
+#elif defined(__GNUC__)
+#define INK_API __attribute__((visibility("default")))
+#else
+#define INK_API
+#endif
+
+#define INK_VERSION_MAJOR 0
+#define INK_VERSION_MINOR 1
+#define INK_VERSION_PATCH 0
+
+// ---------------------------------------------------------------------------------------------
+// Status and errors
+// ---------------------------------------------------------------------------------------------
+
+// X(name, number, text): the one list that makes the constants, ink_status_name and
+// ink_status_text. Numbers never change; new ones are added at the end.
+#define INK_STATUS_MAP(X)                                                   \
+    X(OK, 0, "success")                                                     \
+    X(E_ARG, -1, "invalid argument")                                        \
+    X(E_NOMEM, -2, "out of memory")                                         \
+    X(E_IO, -3, "input or output failed")                                   \
+    X(E_NOT_FOUND, -4, "not found")                                         \
+    X(E_FORMAT, -5, "malformed data")                                       \
+    X(E_UNSUPPORTED, -6, "not supported")                                   \
+    X(E_LIMIT, -7, "over a stated limit")                                   \
+    X(E_CONTEXT, -8, "does not fit into the context")                       \
+    X(E_BUSY, -9, "in use by another thread")                               \
+    X(E_REENTRANT, -10, "not allowed inside a callback of the same object") \
+    X(E_CLOSED, -11, "closed")                                              \
+    X(E_CANCELLED, -12, "cancelled")                                        \
+    X(E_UTF8, -13, "text is not UTF-8")                                     \
+    X(E_TOKEN, -14, "token id outside the vocabulary")                      \
+    X(E_SPACE, -15, "buffer too small")                                     \
+    X(E_NUMERIC, -16, "a NaN or infinite value was met")                    \
+    X(E_SYSTEM, -17, "the operating system refused")
+
+typedef enum ink_status {
+#define INK_STATUS_ENUM(name, number, text) INK_##name = (number),
+    INK_STATUS_MAP(INK_STATUS_ENUM)
+#undef INK_STATUS_ENUM
+} ink_status;
+
+// "INK_E_FORMAT" and the like; "unknown" for other numbers. Static strings.
+INK_API const char *ink_status_name(int32_t status);
+// One short English phrase. Static strings.
+INK_API const char *ink_status_text(int32_t status);
+
+// Details of a failure, in the caller's memory. Written only on failure. Zero-initialise it once.
+typedef struct ink_error {
+    uint32_t size;     // sizeof(ink_error) or 0
+    int32_t status;    // an ink_status
+    uint64_t offset;   // byte offset in the input where it was noticed, 0 where that has no meaning
+    char where[96];    // the file, tensor, key or option concerned; may be empty
+    char message[256]; // one line without newline, complete by itself (it repeats `where`)
+} ink_error;
+
+// ---------------------------------------------------------------------------------------------
+// Version and constants, also for bindings that cannot read macros
+// ---------------------------------------------------------------------------------------------
+
+INK_API const char *ink_version(void);      // "0.1.0"
+INK_API uint32_t ink_version_number(void);  // major * 1000000 + minor * 1000 + patch
+INK_API size_t ink_error_size(void);        // sizeof(ink_error)
+INK_API uint32_t ink_page_positions(void);  // positions in a page of the KV cache: 64
+
+// ---------------------------------------------------------------------------------------------
+// Three lines: an engine with one model and one timeline
+// ---------------------------------------------------------------------------------------------
+
+typedef int32_t ink_token;
+typedef struct ink_engine ink_engine;
+typedef struct ink_options ink_options;
+
+// A piece of generated text. `text` is whole UTF-8 characters, also followed by a 0 byte, borrowed
+// until the callback returns.
+typedef struct ink_piece {
+    uint32_t size;
+    ink_token token;   // the last token that the piece came from
+    const char *text;
+    size_t bytes;      // > 0
+    float logprob;     // of `token` under the model (natural log); NAN unless asked for
+    uint32_t n_tokens; // tokens generated so far in this call
+} ink_piece;
+
+// Receives each piece on the thread that called. Nonzero stops the generation.
+typedef int (*ink_text_fn)(void *user, const ink_piece *piece);
+
+// Opens a model: path [utf-8], or "builtin:NAME", or NULL for the built-in model.
+// Returns a handle even on failure (ask ink_engine_error; ink_generate then returns its status);
+// NULL only when there is no memory for the handle. Threads: any.
+INK_API ink_engine *ink_open(const char *path, const ink_options *options);
+
+// Continues `prompt` and streams the continuation to `fn` (may be NULL), always from a fresh
+// timeline: nothing of earlier calls is remembered, though what the cache still holds is reused.
+// An empty prompt starts from the end-of-text token.
+// Errors: those of ink_session_generate.
+INK_API ink_status ink_generate(ink_engine *engine, const char *prompt, ink_text_fn fn, void *user);
+
+// The last failure on this engine; its status is INK_OK when there was none. Borrowed until the next
+// call on the engine. Never NULL.
+INK_API const ink_error *ink_engine_error(const ink_engine *engine);
+
+// Makes the ink_generate that runs now return soon, with the text so far. Any thread, signal-safe.
+INK_API void ink_cancel(ink_engine *engine);
+
+// Ends the engine and all it holds. NULL is allowed.
+// Errors: INK_E_BUSY, INK_E_REENTRANT (nothing was freed).
+INK_API ink_status ink_close(ink_engine *engine);
+
+// ---------------------------------------------------------------------------------------------
+// Runtime: threads, memory, log. Shared by models.
+// ---------------------------------------------------------------------------------------------
+
+// The host's memory functions. `align` is a power of two. `release` gets the size that was asked for.
+// They may be called from several threads at once.
+typedef struct ink_allocator {
+    uint32_t size;
+    void *(*alloc)(void *user, size_t bytes, size_t align);
+    void (*release)(void *user, void *memory, size_t bytes);
+    void *user;
+} ink_allocator;
+
+enum { INK_LOG_ERROR = 1, INK_LOG_WARN = 2, INK_LOG_INFO = 3, INK_LOG_DEBUG = 4 };
+// `message` is one line without newline, borrowed until the return. May be called from any thread
+// that calls the library.
+typedef void (*ink_log_fn)(void *user, int level, const char *message);
+
+typedef struct ink_runtime ink_runtime;
+typedef struct ink_runtime_options {
+    uint32_t size;
+    uint32_t n_threads;             // 0: one for each processor the process may use; clamped to 64
+    const ink_allocator *allocator; // NULL: the C library's
+    ink_log_fn log;                 // NULL: silence
+    void *log_user;
+    uint32_t cpu_mask; // which instruction-set levels may be used; ~0u: all that the machine has
+} ink_runtime_options;
+INK_API void ink_runtime_options_init(ink_runtime_options *options, size_t size);
+
+// Errors: INK_E_ARG, INK_E_NOMEM, INK_E_SYSTEM (no threads to be had). Threads: any.
+INK_API ink_status ink_runtime_new(ink_runtime **out, const ink_runtime_options *options, ink_error *error);
+// Models hold a reference: any order of release is safe. NULL is allowed.
+INK_API void ink_runtime_unref(ink_runtime *runtime);
+INK_API uint32_t ink_runtime_n_threads(const ink_runtime *runtime);
+
+// ---------------------------------------------------------------------------------------------
+// Model: immutable, shared
+// ---------------------------------------------------------------------------------------------
+
+typedef struct ink_model ink_model;
+
+enum { INK_SOURCE_BUILTIN = 0, INK_SOURCE_PATH = 1, INK_SOURCE_FD = 2, INK_SOURCE_MEMORY = 3 };
+// Read the file into memory instead of mapping it: for files that others may shrink or rewrite
+// (a mapped file that shrinks kills the process, whoever maps it).
+enum { INK_SOURCE_COPY = 1u };
+
+typedef struct ink_source {
+    uint32_t size;
+    uint32_t kind;    // INK_SOURCE_*
+    uint32_t flags;   // INK_SOURCE_COPY
+    const char *name; // PATH: the path. BUILTIN: NULL or "story". FD, MEMORY: NULL or a name for errors
+    int fd;           // FD: an open file; it may be closed as soon as ink_model_open returns
+    const void *data; // MEMORY: bytes that live as long as the model, 8-byte aligned or better
+    uint64_t offset;  // FD: first byte of the model in the file (an asset in an APK)
+    uint64_t bytes;   // FD: its length, 0: to the end. MEMORY: its length
+} ink_source;
+
+typedef struct ink_model_options {
+    uint32_t size;
+    uint32_t flags; // INK_MODEL_*
+    // Called now and then while loading with a fraction from 0 to 1; nonzero cancels the loading.
+    int (*progress)(void *user, double fraction);
+    void *progress_user;
+} ink_model_options;
+INK_API void ink_model_options_init(ink_model_options *options, size_t size);
+// Open only the container: metadata and tensor list can be read of any architecture, no text and no
+// session can be made (INK_E_UNSUPPORTED).
+enum { INK_MODEL_INSPECT = 1u };
+
+// Opens a GGUF file. Weights stay views into the read-only mapping.
+// runtime: NULL for one of its own. Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+// Errors: INK_E_NOT_FOUND, INK_E_IO, INK_E_FORMAT (damaged: message names field and offset),
+// INK_E_UNSUPPORTED (version, architecture, tensor type), INK_E_LIMIT, INK_E_NOMEM, INK_E_CANCELLED.
+INK_API ink_status ink_model_open(ink_model **out, ink_runtime *runtime, const ink_source *source,
+                                  const ink_model_options *options, ink_error *error);
+// Sessions hold a reference: any order of release is safe. NULL is allowed.
+INK_API ink_model *ink_model_ref(ink_model *model);
+INK_API void ink_model_unref(ink_model *model);
+
+typedef struct ink_model_info {
+    uint32_t size;
+    uint32_t n_ctx, n_vocab, n_embd, n_layer, n_head;
+    uint64_t n_params;
+    uint64_t file_bytes;
+    uint64_t weight_bytes;   // of all tensors
+    ink_token end_token;     // <|endoftext|>; -1: none
+    const char *architecture; // borrowed from the model, "" where the file says nothing
+    const char *name;
+    const char *license;
+    const char *type;        // most frequent tensor type by bytes, "Q8_0"
+} ink_model_info;
+// Fills the fields that `info->size` covers (0: all that this version knows).
+INK_API ink_status ink_model_get_info(const ink_model *model, ink_model_info *info);
+
+// ---------------------------------------------------------------------------------------------
+// Tokens
+// ---------------------------------------------------------------------------------------------
+
+enum {
+    INK_TOKENIZE_SPECIAL = 1u, // read special tokens ("<|endoftext|>") in the text; else plain text
+    INK_TOKENIZE_STRICT = 2u   // refuse text that is not UTF-8 with INK_E_UTF8
+};
+// text [bytes] → out [cap] ids. *n: ids needed. out NULL with cap 0 only asks for *n.
+// n_invalid: NULL, or receives the count of bytes that were not UTF-8 (they are kept, byte by byte).
+// Errors: INK_E_SPACE (*n > cap, nothing but *n written), INK_E_UTF8, INK_E_NOMEM, INK_E_ARG,
+// INK_E_LIMIT (over 2^30 bytes), INK_E_UNSUPPORTED (opened with INK_MODEL_INSPECT). Threads: any.
+INK_API ink_status ink_tokenize(const ink_model *model, const char *text, size_t bytes, uint32_t flags,
+                                ink_token *out, size_t cap, size_t *n, size_t *n_invalid);
+
+enum { INK_DETOKENIZE_SPECIAL = 1u }; // write special tokens as their text; else they give nothing
+// tokens [n] → out [cap] bytes, no 0 byte at the end; what was tokenized comes back byte for byte.
+// *bytes: needed. out NULL with cap 0 only asks. Errors: INK_E_SPACE, INK_E_TOKEN, INK_E_ARG.
+INK_API ink_status ink_detokenize(const ink_model *model, const ink_token *tokens, size_t n, uint32_t flags,
+                                  char *out, size_t cap, size_t *bytes);
+
+// ---------------------------------------------------------------------------------------------
+// Session: one timeline of tokens with its KV cache
+// ---------------------------------------------------------------------------------------------
+
+typedef struct ink_session ink_session;
+
+enum { INK_KV_F16 = 0, INK_KV_F32 = 1, INK_KV_Q8_0 = 2 };
+
+typedef struct ink_session_options {
+    uint32_t size;
+    uint32_t n_ctx;         // positions; 0: as many as the model was trained for (the most it can)
+    uint32_t kv_type;       // INK_KV_*: how keys and values are kept
+    uint32_t n_batch;       // rows evaluated together in a prefill; 0: 128
+    uint32_t n_logits;      // most rows of logits one evaluation may return; 0: 1
+    uint64_t stream;        // random stream: two sessions with one seed differ by it
+} ink_session_options;
+INK_API void ink_session_options_init(ink_session_options *options, size_t size);
+
+// All memory that an unforked session needs is allocated here: a decode step allocates nothing.
+// Errors: INK_E_ARG, INK_E_LIMIT (n_ctx over the model's), INK_E_NOMEM, INK_E_UNSUPPORTED.
+INK_API ink_status ink_session_new(ink_session **out, ink_model *model, const ink_session_options *options,
+                                   ink_error *error);
+// A second session with the same past. Pages are shared until one of the two writes to them.
+// Errors: INK_E_BUSY, INK_E_REENTRANT, INK_E_NOMEM.
+INK_API ink_status ink_session_fork(ink_session *session, ink_session **out, ink_error *error);
+// Forgets all but the first n_past tokens. The logits are gone until the next evaluation, unless
+// n_past is what the session holds already. Errors: INK_E_ARG (n_past beyond the past), INK_E_BUSY,
+// INK_E_REENTRANT.
+INK_API ink_status ink_session_rewind(ink_session *session, uint32_t n_past);
+// NULL is allowed. Errors: INK_E_BUSY, INK_E_REENTRANT (nothing was freed).
+INK_API ink_status ink_session_free(ink_session *session);
+
+INK_API uint32_t ink_session_n_past(const ink_session *session); // tokens evaluated
+INK_API uint32_t ink_session_n_ctx(const ink_session *session);
+// tokens [*n]: the past, borrowed until the session's next call.
+INK_API const ink_token *ink_session_tokens(const ink_session *session, size_t *n);
+
+enum { INK_SPAN_ALL_LOGITS = 1u }; // a row of logits for each token, not only for the last
+typedef struct ink_span {
+    ink_session *session;
+    const ink_token *tokens; // [n_tokens], n_tokens > 0
+    size_t n_tokens;
+    uint32_t flags;
+} ink_span;
+// Appends each span's tokens to its session, all in one pass. Sessions must be distinct and of one
+// model. All or nothing: on failure every session is as before (its logits may be gone).
+// Errors: INK_E_ARG, INK_E_TOKEN, INK_E_CONTEXT, INK_E_LIMIT (more logits rows than n_logits),
+// INK_E_BUSY, INK_E_REENTRANT, INK_E_NOMEM (a forked session had to copy a page), INK_E_CANCELLED,
+// INK_E_NUMERIC (message names the tensor that holds a NaN or infinity).
+INK_API ink_status ink_eval(const ink_span *spans, size_t n, ink_error *error);
+
+// logits [n_vocab] of row `row` of the session's last evaluation (0 is the first that was asked
+// for), borrowed until the session's next call; NULL if there is no such row.
+INK_API const float *ink_session_logits(const ink_session *session, size_t row, size_t *n_vocab);
+
+// Stops the call that runs on this session now; it is seen after each layer. No effect when none runs.
+// The session stays usable. Any thread, signal-safe.
+INK_API void ink_session_cancel(ink_session *session);
+
+// Bytes a model and a session of it need. Heap is what the allocator is asked for.
+typedef struct ink_memory {
+    uint32_t size;
+    uint32_t n_ctx;             // the context these figures are for
+    uint64_t file_bytes;        // mapped, read-only, shared, clean
+    uint64_t model_heap_bytes;  // held by an open model (tokenizer tables, tensor list)
+    uint64_t model_peak_bytes;  // most that the heap holds while the model is opened
+    uint64_t kv_bytes;          // pages of the KV cache
+    uint64_t session_heap_bytes; // held by a session, kv_bytes included
+} ink_memory;
+// Exact sizes, before anything is loaded: reads metadata only. options: NULL for defaults.
+// Errors: those of ink_model_open and ink_session_new.
+INK_API ink_status ink_measure(const ink_source *source, const ink_session_options *options, ink_memory *out,
+                               ink_error *error);
+
+// ---------------------------------------------------------------------------------------------
+// Sampler: logits in, one id out. Immutable, shared; history and random position are the session's
+// ---------------------------------------------------------------------------------------------
+
+typedef struct ink_sampler ink_sampler;
+typedef struct ink_logit_bias {
+    ink_token token;
+    float bias; // added to the logit; -INFINITY bans the token
+} ink_logit_bias;
+
+typedef struct ink_sampler_options {
+    uint32_t size;
+    float temperature;       // 0.8; 0: greedy
+    uint32_t top_k;          // 40; 0: off
+    float top_p;             // 0.95; 1: off
+    float min_p;             // 0.05; 0: off
+    float repeat_penalty;    // 1.0: off. Divides positive, multiplies negative logits
+    uint32_t penalty_last_n; // 64 tokens looked at by the three penalties; 0: none
+    float presence_penalty;  // 0: off
+    float frequency_penalty; // 0: off
+    uint32_t seed_set;       // 0: a random seed is drawn (ink_sampler_seed tells it)
+    uint64_t seed;
+    const ink_logit_bias *logit_bias; // [n_logit_bias], copied
+    size_t n_logit_bias;
+} ink_sampler_options;
+INK_API void ink_sampler_options_init(ink_sampler_options *options, size_t size);
+
+// chain: NULL for "logit_bias;penalties;top_k;top_p;min_p;temp" (llama.cpp's order), or names in the
+// order wanted, each with its own numbers or without ("top_k=40;temp=0.8", "penalties=1.1,64,0,0",
+// "greedy"). Names: logit_bias, penalties (repeat, last_n, presence, frequency), top_k, top_p,
+// min_p, temp, greedy. Numbers left out come from `options`. Ties go to the lower id.
+// Errors: INK_E_ARG (message names the unknown or repeated name and its place), INK_E_TOKEN, INK_E_NOMEM.
+INK_API ink_status ink_sampler_new(ink_sampler **out, const ink_model *model, const char *chain,
+                                   const ink_sampler_options *options, ink_error *error);
+INK_API void ink_sampler_free(ink_sampler *sampler); // NULL is allowed; not while a session uses it
+INK_API uint64_t ink_sampler_seed(const ink_sampler *sampler);
+// The chain with all its numbers, as ink_sampler_new reads it. *bytes: needed, without the 0 byte;
+// out [cap] gets a 0 byte too. out NULL with cap 0 only asks. Errors: INK_E_SPACE.
+INK_API ink_status ink_sampler_chain(const ink_sampler *sampler, char *out, size_t cap, size_t *bytes);
+
+// Chooses the next token from the session's last row of logits; evaluates nothing and appends nothing.
+// The same seed, stream and past give the same token. Errors: INK_E_ARG (no logits), INK_E_BUSY,
+// INK_E_REENTRANT, INK_E_NUMERIC (every token is banned).
+INK_API ink_status ink_sample(ink_session *session, const ink_sampler *sampler, ink_token *out, ink_error *error);
+
+// ---------------------------------------------------------------------------------------------
+// Generation
+// ---------------------------------------------------------------------------------------------
+
+enum {
+    INK_OVERFLOW_ERROR = 0, // a prompt over the context is an error; generation ends at its end
+    INK_OVERFLOW_LEFT = 1,  // a prompt that is too long loses its beginning; generation ends likewise
+    INK_OVERFLOW_SLIDE = 2  // as LEFT, and a full context forgets its older half and goes on
+};
+enum {
+    INK_GENERATE_FRESH = 1u,    // the text is the whole past: what differs in the session is dropped
+    INK_GENERATE_SPECIAL = 2u,  // read special tokens in the prompt
+    INK_GENERATE_STRICT = 4u,   // refuse a prompt that is not UTF-8
+    INK_GENERATE_LOGPROBS = 8u, // fill ink_piece.logprob
+    INK_GENERATE_NO_END = 16u   // never choose the end token: go on to the length
+};
+
+typedef struct ink_generate_options {
+    uint32_t size;
+    uint32_t flags;             // INK_GENERATE_*
+    uint32_t n_tokens;          // most tokens to generate: 128
+    uint32_t overflow;          // INK_OVERFLOW_*
+    uint32_t n_keep;            // tokens at the beginning that LEFT and SLIDE never drop: 0
+    uint32_t deadline_ms;       // what is ready by then is delivered; 0: none
+    const ink_sampler *sampler; // NULL: defaults, with a random seed
+    const char *const *stop;    // [n_stop] strings that end the text; not part of it
+    size_t n_stop;
+    // Called while the prompt is evaluated; nonzero stops. NULL: none.
+    int (*progress)(void *user, uint32_t n_done, uint32_t n_total);
+    void *progress_user;
+} ink_generate_options;
+INK_API void ink_generate_options_init(ink_generate_options *options, size_t size);
+
+enum {
+    INK_STOP_END = 0,       // the end token
+    INK_STOP_LENGTH = 1,    // n_tokens
+    INK_STOP_STRING = 2,    // a stop string
+    INK_STOP_CALLBACK = 3,  // a callback asked for it
+    INK_STOP_CANCELLED = 4, // ink_session_cancel
+    INK_STOP_DEADLINE = 5,  // deadline_ms
+    INK_STOP_CONTEXT = 6    // the context is full
+};
+INK_API const char *ink_stop_name(uint32_t stop); // "end", "length", ...; "unknown"
+
+typedef struct ink_result {
+    uint32_t size;
+    uint32_t stop;            // INK_STOP_*
+    uint32_t n_prompt;        // tokens of the prompt, cut ones not counted
+    uint32_t n_reused;        // of them, found in the cache
+    uint32_t n_dropped;       // tokens of the prompt cut by LEFT or SLIDE
+    uint32_t n_generated;     // tokens chosen, the end token not counted
+    uint32_t n_invalid;       // bytes of the prompt that were not UTF-8
+    uint64_t seed;            // of the sampler
+    double prefill_ms;        // evaluation of the prompt
+    double first_token_ms;    // from the call to the first token chosen
+    double decode_ms;         // all after the first token
+} ink_result;
+
+// Tokenizes text [bytes], appends it to the session's past and continues it, piece by piece.
+// Without a past and without text the end-of-text token starts it. Afterwards the past holds every
+// token chosen, but for one that ended the text (end token, stop string). Why it stopped is in
+// `result` (may be NULL), with INK_OK; after a failure `result` is untouched and so is the past of a
+// session whose prompt could not be evaluated.
+// Errors: INK_E_ARG, INK_E_UTF8, INK_E_CONTEXT, INK_E_BUSY, INK_E_REENTRANT, INK_E_NOMEM, INK_E_NUMERIC.
+INK_API ink_status ink_session_generate(ink_session *session, const char *text, size_t bytes,
+                                        const ink_generate_options *options, ink_text_fn fn, void *user,
+                                        ink_result *result, ink_error *error);
+
+// Options of ink_open, each NULL for its defaults.
+struct ink_options {
+    uint32_t size;
+    const ink_source *source; // not NULL: used instead of the path
+    const ink_runtime_options *runtime;
+    const ink_model_options *model;
+    const ink_session_options *session;
+    const ink_sampler_options *sampler;
+    const char *chain;
+    const ink_generate_options *generate; // its sampler field is ignored
+};
+INK_API void ink_options_init(ink_options *options, size_t size);
+// The parts of an engine, borrowed from it; NULL where opening failed.
+INK_API ink_model *ink_engine_model(const ink_engine *engine);
+INK_API ink_session *ink_engine_session(const ink_engine *engine);
+// What the last ink_generate reported. Borrowed until the next call on the engine. Never NULL.
+INK_API const ink_result *ink_engine_result(const ink_engine *engine);
+
+// ---------------------------------------------------------------------------------------------
+// The experimental floor: may still change between minor versions
+// ---------------------------------------------------------------------------------------------
+#ifdef INK_EXPERIMENTAL
+
+// Metadata entries of the file, in its order.
+INK_API size_t ink_model_n_metadata(const ink_model *model);
+// key: borrowed from the model, with a 0 byte. Value as text into out [cap] with a 0 byte: strings as
+// they are, arrays as "[n] first, second, …" cut to fit. *bytes: needed for all of it.
+// Errors: INK_E_ARG (no such entry). A short buffer is no error here.
+INK_API ink_status ink_model_metadata(const ink_model *model, size_t index, const char **key, const char **type,
+                                      char *out, size_t cap, size_t *bytes);
+
+typedef struct ink_tensor_info {
+    uint32_t size;
+    uint32_t n_dims;
+    uint64_t dims[4]; // innermost first, as in the file
+    uint64_t offset;  // from the beginning of the file
+    uint64_t bytes;
+    const char *name; // borrowed from the model
+    const char *type; // "F16", static
+} ink_tensor_info;
+INK_API size_t ink_model_n_tensors(const ink_model *model);
+INK_API ink_status ink_model_tensor(const ink_model *model, size_t index, ink_tensor_info *info);
+
+#endif // INK_EXPERIMENTAL
+
+#ifdef __cplusplus
+}
+#endif
+#endif // INKLING_H

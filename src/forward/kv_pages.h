@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// The KV cache: reference-counted pages of 64 positions; a cache is a table of pages. A fork shares
+// pages; a shared page is copied when someone writes to it.
+#ifndef INKI_FORWARD_KV_PAGES_H
+#define INKI_FORWARD_KV_PAGES_H
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "kernels/kernels.h"
+
+// How a page is laid out: for each layer all heads' keys, then all heads' values;
+// for each head 64 rows of row_bytes, so that a tile of one head is contiguous.
+typedef struct inki_kv_layout {
+    uint32_t kv_type, n_layer, n_head, head_dim;
+    size_t row_bytes;  // one position of one head
+    size_t page_bytes; // all layers and heads, 64 positions
+} inki_kv_layout;
+// False on overflow.
+bool inki_kv_layout_init(inki_kv_layout *out, uint32_t kv_type, uint32_t n_layer, uint32_t n_head, uint32_t head_dim);
+
+typedef struct inki_kv_page inki_kv_page;
+
+typedef struct inki_kv {
+    inki_kv_layout layout;
+    inki_mem mem;
+    inki_kv_page **pages; // [n_pages]; NULL: not there yet. The table is the owner's memory
+    uint32_t n_pages;
+} inki_kv;
+
+// Bytes that one page takes from the allocator, header included; and pages for n_ctx positions.
+size_t inki_kv_page_alloc_bytes(const inki_kv_layout *layout);
+uint32_t inki_kv_pages_for(uint32_t n_ctx);
+
+// table [inki_kv_pages_for(n_ctx)] is the caller's and stays as long as the cache.
+// reserve: allocate every page now. Errors: INK_E_NOMEM (nothing is held).
+ink_status inki_kv_init(inki_kv *kv, const inki_kv_layout *layout, inki_kv_page **table, uint32_t n_ctx, bool reserve,
+                        const inki_mem *mem, ink_error *error);
+void inki_kv_free(inki_kv *kv); // drops every page; a zeroed cache is allowed
+
+// child (inited with the same layout and n_ctx, not reserved) shares the pages of the first n_past positions.
+void inki_kv_share(inki_kv *child, const inki_kv *parent, uint32_t n_past);
+// Makes positions [begin, end) writable: missing pages are allocated, shared ones copied. What lies
+// before `begin` in a copied page is kept. Errors: INK_E_NOMEM (the cache still holds its past).
+ink_status inki_kv_prepare(inki_kv *kv, uint32_t begin, uint32_t end, ink_error *error);
+// Forgets positions from n_past on: shared pages that hold none of the past are let go, own ones stay
+// as reserve.
+void inki_kv_rewind(inki_kv *kv, uint32_t n_past);
+// Gives reserve pages beyond n_past back to the allocator.
+void inki_kv_trim(inki_kv *kv, uint32_t n_past);
+
+// First row of the tile (page) of one head; rows are layout.row_bytes apart.
+uint8_t *inki_kv_keys(const inki_kv *kv, uint32_t page, uint32_t layer, uint32_t head);
+uint8_t *inki_kv_values(const inki_kv *kv, uint32_t page, uint32_t layer, uint32_t head);
+
+#endif

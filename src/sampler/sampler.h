@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// Logits in, one id out. A chain is immutable; everything that changes comes with the call.
+#ifndef INKI_SAMPLER_H
+#define INKI_SAMPLER_H
+
+#include "base/error.h"
+#include "base/mem.h"
+
+typedef struct inki_chain inki_chain;
+
+// See ink_sampler_new for the text and the options. n_vocab bounds the ids of the logit bias.
+ink_status inki_chain_new(inki_chain **out, const char *text, const ink_sampler_options *options, uint32_t n_vocab,
+                          const inki_mem *mem, ink_error *error);
+void inki_chain_free(inki_chain *chain);
+uint64_t inki_chain_seed(const inki_chain *chain);
+// As ink_sampler_chain: returns the bytes needed without the 0; writes at most cap - 1 and a 0.
+size_t inki_chain_text(const inki_chain *chain, char *out, size_t cap);
+
+typedef struct inki_candidate {
+    float logit;
+    int32_t id;
+} inki_candidate;
+
+// What one choice depends on. scratch [n_vocab] belongs to the session.
+typedef struct inki_draw {
+    const float *logits; // [n_vocab], finite
+    uint32_t n_vocab;
+    const int32_t *history; // [n_history] tokens so far, oldest first
+    size_t n_history;
+    uint64_t stream, position; // the random number is a hash of (seed, stream, position)
+    int32_t banned;            // an id never to choose (the end token), -1: none
+    inki_candidate *scratch;
+} inki_draw;
+// Errors: INK_E_NUMERIC when no token is left.
+ink_status inki_chain_draw(const inki_chain *chain, const inki_draw *draw, int32_t *out, ink_error *error);
+
+// Uniform in [0, 1), 53 bits, from a hash of the three numbers. The same on every machine.
+double inki_random_unit(uint64_t seed, uint64_t stream, uint64_t position);
+
+#endif
