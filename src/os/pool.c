@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT
+//
+// Every worker has a ticket of its own. The caller writes the job, raises the tickets of the workers
+// that have a part in it, runs part 0 and waits until `pending` is zero. A worker without a part never
+// looks at the job, so the job needs no lock: nobody reads it outside of the time between a raised
+// ticket and the end of the part.
+//
+// Going to sleep is the usual two-sided handshake: the sleeper says that it sleeps and then looks at
+// the ticket once more; the waker raises the ticket and then looks whether somebody sleeps. Both use
+// sequentially consistent operations, so at least one of them sees the other, and the sleeper holds
+// the mutex from its announcement until it waits, so the signal cannot fall in between.
+#include "os/pool.h"
+
+#include <fenv.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SPIN_NS = 50000, SPIN_HARD_NS = 10000, SPIN_BATCH = 16 };
+
+// Where one thread sleeps.
+typedef struct pool_bed {
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    atomic_bool asleep;
+} pool_bed;
+
+// A cache line and more to itself, so that a raised ticket disturbs its own worker only.
+typedef struct pool_worker {
+    _Alignas(INKI_ALIGN) atomic_uint ticket;
+    uint32_t part;
+    inki_pool *pool;
+    pthread_t thread;
+    pool_bed bed;
+} pool_worker;
+
+struct inki_pool {
+    inki_part_fn fn; // NULL: the workers end
+    void *arg;
+    uint32_t n_parts;
+    uint32_t n_threads;
+    pool_worker *workers; // [n_threads - 1]; worker i runs part i + 1
+    pid_t pid;            // of the process in which the workers live
+    inki_mem mem;
+    pool_bed bed; // of the caller
+    _Alignas(INKI_ALIGN) atomic_uint pending;
+    _Alignas(INKI_ALIGN) atomic_bool held;
+};
+
+static int64_t pool_now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static inline void pool_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static bool pool_bed_init(pool_bed *bed) {
+    if (pthread_mutex_init(&bed->mutex, NULL) != 0) return false;
+    if (pthread_cond_init(&bed->cond, NULL) != 0) {
+        pthread_mutex_destroy(&bed->mutex);
+        return false;
+    }
+    atomic_init(&bed->asleep, false);
+    return true;
+}
+
+static void pool_bed_end(pool_bed *bed) {
+    pthread_cond_destroy(&bed->cond);
+    pthread_mutex_destroy(&bed->mutex);
+}
+
+// Returns when *value is `goal`. After the first microseconds the processor is offered to others at
+// each look: with more threads than processors, the one waited for may need this very one.
+static void pool_wait_for(atomic_uint *value, unsigned goal, pool_bed *bed) {
+    int64_t start = 0;
+    for (;;) {
+        for (int i = 0; i < SPIN_BATCH; i++) {
+            if (atomic_load_explicit(value, memory_order_acquire) == goal) return;
+            pool_pause();
+        }
+        const int64_t now = pool_now_ns();
+        if (start == 0) start = now;
+        if (now - start >= SPIN_NS) break;
+        if (now - start >= SPIN_HARD_NS) sched_yield();
+    }
+    pthread_mutex_lock(&bed->mutex);
+    atomic_store(&bed->asleep, true);
+    while (atomic_load(value) != goal) pthread_cond_wait(&bed->cond, &bed->mutex);
+    atomic_store(&bed->asleep, false);
+    pthread_mutex_unlock(&bed->mutex);
+}
+
+// To be called after the sequentially consistent change of the value that the sleeper waits for.
+static void pool_wake(pool_bed *bed) {
+    if (!atomic_load(&bed->asleep)) return;
+    pthread_mutex_lock(&bed->mutex);
+    pthread_cond_signal(&bed->cond);
+    pthread_mutex_unlock(&bed->mutex);
+}
+
+static void *pool_worker_main(void *arg) {
+    pool_worker *worker = arg;
+    inki_pool *pool = worker->pool;
+    // A new thread inherits rounding mode and flush-to-zero from its creator: the host's choice must
+    // not change our numbers.
+    fesetenv(FE_DFL_ENV);
+    for (unsigned next = 1;; next++) {
+        pool_wait_for(&worker->ticket, next, &worker->bed);
+        if (pool->fn == NULL) return NULL;
+        pool->fn(pool->arg, worker->part, pool->n_parts);
+        if (atomic_fetch_sub(&pool->pending, 1) == 1) pool_wake(&pool->bed);
+    }
+}
+
+static void pool_raise(inki_pool *pool, uint32_t n_workers) {
+    for (uint32_t i = 0; i < n_workers; i++) {
+        atomic_fetch_add(&pool->workers[i].ticket, 1);
+        pool_wake(&pool->workers[i].bed);
+    }
+}
+
+static void pool_end_workers(inki_pool *pool, uint32_t n_started) {
+    pool->fn = NULL;
+    pool_raise(pool, n_started);
+    for (uint32_t i = 0; i < n_started; i++) {
+        pthread_join(pool->workers[i].thread, NULL);
+        pool_bed_end(&pool->workers[i].bed);
+    }
+}
+
+// Returns 0 or the system's error number.
+static int pool_start_worker(inki_pool *pool, uint32_t i, const pthread_attr_t *attributes) {
+    pool_worker *worker = &pool->workers[i];
+    worker->part = i + 1;
+    worker->pool = pool;
+    atomic_init(&worker->ticket, 0);
+    if (!pool_bed_init(&worker->bed)) return -1;
+    const int code = pthread_create(&worker->thread, attributes, pool_worker_main, worker);
+    if (code != 0) pool_bed_end(&worker->bed);
+    return code;
+}
+
+// Threads inherit the signal mask, so all signals are blocked here for the time of the creation.
+static ink_status pool_start(inki_pool *pool, ink_error *error) {
+    const uint32_t n = pool->n_threads - 1;
+    if (n == 0) return INK_OK;
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    int code = pthread_attr_init(&attributes);
+    if (code != 0) return inki_fail(error, INK_E_SYSTEM, NULL, 0, "threads: attributes (error %d)", code);
+    sigfillset(&all);
+    code = pthread_attr_setstacksize(&attributes, INKI_POOL_STACK_BYTES);
+    if (code == 0) code = pthread_sigmask(SIG_SETMASK, &all, &before);
+    uint32_t n_started = 0;
+    if (code == 0) {
+        while (n_started < n && code == 0) {
+            code = pool_start_worker(pool, n_started, &attributes);
+            if (code == 0) n_started++;
+        }
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    pthread_attr_destroy(&attributes);
+    if (code == 0) return INK_OK;
+    pool_end_workers(pool, n_started);
+    return inki_fail(error, INK_E_SYSTEM, NULL, 0, "thread %u of %u could not be started (error %d)",
+                     n_started + 2, pool->n_threads, code);
+}
+
+static void pool_release(inki_pool *pool) {
+    const inki_mem mem = pool->mem;
+    inki_release(&mem, pool->workers, pool->n_threads - 1, sizeof *pool->workers);
+    inki_release(&mem, pool, 1, sizeof *pool);
+}
+
+ink_status inki_pool_new(inki_pool **out, const inki_mem *mem, uint32_t n_threads, ink_error *error) {
+    if (n_threads < 1) n_threads = 1;
+    if (n_threads > INKI_POOL_MAX) n_threads = INKI_POOL_MAX;
+    inki_pool *pool = inki_alloc_zero(mem, 1, sizeof *pool);
+    if (pool == NULL) return inki_fail_nomem(error, sizeof *pool);
+    pool->mem = *mem;
+    pool->n_threads = n_threads;
+    pool->pid = getpid();
+    atomic_init(&pool->pending, 0);
+    atomic_init(&pool->held, false);
+    if (n_threads > 1) {
+        pool->workers = inki_alloc_zero(mem, n_threads - 1, sizeof *pool->workers);
+        if (pool->workers == NULL) {
+            pool_release(pool);
+            return inki_fail_nomem(error, (n_threads - 1) * sizeof *pool->workers);
+        }
+    }
+    if (!pool_bed_init(&pool->bed)) {
+        pool_release(pool);
+        return inki_fail(error, INK_E_SYSTEM, NULL, 0, "threads: no mutex or condition variable to be had");
+    }
+    const ink_status status = pool_start(pool, error);
+    if (status != INK_OK) {
+        pool_bed_end(&pool->bed);
+        pool_release(pool);
+        return status;
+    }
+    *out = pool;
+    return INK_OK;
+}
+
+void inki_pool_free(inki_pool *pool) {
+    if (pool == NULL) return;
+    // In a forked child there is nobody to join, and destroying a condition variable would wait for
+    // sleepers that exist in the parent only.
+    if (pool->pid == getpid()) {
+        pool_end_workers(pool, pool->n_threads - 1);
+        pool_bed_end(&pool->bed);
+    }
+    pool_release(pool);
+}
+
+uint32_t inki_pool_n_threads(const inki_pool *pool) { return pool != NULL ? pool->n_threads : 1; }
+
+bool inki_pool_enter(inki_pool *pool) {
+    if (pool == NULL || pool->pid != getpid()) return false;
+    return !atomic_exchange_explicit(&pool->held, true, memory_order_acquire);
+}
+
+void inki_pool_leave(inki_pool *pool) {
+    if (pool != NULL) atomic_store_explicit(&pool->held, false, memory_order_release);
+}
+
+void inki_pool_run(inki_pool *pool, uint32_t n_parts, inki_part_fn fn, void *arg) {
+    if (pool != NULL && n_parts > pool->n_threads) n_parts = pool->n_threads;
+    if (pool == NULL || n_parts <= 1) {
+        fn(arg, 0, 1);
+        return;
+    }
+    pool->fn = fn;
+    pool->arg = arg;
+    pool->n_parts = n_parts;
+    atomic_store_explicit(&pool->pending, n_parts - 1, memory_order_relaxed);
+    pool_raise(pool, n_parts - 1);
+    fn(arg, 0, n_parts);
+    pool_wait_for(&pool->pending, 0, &pool->bed);
+}
+
+void inki_pool_share(size_t n, size_t grain, uint32_t part, uint32_t n_parts, size_t *begin, size_t *end) {
+    if (grain == 0) grain = 1;
+    if (n_parts == 0) n_parts = 1;
+    const size_t n_whole = n / grain;
+    const size_t n_grains = n_whole + (n % grain != 0);
+    const size_t each = n_grains / n_parts, extra = n_grains % n_parts;
+    const size_t from = each * part + (part < extra ? part : extra);
+    const size_t to = from + each + (part < extra);
+    *begin = from > n_whole ? n : from * grain;
+    *end = to > n_whole ? n : to * grain;
+}
