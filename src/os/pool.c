@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SPIN_NS = 50000, SPIN_HARD_NS = 10000, SPIN_BATCH = 16 };
+enum { SPIN_NS = 50000, SPIN_HARD_NS = 2000, SPIN_BATCH = 16 };
 
 // Where one thread sleeps.
 typedef struct pool_bed {
