@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+#include "os/os.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__linux__)
+#include <sched.h>
+#include <sys/random.h>
+#endif
+
+double inki_os_now_ms(void) {
+    struct timespec t = {0};
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+uint32_t inki_os_n_cpus(void) {
+#if defined(__linux__)
+    // Room for 8,192 processors: with the plain cpu_set_t the call fails on machines over 1,024.
+    cpu_set_t sets[8];
+    memset(sets, 0, sizeof sets);
+    if (sched_getaffinity(0, sizeof sets, sets) == 0) {
+        const int n = CPU_COUNT_S(sizeof sets, sets);
+        if (n > 0) return (uint32_t)n;
+    }
+#endif
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 && online < 1 << 20 ? (uint32_t)online : 1;
+}
+
+// Steele et al. 2014, the finaliser of splitmix64.
+static uint64_t stir(uint64_t x) {
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
+uint64_t inki_os_random(void) {
+    uint64_t value = 0;
+#if defined(__linux__)
+    // Early in a machine's boot the system has no randomness yet; a seed is not worth waiting for.
+    if (getrandom(&value, sizeof value, GRND_NONBLOCK) == (ssize_t)sizeof value) return value;
+#endif
+    struct timespec t = {0};
+    clock_gettime(CLOCK_REALTIME, &t);
+    value = stir((uint64_t)t.tv_sec) ^ stir((uint64_t)t.tv_nsec + 0x9e3779b97f4a7c15u);
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    value ^= stir((uint64_t)t.tv_nsec ^ (uint64_t)getpid() << 32) ^ (uint64_t)(uintptr_t)&value;
+    return stir(value);
+}
+
+int64_t inki_os_pid(void) { return (int64_t)getpid(); }
+
+// strerror follows the host's locale and strerror_r has two signatures; these are the codes that
+// users of files really meet.
+void inki_os_error_text(int code, char *out, size_t cap) {
+    const char *words = NULL;
+    switch (code) {
+    case ENOENT: words = "no such file or folder"; break;
+    case ENOTDIR: words = "a part of the path is not a folder"; break;
+    case EACCES: words = "permission denied"; break;
+    case EPERM: words = "operation not permitted"; break;
+    case EROFS: words = "read-only file system"; break;
+    case ENOSPC: words = "no space left on device"; break;
+    case EDQUOT: words = "disk quota exceeded"; break;
+    case EFBIG: words = "file too large"; break;
+    case EISDIR: words = "is a directory"; break;
+    case EIO: words = "input/output error"; break;
+    case ENAMETOOLONG: words = "name too long"; break;
+    case ELOOP: words = "too many symbolic links"; break;
+    case EMFILE: words = "too many open files in the process"; break;
+    case ENFILE: words = "too many open files in the system"; break;
+    case ENOMEM: words = "out of memory"; break;
+    case EBADF: words = "the file descriptor is not open for this"; break;
+    case EPIPE: words = "broken pipe"; break;
+    case ESPIPE: words = "a pipe has no positions"; break;
+    case EBUSY: words = "busy"; break;
+    case ETXTBSY: words = "the file is a running program"; break;
+    case ENXIO: words = "no such device"; break;
+    default: break;
+    }
+    if (words != NULL) snprintf(out, cap, "%s", words);
+    else snprintf(out, cap, "error %d of the system", code);
+}
