@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+# A short front for CMake. `make` builds, `make run PROMPT="…"` tells a story, `make check` tests.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+
+# The prompt goes to the program through the environment, as it was typed: `value` keeps its dollar signs
+# from make, and without MAKEOVERRIDES the makes below this one do not read it again.
+ifeq ($(origin PROMPT),undefined)
+PROMPT := Once upon a time
+else
+override PROMPT := $(value PROMPT)
+endif
+export PROMPT
+MAKEOVERRIDES =
+MAKEFLAGS += --no-print-directory
+
+BUILD = JOBS=$(JOBS) tools/build.sh
+
+.PHONY: all run check check-long asan tsan fuzz install uninstall format lint deps clean help
+
+all:
+	@tools/install-deps.sh build
+	@$(BUILD) release
+
+run:
+	@tools/install-deps.sh build
+	@$(BUILD) release >&2
+	@build/release/bin/inkling complete --echo -- "$$PROMPT"
+
+# Every test: release, then under AddressSanitizer and UndefinedBehaviorSanitizer, then what has threads
+# under ThreadSanitizer.
+check:
+	@tools/install-deps.sh check
+	@JOBS=$(JOBS) tools/check.sh
+
+check-long:
+	@tools/install-deps.sh check
+	@JOBS=$(JOBS) INKLING_TEST_LONG=1 tools/check.sh
+
+asan tsan:
+	@tools/install-deps.sh check
+	@JOBS=$(JOBS) tools/check.sh $@
+
+# make fuzz TARGET=gguf SECONDS=60
+TARGET ?=
+SECONDS ?= 60
+fuzz:
+	@tools/install-deps.sh check
+	@JOBS=$(JOBS) tools/fuzz.sh "$(TARGET)" "$(SECONDS)"
+
+install: all
+	@DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)"
+	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ! command -v ldconfig >/dev/null || ldconfig
+
+uninstall:
+	@DESTDIR="$(DESTDIR)" tools/uninstall.sh build/release/install_manifest.txt
+
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+lint:
+	@tools/install-deps.sh lint
+	@JOBS=$(JOBS) tools/lint.sh
+
+deps:
+	@tools/install-deps.sh check
+
+clean:
+	@rm -rf build
+
+help:
+	@echo 'make                  build the libraries and the program into build/release'
+	@echo 'make run PROMPT="…"   continue a text with the built-in model'
+	@echo 'make check            every test, at most 15 minutes; check-long: with what it leaves out'
+	@echo 'make asan | tsan      the tests under one sanitizer only'
+	@echo 'make fuzz TARGET=x SECONDS=60'
+	@echo 'make install [PREFIX=/usr/local] [DESTDIR=]; make uninstall'
+	@echo 'make format | lint | deps | clean'

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: MIT
+# Checks of the tree and of what was built, as tests: they are the same in every preset, so only a build
+# without sanitizers has them.
+
+if(INKLING_SANITIZE)
+    return()
+endif()
+
+function(inkling_check name)
+    add_test(NAME checks/${name} COMMAND sh ${ARGN})
+    inkling_register(checks/${name} checks)
+endfunction()
+set(tools ${PROJECT_SOURCE_DIR}/tools)
+
+inkling_check(rooms ${tools}/check_rooms)
+inkling_check(rooms_self ${tools}/check_rooms --self-test)
+inkling_check(style ${tools}/check_style)
+inkling_check(symbols ${tools}/check_symbols $<TARGET_FILE:inkling_shared> $<TARGET_FILE:inkling_static>)
+inkling_check(unity ${tools}/check_unity ${CMAKE_C_COMPILER})
+inkling_check(header ${PROJECT_SOURCE_DIR}/tests/checks/header.sh ${CMAKE_C_COMPILER})
+inkling_check(sample ${PROJECT_SOURCE_DIR}/tests/checks/sample.sh ${CMAKE_C_COMPILER} $<TARGET_FILE:inkling_static>)
+inkling_check(install ${PROJECT_SOURCE_DIR}/tests/checks/install.sh ${CMAKE_C_COMPILER} ${PROJECT_BINARY_DIR})

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: MIT
+# tests/fuzz/fuzz_NAME.c as libFuzzer programs: bin/fuzz_NAME SEEDS…
+
+if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "INKLING_FUZZ needs clang, CMAKE_C_COMPILER is ${CMAKE_C_COMPILER_ID}")
+endif()
+target_compile_options(inkling_flags INTERFACE -fsanitize=fuzzer-no-link)
+file(GLOB fuzz_sources CONFIGURE_DEPENDS tests/fuzz/fuzz_*.c)
+foreach(source ${fuzz_sources})
+    get_filename_component(program ${source} NAME_WE)
+    add_executable(${program} ${source})
+    target_include_directories(${program} PRIVATE ${PROJECT_SOURCE_DIR} src)
+    target_link_libraries(${program} PRIVATE inkling_flags inkling_static)
+    if(TARGET inkling_convert)
+        target_link_libraries(${program} PRIVATE inkling_convert)
+    endif()
+    target_link_options(${program} PRIVATE -fsanitize=fuzzer)
+endforeach()

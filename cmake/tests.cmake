@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+# tests/SUITE/test_NAME.c is one program each, called SUITE/NAME by ctest and labelled SUITE;
+# tests/fuzz/fuzz_NAME.c runs over its seeds as fuzz/NAME. A first comment block with the line
+# "// Label: threads" gives that label too: what runs under ThreadSanitizer.
+
+pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+
+set(test_seconds 120 CACHE STRING "Time limit of one test program")
+set(test_env
+    INKLING_SOURCE_DIR=${PROJECT_SOURCE_DIR}
+    INKLING_BUILD_DIR=${PROJECT_BINARY_DIR}
+    INKLING_SHARED=$<TARGET_FILE:inkling_shared>
+    "ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:allocator_may_return_null=1"
+    "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1"
+    "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
+if(TARGET inkling_program)
+    list(APPEND test_env INKLING_PROGRAM=$<TARGET_FILE:inkling_program>)
+endif()
+if(INKLING_SANITIZE)
+    list(APPEND test_env INKLING_SANITIZE=${INKLING_SANITIZE})
+endif()
+
+# inkling_register(NAME LABELS…): what all tests have in common.
+function(inkling_register name)
+    set_tests_properties(${name} PROPERTIES
+        LABELS "${ARGN}" TIMEOUT ${test_seconds} SKIP_RETURN_CODE 77 ENVIRONMENT "${test_env}"
+        WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+endfunction()
+
+add_library(inkling_test_flags INTERFACE)
+target_include_directories(inkling_test_flags INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src)
+target_link_libraries(inkling_test_flags INTERFACE
+    inkling_flags inkling_static PkgConfig::CMOCKA Threads::Threads ${CMAKE_DL_LIBS})
+if(TARGET inkling_convert)
+    target_link_libraries(inkling_test_flags INTERFACE inkling_convert)
+endif()
+
+file(GLOB support_sources CONFIGURE_DEPENDS tests/support/*.c)
+if(support_sources)
+    add_library(inkling_test_support STATIC ${support_sources})
+    target_link_libraries(inkling_test_support PUBLIC inkling_test_flags)
+    set(test_library inkling_test_support)
+else()
+    set(test_library inkling_test_flags)
+endif()
+
+file(GLOB test_sources CONFIGURE_DEPENDS tests/*/test_*.c)
+foreach(source ${test_sources})
+    get_filename_component(program ${source} NAME_WE)
+    get_filename_component(suite ${source} DIRECTORY)
+    get_filename_component(suite ${suite} NAME)
+    string(REGEX REPLACE "^test_(${suite}_)?" "" name ${program})
+    if(suite STREQUAL "convert" AND NOT TARGET inkling_convert)
+        message(STATUS "left out: ${suite}/${name} (convert is not built)")
+        continue()
+    endif()
+    add_executable(${program} ${source})
+    target_link_libraries(${program} PRIVATE ${test_library})
+    add_dependencies(${program} inkling_shared)
+    add_test(NAME ${suite}/${name} COMMAND ${program})
+    file(STRINGS ${source} label_line REGEX "^// Label: ")
+    string(REGEX MATCHALL "[a-z]+$" labels "${label_line}")
+    inkling_register(${suite}/${name} ${suite} ${labels})
+endforeach()
+
+if(EXISTS ${PROJECT_SOURCE_DIR}/tests/fuzz/replay.c)
+    file(GLOB fuzz_sources CONFIGURE_DEPENDS tests/fuzz/fuzz_*.c)
+    foreach(source ${fuzz_sources})
+        get_filename_component(program ${source} NAME_WE)
+        string(REPLACE "fuzz_" "" name ${program})
+        add_executable(${program} ${source} tests/fuzz/replay.c)
+        target_link_libraries(${program} PRIVATE ${test_library})
+        add_test(NAME fuzz/${name} COMMAND ${program})
+        inkling_register(fuzz/${name} fuzz)
+    endforeach()
+endif()
+
+# Scripts: exit code 77 means that it was left out, and the script says why.
+foreach(suite tiktoken cli)
+    if(EXISTS ${PROJECT_SOURCE_DIR}/tests/${suite}/run.sh)
+        add_test(NAME ${suite}/run COMMAND sh ${PROJECT_SOURCE_DIR}/tests/${suite}/run.sh)
+        inkling_register(${suite}/run ${suite})
+    endif()
+endforeach()
+
+include(cmake/checks.cmake)

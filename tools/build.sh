@@ -1,0 +1,23 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Usage: tools/build.sh PRESET [CMake options]
+# Configures build/PRESET and builds it. What went well is not worth many lines.
+set -eu
+
+cd "$(dirname "$0")/.."
+preset=$1
+shift
+log=build/$preset/configure.log
+mkdir -p "build/$preset"
+# A build folder that was moved or copied knows another source folder: begin it anew.
+cache=build/$preset/CMakeCache.txt
+if [ -f "$cache" ] && ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$(pwd -P)" "$cache"; then
+    rm -rf "build/$preset"
+    mkdir -p "build/$preset"
+fi
+if ! cmake --preset "$preset" "$@" >"$log" 2>&1; then
+    cat "$log" >&2
+    exit 1
+fi
+grep -A2 '^CMake Warning' "$log" >&2 || true
+exec cmake --build "build/$preset" --parallel "${JOBS:-2}"

@@ -1,0 +1,66 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Usage: tools/check.sh [release|asan|tsan]…
+# Builds and runs the tests of these presets (all three without an argument) and sums up. With
+# INKLING_TEST_LONG in the environment also what the tests leave out otherwise.
+set -eu
+
+cd "$(dirname "$0")/.."
+[ $# -gt 0 ] || set -- release asan tsan
+jobs=${JOBS:-2}
+summary=
+passed=0 failed=0 skipped=0
+long_options=
+[ -z "${INKLING_TEST_LONG:-}" ] || long_options=-Dtest_seconds=3600
+
+# Some kernels place memory where an older ThreadSanitizer does not expect it; without address space
+# randomisation it runs.
+runner() {
+    [ "$1" = tsan ] || return 0
+    probe=build/tsan/probe
+    printf 'int main(void) { return 0; }\n' |
+        ${CC:-cc} -fsanitize=thread -x c -o "$probe" - 2>/dev/null || return 0
+    if ! "$probe" >/dev/null 2>&1 && setarch -R "$probe" >/dev/null 2>&1; then echo setarch -R; fi
+}
+
+count() { # FILE REGEX
+    grep -cE "$2" "$1" || true
+}
+
+for preset; do
+    begin=$(date +%s)
+    echo "== $preset: build"
+    # shellcheck disable=SC2086 # a list of words
+    if ! tools/build.sh "$preset" -DINKLING_TESTS=ON $long_options; then
+        summary="$summary
+$preset: did not build"
+        failed=$((failed + 1))
+        continue
+    fi
+    built=$(date +%s)
+    echo "== $preset: tests"
+    log=build/$preset/ctest.log
+    labels=
+    # ThreadSanitizer sees nothing new where there is one thread.
+    [ "$preset" != tsan ] || labels='-L threads'
+    # shellcheck disable=SC2046,SC2086 # lists of words
+    $(runner "$preset") ctest --test-dir "build/$preset" $labels --parallel "$jobs" \
+        --output-on-failure --no-tests=error --output-log "$log" </dev/null || true
+    ended=$(date +%s)
+    ok=$(count "$log" '^ *[0-9]+/[0-9]+ Test +#.* Passed')
+    out=$(count "$log" '^ *[0-9]+/[0-9]+ Test +#.*\*\*\*(Skipped|Not Run \(Disabled\))')
+    all=$(count "$log" '^ *[0-9]+/[0-9]+ Test +#')
+    bad=$((all - ok - out))
+    [ "$all" -gt 0 ] || bad=1
+    passed=$((passed + ok)) skipped=$((skipped + out)) failed=$((failed + bad))
+    summary="$summary
+$preset: $ok passed, $bad failed, $out skipped; build $((built - begin)) s, tests $((ended - built)) s"
+    left=$(sed -n 's/^\[[ A-Z]*\] //; /[Ll]eft out/p' "build/$preset/Testing/Temporary/LastTest.log" |
+        cut -c1-160 | sort -u)
+    [ -z "$left" ] || summary="$summary
+$(echo "$left" | sed 's/^/    /')"
+done
+
+printf '\n== Summary%s\n\n' "$summary"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]

@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Writes src/tokenizer/unicode_tables.{h,c} from the Unicode Character Database.
+
+The data are the files of Debian's package unicode-data. The output is committed; --check compares
+it with what the data give now and writes nothing.
+
+    tools/gen_unicode.py [--check] [--data /usr/share/unicode] [--out src/tokenizer]
+
+Exit: 0 done or equal, 1 different, 2 bad data, 77 no data (--check only: nothing was compared).
+"""
+import argparse
+import os
+import re
+import sys
+
+OTHER, LETTER, NUMBER, SPACE = range(4)
+MULTI = 4  # a byte that cannot be classed alone
+BLOCK = 256
+
+
+def read_lines(path):
+    with open(path, encoding="utf-8") as f:
+        return f.read().splitlines()
+
+
+def version_of(lines):
+    found = re.match(r"# PropList-(\d+\.\d+\.\d+)\.txt", lines[0])
+    if not found:
+        raise ValueError("PropList.txt: the first line does not name a version")
+    return found.group(1)
+
+
+def set_class(classes, first, last, value):
+    for c in range(first, last + 1):
+        if classes[c] != OTHER:
+            raise ValueError(f"U+{c:04X} has two classes")
+        classes[c] = value
+
+
+def read_categories(lines, classes):
+    """UnicodeData.txt: field 0 is the code point, 1 the name, 2 the general category."""
+    range_first = None
+    for line in lines:
+        fields = line.split(";")
+        c = int(fields[0], 16)
+        if fields[1].endswith(", First>"):
+            range_first = c
+            continue
+        first, range_first = (c if range_first is None else range_first), None
+        value = {"L": LETTER, "N": NUMBER}.get(fields[2][0], OTHER)
+        if value != OTHER:
+            set_class(classes, first, c, value)
+
+
+def read_white_space(lines, classes):
+    for line in lines:
+        body = line.split("#")[0].split(";")
+        if len(body) < 2 or body[1].strip() != "White_Space":
+            continue
+        ends = [int(x, 16) for x in body[0].strip().split("..")]
+        set_class(classes, ends[0], ends[-1], SPACE)
+
+
+def compress(classes):
+    """Cuts the end where all is OTHER; equal blocks of 256 code points are stored once."""
+    limit = max(c for c, value in enumerate(classes) if value != OTHER) + 1
+    limit = (limit + BLOCK - 1) // BLOCK * BLOCK
+    index, blocks, seen = [], [], {}
+    for start in range(0, limit, BLOCK):
+        packed = bytes(
+            classes[c] | classes[c + 1] << 2 | classes[c + 2] << 4 | classes[c + 3] << 6
+            for c in range(start, start + BLOCK, 4)
+        )
+        if packed not in seen:
+            seen[packed] = len(blocks)
+            blocks.append(packed)
+        index.append(seen[packed])
+    if len(blocks) > 256:
+        raise ValueError("more than 256 different blocks: the index needs 16 bits")
+    return limit, index, blocks
+
+
+def numbers(values):
+    lines, line = [], "   "
+    for value in values:
+        text = f" {value},"
+        if len(line) + len(text) > 100:
+            lines.append(line)
+            line = "   "
+        line += text
+    return "\n".join(lines + [line])
+
+
+HEAD = """// SPDX-License-Identifier: MIT
+// Written by tools/gen_unicode.py; change that. Unicode {version}.
+// Source: UnicodeData.txt and PropList.txt of the Unicode Character Database, (c) Unicode, Inc.,
+// https://www.unicode.org/license.txt
+"""
+
+HEADER = """#ifndef INKI_UNICODE_TABLES_H
+#define INKI_UNICODE_TABLES_H
+
+#include <stdint.h>
+
+// The classes that GPT-2's pattern tells apart: general category L*, N*, property White_Space.
+enum {{
+    INKI_CLASS_OTHER = 0,
+    INKI_CLASS_LETTER = 1,
+    INKI_CLASS_NUMBER = 2,
+    INKI_CLASS_SPACE = 3,
+    INKI_CLASS_MULTI = 4 // only in inki_unicode_byte_class: part of a longer character, or broken
+}};
+
+enum {{ INKI_UNICODE_LIMIT = {limit:#x} }}; // from here on all are INKI_CLASS_OTHER
+
+extern const uint8_t inki_unicode_byte_class[256];
+extern const uint8_t inki_unicode_index[{n_index}];
+extern const uint8_t inki_unicode_blocks[{n_blocks}][64]; // 2 bits a code point, 256 in a block
+
+static inline unsigned inki_unicode_class(uint32_t c) {{
+    if (c >= INKI_UNICODE_LIMIT) return INKI_CLASS_OTHER;
+    return (unsigned)inki_unicode_blocks[inki_unicode_index[c >> 8]][c >> 2 & 63] >> (c & 3) * 2 & 3u;
+}}
+
+#endif
+"""
+
+
+def render(data):
+    props = read_lines(os.path.join(data, "PropList.txt"))
+    classes = [OTHER] * 0x110000
+    read_categories(read_lines(os.path.join(data, "UnicodeData.txt")), classes)
+    read_white_space(props, classes)
+    limit, index, blocks = compress(classes)
+    head = HEAD.format(version=version_of(props))
+    header = head + HEADER.format(limit=limit, n_index=len(index), n_blocks=len(blocks))
+    source = head + '#include "tokenizer/unicode_tables.h"\n\n'
+    byte_class = classes[:128] + [MULTI] * 128
+    source += f"const uint8_t inki_unicode_byte_class[256] = {{\n{numbers(byte_class)}\n}};\n\n"
+    source += f"const uint8_t inki_unicode_index[{len(index)}] = {{\n{numbers(index)}\n}};\n\n"
+    source += f"const uint8_t inki_unicode_blocks[{len(blocks)}][64] = {{\n"
+    source += "".join(f"    {{\n{numbers(block)}\n    }},\n" for block in blocks) + "};\n"
+    return {"unicode_tables.h": header, "unicode_tables.c": source}
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    parser.add_argument("--data", default="/usr/share/unicode", help="folder of UnicodeData.txt")
+    parser.add_argument("--out", default=os.path.join(here, "..", "src", "tokenizer"))
+    args = parser.parse_args()
+    if args.check and not os.path.exists(os.path.join(args.data, "UnicodeData.txt")):
+        print(f"gen_unicode: skipped, no {args.data}/UnicodeData.txt (package unicode-data)")
+        return 77
+    try:
+        files = render(args.data)
+    except (OSError, ValueError) as e:
+        print(f"gen_unicode: {e}", file=sys.stderr)
+        return 2
+    different = 0
+    for name, text in files.items():
+        path = os.path.join(args.out, name)
+        if not args.check:
+            with open(path, "w", encoding="ascii") as f:
+                f.write(text)
+        elif not os.path.exists(path) or "\n".join(read_lines(path)) + "\n" != text:
+            print(f"gen_unicode: {path} is not what the data give", file=sys.stderr)
+            different = 1
+    return different
+
+
+if __name__ == "__main__":
+    sys.exit(main())
