@@ -12,6 +12,7 @@ step() { # NAME COMMAND…
     "$@" || { echo "lint: $name found something" >&2; failed=1; }
 }
 
+# shellcheck disable=SC2317 # called by step
 warnings() { # COMPILER
     command -v "$1" >/dev/null || { echo "left out: $1 is not here"; return 0; }
     git ls-files 'src/*.c' 'convert/*.c' 'cli/*.c' | xargs -P "${JOBS:-2}" -n 8 "$1" -fsyntax-only -std=c17 \

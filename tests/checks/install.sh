@@ -1,0 +1,81 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Usage: install.sh C-COMPILER BUILD-FOLDER
+# Installs under a DESTDIR, then builds programs against what was installed, as a host project would: by
+# pkg-config, with the shared and with the static library; both run in an empty folder.
+set -eu
+
+cc=$1
+build=$2
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+dest="$scratch/dest dir"
+
+DESTDIR="$dest" cmake --install "$build" --prefix /usr >"$scratch/log" || { cat "$scratch/log"; exit 1; }
+# cmake keeps a list for uninstalling; this one is of no use to anybody.
+rm -f "$build/install_manifest.txt"
+file=$(find "$dest" -name inkling.pc)
+lib=${file%/pkgconfig/inkling.pc}
+for name in "$dest/usr/include/inkling/inkling.h" "$lib/libinkling.so" "$lib/libinkling.so.0" "$lib/libinkling.a" \
+    "$dest/usr/bin/inkling"; do
+    if [ ! -e "$name" ]; then
+        echo "not installed: ${name#"$dest"}"
+        exit 1
+    fi
+done
+grep -qx 'prefix=/usr' "$file"
+if grep -rlI "$build" "$dest" | grep .; then
+    echo 'these installed files name the build folder'
+    exit 1
+fi
+readelf -d "$lib/libinkling.so" | grep -q 'SONAME.*\[libinkling\.so\.0\]'
+if readelf -d "$lib/libinkling.so" "$dest/usr/bin/inkling" | grep -E 'RPATH|RUNPATH'; then
+    echo 'installed files look for libraries in a folder of their own'
+    exit 1
+fi
+
+# pkg-config splits at blanks, so the folder without one stands for the system's root.
+mv "$dest" "$scratch/root"
+lib="$scratch/root${lib#"$dest"}"
+export PKG_CONFIG_SYSROOT_DIR="$scratch/root" PKG_CONFIG_PATH="$lib/pkgconfig"
+cat >"$scratch/host.c" <<'END'
+#include <inkling/inkling.h>
+#include <stdio.h>
+#include <string.h>
+static int count(void *user, const ink_piece *piece) {
+    *(size_t *)user += piece->bytes;
+    return 0;
+}
+int main(int argc, char **argv) {
+    (void)argv;
+    size_t bytes = 0;
+    ink_engine *ai = ink_open(NULL, NULL);
+    const ink_status status = ink_generate(ai, "Once upon a time", count, &bytes);
+    ink_close(ai);
+    printf("%s %zu\n", ink_version(), bytes);
+    return argc > 1 ? 0 : status != INK_OK || bytes == 0;
+}
+END
+# shellcheck disable=SC2046 # pkg-config gives a list of words
+{
+    "$cc" -std=c11 -Wall -Werror -o "$scratch/shared" "$scratch/host.c" $(pkg-config --cflags --libs inkling)
+    "$cc" -std=c11 -Wall -Werror -static -o "$scratch/static" "$scratch/host.c" \
+        $(pkg-config --static --cflags --libs inkling)
+}
+[ "$(pkg-config --modversion inkling)" = "$("$scratch/static" version | cut -d' ' -f1)" ]
+
+left_out=
+if [ ! -f "${INKLING_SOURCE_DIR:-.}/models/story.gguf" ]; then
+    left_out='version only'
+    echo 'left out: generating, models/story.gguf is not here'
+fi
+mkdir "$scratch/empty"
+cd "$scratch/empty"
+# shellcheck disable=SC2086 # nothing or two words
+{
+    LD_LIBRARY_PATH="$lib" ../shared $left_out
+    ../static $left_out
+}
+../root/usr/bin/inkling --version
+[ -z "$(ls -A .)" ]
+echo 'installed, linked both ways and run in an empty folder'
