@@ -427,9 +427,9 @@ INK_API const char *ink_stop_name(uint32_t stop); // "end", "length", ...; "unkn
 typedef struct ink_result {
     uint32_t size;
     uint32_t stop;            // INK_STOP_*
-    uint32_t n_prompt;        // tokens of the prompt, cut ones not counted
-    uint32_t n_reused;        // of them, found in the cache
-    uint32_t n_dropped;       // tokens of the prompt cut by LEFT or SLIDE
+    uint32_t n_prompt;        // tokens that the first new one stands on: past and prompt, less what was cut
+    uint32_t n_reused;        // of them, not evaluated since the cache held them
+    uint32_t n_dropped;       // tokens that LEFT or SLIDE cut from past and prompt
     uint32_t n_generated;     // tokens chosen, the end token not counted
     uint32_t n_invalid;       // bytes of the prompt that were not UTF-8
     uint64_t seed;            // of the sampler
@@ -440,9 +440,9 @@ typedef struct ink_result {
 
 // Tokenizes text [bytes], appends it to the session's past and continues it, piece by piece.
 // Without a past and without text the end-of-text token starts it. Afterwards the past holds every
-// token chosen, but for one that ended the text (end token, stop string). Why it stopped is in
-// `result` (may be NULL), with INK_OK; after a failure `result` is untouched and so is the past of a
-// session whose prompt could not be evaluated.
+// token chosen, but for the one that ended the text (end token, stop string, callback, cancel). Why it
+// stopped is in `result` (may be NULL), with INK_OK. When the prompt could not be evaluated to its
+// end, the past is as before, or with FRESH a beginning of the prompt.
 // Errors: INK_E_ARG, INK_E_UTF8, INK_E_CONTEXT, INK_E_BUSY, INK_E_REENTRANT, INK_E_NOMEM, INK_E_NUMERIC.
 INK_API ink_status ink_session_generate(ink_session *session, const char *text, size_t bytes,
                                         const ink_generate_options *options, ink_text_fn fn, void *user,

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+// The objects behind the public handles, and what the files of this room share.
+#ifndef INKI_ENGINE_H
+#define INKI_ENGINE_H
+
+#include "base/log.h"
+#include "forward/forward.h"
+#include "gguf/gguf.h"
+#include "model/model.h"
+#include "os/os.h"
+#include "os/pool.h"
+#include "sampler/sampler.h"
+#include "tokenizer/tokenizer.h"
+
+#include <fenv.h>
+#include <stdatomic.h>
+
+// --- options -------------------------------------------------------------------------------------
+
+// Fills known [known_size], which holds the defaults, from a caller's struct that begins with its
+// size. Fields that a shorter struct lacks keep their defaults. source NULL: nothing to do.
+// Errors: INK_E_ARG (size is 0 or absurd), INK_E_UNSUPPORTED (a later version's field is set).
+ink_status inki_options_read(void *known, size_t known_size, const void *source, const char *what, ink_error *error);
+
+// --- runtime and model ---------------------------------------------------------------------------
+
+struct ink_runtime {
+    atomic_uint refs;
+    inki_mem mem;
+    inki_log log;
+    inki_kernels kernels;
+    inki_pool *pool;
+};
+ink_runtime *inki_runtime_ref(ink_runtime *runtime);
+
+struct ink_model {
+    atomic_uint refs;
+    ink_runtime *runtime; // a reference
+    inki_mem mem;
+    inki_file file;
+    inki_gguf gguf;
+    inki_weights weights;
+    inki_tokenizer *tokenizer; // NULL: opened with INK_MODEL_INSPECT
+    char *keys;                // the metadata's keys with their 0 bytes, one after the other
+    size_t keys_bytes;
+    size_t *key_at; // [gguf.n_kv] where each begins
+    char *strings;  // source name, architecture, name, licence
+    size_t strings_bytes;
+    const char *source_name, *architecture, *name, *license;
+    ink_model_info info;
+};
+
+// Maps or finds the source's bytes. *name: for messages, borrowed from the source or static.
+ink_status inki_source_open(inki_file *out, const char **name, const ink_source *source, const inki_mem *mem,
+                            const inki_log *log, ink_error *error);
+
+// --- session -------------------------------------------------------------------------------------
+
+// Working memory of one evaluation or choice. A forked session has none until it evaluates alone.
+typedef struct inki_work {
+    inki_scratch scratch;
+    inki_row *rows;             // [scratch.n_rows]
+    inki_candidate *candidates; // [n_vocab]
+    void *block;
+    size_t block_bytes;
+} inki_work;
+
+struct ink_session {
+    ink_model *model; // a reference
+    inki_mem mem;
+    ink_session_options options; // with every 0 replaced by what it stands for
+    inki_kv kv;
+    inki_work work;
+    ink_token *tokens; // [n_ctx] the past
+    float *logits;     // [options.n_logits, n_vocab]
+    uint32_t n_past;
+    uint32_t n_rows;      // rows of logits held
+    uint64_t n_forgotten; // tokens that sliding dropped: the random position goes on counting
+    size_t block_bytes;   // this struct and all above but kv pages and work
+    atomic_int cancel;
+    atomic_int busy;
+    atomic_uintptr_t owner; // thread inside, 0: none
+};
+
+// Claims the session for the calling thread. Errors: INK_E_BUSY, INK_E_REENTRANT, INK_E_ARG (NULL).
+ink_status inki_session_enter(ink_session *session, ink_error *error);
+void inki_session_leave(ink_session *session);
+
+// Bytes of heap that a session of this model takes, and those of its pages. options: complete.
+ink_status inki_session_bytes(const inki_weights *weights, const ink_session_options *options, uint64_t *heap,
+                              uint64_t *kv, ink_error *error);
+// Replaces zeros by what they stand for and checks the rest.
+ink_status inki_session_options_complete(ink_session_options *options, const inki_weights *weights, ink_error *error);
+// Working memory, if the session has none yet. Errors: INK_E_NOMEM.
+ink_status inki_session_need_work(ink_session *session, ink_error *error);
+
+// As the public calls, for sessions that the caller has entered.
+ink_status inki_eval_entered(const ink_span *spans, size_t n, ink_error *error);
+ink_status inki_sample_entered(ink_session *session, const inki_chain *chain, int32_t banned, ink_token *out,
+                               ink_error *error);
+void inki_rewind_entered(ink_session *session, uint32_t n_past);
+
+// --- floating point ------------------------------------------------------------------------------
+
+// The host may have set another rounding mode or flush denormals: our numbers must not depend on it,
+// and its state must be as before in its callbacks and after the call.
+typedef struct inki_fp {
+    fenv_t host;
+} inki_fp;
+static inline void inki_fp_ours(inki_fp *fp) {
+    fegetenv(&fp->host);
+    fesetenv(FE_DFL_ENV);
+}
+static inline void inki_fp_hosts(const inki_fp *fp) { fesetenv(&fp->host); }
+
+struct ink_sampler {
+    inki_mem mem;
+    inki_chain *chain;
+};
+
+#endif

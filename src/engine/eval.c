@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+// Several sessions in one pass: all their tokens are appended, or none.
+#include "engine/engine.h"
+
+#include <string.h>
+
+static ink_status check_span(const ink_span *span, size_t index, const ink_session *first, ink_error *error) {
+    const ink_session *s = span->session;
+    const unsigned long long i = index;
+    if (span->tokens == NULL || span->n_tokens == 0)
+        return inki_fail(error, INK_E_ARG, NULL, 0, "span %llu has no tokens", i);
+    if (s->model != first->model)
+        return inki_fail(error, INK_E_ARG, NULL, 0, "span %llu is of another model than span 0", i);
+    const uint32_t n_vocab = s->model->weights.n_vocab;
+    for (size_t k = 0; k < span->n_tokens; k++)
+        if (span->tokens[k] < 0 || (uint32_t)span->tokens[k] >= n_vocab)
+            return inki_fail(error, INK_E_TOKEN, NULL, k, "token %d at %zu of span %llu; the vocabulary has %u",
+                             (int)span->tokens[k], k, i, (unsigned)n_vocab);
+    if (span->n_tokens > s->options.n_ctx - s->n_past)
+        return inki_fail(error, INK_E_CONTEXT, NULL, 0,
+                         "%zu tokens after %u do not fit into the context of %u (span %llu)", span->n_tokens,
+                         (unsigned)s->n_past, (unsigned)s->options.n_ctx, i);
+    if ((span->flags & INK_SPAN_ALL_LOGITS) && span->n_tokens > s->options.n_logits)
+        return inki_fail(error, INK_E_LIMIT, NULL, 0, "%zu rows of logits; the session was made for %u (span %llu)",
+                         span->n_tokens, (unsigned)s->options.n_logits, i);
+    return INK_OK;
+}
+
+// The forward pass only sees that a number is not finite. Which weight is to blame is found by reading
+// them all: slow, but only on the way to an error.
+static ink_status explain_nonfinite(const ink_model *m, ink_error *error) {
+    uint64_t index = 0;
+    const char *tensor = inki_weights_find_nonfinite(&m->gguf, &m->runtime->kernels, &index);
+    if (tensor == NULL)
+        return inki_fail(error, INK_E_NUMERIC, m->source_name, 0,
+                         "the logits are not finite although every weight is: the numbers grew too large");
+    inki_fail(error, INK_E_NUMERIC, tensor, index, "element %llu is NaN or infinite", (unsigned long long)index);
+    inki_error_prefix(error, m->source_name);
+    return INK_E_NUMERIC;
+}
+
+// Walks all tokens of all spans in order and runs a pass whenever the working memory is full.
+static ink_status run_passes(const ink_span *spans, size_t n, inki_work *work, inki_forward *forward,
+                             ink_error *error) {
+    const size_t n_vocab = forward->weights->n_vocab;
+    uint32_t filled = 0;
+    for (size_t i = 0; i < n; i++) {
+        ink_session *s = spans[i].session;
+        const bool all = (spans[i].flags & INK_SPAN_ALL_LOGITS) != 0;
+        for (size_t k = 0; k < spans[i].n_tokens; k++) {
+            const bool last = k + 1 == spans[i].n_tokens;
+            work->rows[filled++] = (inki_row){.kv = &s->kv,
+                                              .pos = s->n_past + (uint32_t)k,
+                                              .token = spans[i].tokens[k],
+                                              .logits = all    ? s->logits + k * n_vocab
+                                                        : last ? s->logits
+                                                               : NULL};
+            if (filled < work->scratch.n_rows && !(last && i + 1 == n)) continue;
+            const ink_status status = inki_forward_run(forward, work->rows, filled, error);
+            if (status != INK_OK) return status;
+            filled = 0;
+        }
+    }
+    return INK_OK;
+}
+
+// The cancel flags are read through a list; a few spans fit on the stack, more share the first's.
+enum { MAX_CANCEL = 64 };
+
+static ink_status evaluate(const ink_span *spans, size_t n, inki_work *work, ink_error *error) {
+    const ink_model *m = spans[0].session->model;
+    const atomic_int *cancel[MAX_CANCEL];
+    size_t n_cancel = 0;
+    for (size_t i = 0; i < n && n_cancel < MAX_CANCEL; i++) cancel[n_cancel++] = &spans[i].session->cancel;
+    inki_pool *pool = m->runtime->pool;
+    const bool have_pool = inki_pool_enter(pool);
+    inki_forward forward = {.weights = &m->weights,
+                            .kernels = &m->runtime->kernels,
+                            .pool = have_pool ? pool : NULL,
+                            .scratch = &work->scratch,
+                            .cancel = cancel,
+                            .n_cancel = n_cancel};
+    const ink_status status = run_passes(spans, n, work, &forward, error);
+    if (have_pool) inki_pool_leave(pool);
+    return status == INK_E_NUMERIC ? explain_nonfinite(m, error) : status;
+}
+
+ink_status inki_eval_entered(const ink_span *spans, size_t n, ink_error *error) {
+    // Any of the sessions' working memory will do: all of them belong to this thread now.
+    inki_work *work = NULL;
+    for (size_t i = 0; i < n; i++) {
+        const ink_status status = check_span(&spans[i], i, spans[0].session, error);
+        if (status != INK_OK) return status;
+        if (work == NULL && spans[i].session->work.block != NULL) work = &spans[i].session->work;
+    }
+    ink_status status = INK_OK;
+    if (work == NULL) {
+        status = inki_session_need_work(spans[0].session, error);
+        work = &spans[0].session->work;
+    }
+    for (size_t i = 0; i < n && status == INK_OK; i++) {
+        ink_session *s = spans[i].session;
+        status = inki_kv_prepare(&s->kv, s->n_past, s->n_past + (uint32_t)spans[i].n_tokens, error);
+    }
+    if (status != INK_OK) return status;
+
+    for (size_t i = 0; i < n; i++) spans[i].session->n_rows = 0;
+    status = evaluate(spans, n, work, error);
+    for (size_t i = 0; i < n && status == INK_OK; i++) {
+        ink_session *s = spans[i].session;
+        memcpy(s->tokens + s->n_past, spans[i].tokens, spans[i].n_tokens * sizeof *s->tokens);
+        s->n_past += (uint32_t)spans[i].n_tokens;
+        s->n_rows = spans[i].flags & INK_SPAN_ALL_LOGITS ? (uint32_t)spans[i].n_tokens : 1;
+    }
+    return status;
+}
+
+ink_status ink_eval(const ink_span *spans, size_t n, ink_error *error) {
+    if (spans == NULL || n == 0) return inki_fail(error, INK_E_ARG, "ink_eval", 0, "no spans");
+    ink_status status = INK_OK;
+    size_t entered = 0;
+    while (entered < n && status == INK_OK) {
+        status = inki_session_enter(spans[entered].session, error);
+        if (status == INK_OK) entered++;
+    }
+    for (size_t i = 0; i < entered && status == INK_E_REENTRANT; i++)
+        if (spans[i].session == spans[entered].session)
+            status = inki_fail(error, INK_E_ARG, NULL, 0, "spans %zu and %zu are of the same session", i, entered);
+    if (status == INK_OK) {
+        inki_fp fp;
+        inki_fp_ours(&fp);
+        status = inki_eval_entered(spans, n, error);
+        inki_fp_hosts(&fp);
+    }
+    while (entered > 0) inki_session_leave(spans[--entered].session);
+    return status;
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+// The three lines: one handle around a runtime, a model and a session.
+#include "engine/engine.h"
+
+#include <string.h>
+
+struct ink_engine {
+    inki_mem mem;
+    ink_error error;
+    ink_result result;
+    ink_model *model;
+    ink_session *session;
+    // Copies of what the caller gave.
+    char *chain;
+    size_t chain_bytes;
+    ink_sampler_options sampler;
+    ink_logit_bias *bias; // [sampler.n_logit_bias]
+    ink_generate_options generate;
+    char **stop; // [generate.n_stop], in one block with its strings
+    size_t stop_bytes;
+};
+
+// --- opening ---------------------------------------------------------------------------------------------
+
+static ink_status copy_chain(ink_engine *e, const char *chain) {
+    if (chain == NULL) return INK_OK;
+    e->chain_bytes = strlen(chain) + 1;
+    e->chain = inki_alloc(&e->mem, e->chain_bytes, 1);
+    if (e->chain == NULL) return inki_fail_nomem(&e->error, e->chain_bytes);
+    memcpy(e->chain, chain, e->chain_bytes);
+    return INK_OK;
+}
+
+static ink_status copy_sampler(ink_engine *e, const ink_sampler_options *options) {
+    ink_sampler_options_init(&e->sampler, sizeof e->sampler);
+    const ink_status status =
+        inki_options_read(&e->sampler, sizeof e->sampler, options, "ink_sampler_options", &e->error);
+    const size_t n = e->sampler.n_logit_bias;
+    const ink_logit_bias *theirs = e->sampler.logit_bias;
+    e->sampler.logit_bias = NULL;
+    e->sampler.n_logit_bias = 0;
+    if (status != INK_OK || n == 0) return status;
+    if (theirs == NULL)
+        return inki_fail(&e->error, INK_E_ARG, "logit_bias", 0, "is NULL although n_logit_bias is not 0");
+    e->bias = inki_alloc(&e->mem, n, sizeof *e->bias);
+    if (e->bias == NULL) return inki_fail_nomem(&e->error, n);
+    memcpy(e->bias, theirs, n * sizeof *e->bias);
+    e->sampler.logit_bias = e->bias;
+    e->sampler.n_logit_bias = n;
+    return INK_OK;
+}
+
+static ink_status copy_stops(ink_engine *e, const char *const *stop, size_t n) {
+    if (n == 0) return INK_OK;
+    size_t bytes = 0;
+    if (stop == NULL || !inki_mul(n, sizeof *stop, &bytes))
+        return inki_fail(&e->error, INK_E_ARG, "stop", 0, "is NULL or too long");
+    for (size_t i = 0; i < n; i++) {
+        if (stop[i] == NULL || stop[i][0] == 0)
+            return inki_fail(&e->error, INK_E_ARG, "stop", 0, "stop string %zu is empty", i);
+        bytes += strlen(stop[i]) + 1;
+    }
+    e->stop = inki_alloc(&e->mem, bytes, 1);
+    if (e->stop == NULL) return inki_fail_nomem(&e->error, bytes);
+    e->stop_bytes = bytes;
+    char *at = (char *)(e->stop + n);
+    for (size_t i = 0; i < n; i++) {
+        const size_t length = strlen(stop[i]) + 1;
+        e->stop[i] = memcpy(at, stop[i], length);
+        at += length;
+    }
+    e->generate.stop = (const char *const *)e->stop;
+    e->generate.n_stop = n;
+    return INK_OK;
+}
+
+static ink_status copy_generate(ink_engine *e, const ink_generate_options *options) {
+    ink_generate_options_init(&e->generate, sizeof e->generate);
+    const ink_status status =
+        inki_options_read(&e->generate, sizeof e->generate, options, "ink_generate_options", &e->error);
+    const char *const *stop = e->generate.stop;
+    const size_t n_stop = e->generate.n_stop;
+    e->generate.stop = NULL;
+    e->generate.n_stop = 0;
+    e->generate.sampler = NULL;
+    e->generate.flags |= INK_GENERATE_FRESH;
+    return status == INK_OK ? copy_stops(e, stop, n_stop) : status;
+}
+
+// "builtin:NAME" or a path.
+static ink_source source_of(const char *path) {
+    static const char prefix[] = "builtin:";
+    ink_source s = {.size = sizeof s, .kind = INK_SOURCE_BUILTIN, .fd = -1};
+    if (path == NULL) return s;
+    const bool builtin = strncmp(path, prefix, sizeof prefix - 1) == 0;
+    s.kind = builtin ? INK_SOURCE_BUILTIN : INK_SOURCE_PATH;
+    s.name = builtin ? path + sizeof prefix - 1 : path;
+    return s;
+}
+
+static ink_status open_engine(ink_engine *e, const char *path, const ink_options *o, ink_runtime *runtime) {
+    const ink_source named = source_of(path);
+    ink_status s = copy_chain(e, o->chain);
+    if (s == INK_OK) s = copy_sampler(e, o->sampler);
+    if (s == INK_OK) s = copy_generate(e, o->generate);
+    if (s == INK_OK)
+        s = ink_model_open(&e->model, runtime, o->source != NULL ? o->source : &named, o->model, &e->error);
+    if (s == INK_OK) s = ink_session_new(&e->session, e->model, o->session, &e->error);
+    if (s != INK_OK) return s;
+    // A bad chain is told at once and not at the first word.
+    ink_sampler *probe = NULL;
+    s = ink_sampler_new(&probe, e->model, e->chain, &e->sampler, &e->error);
+    ink_sampler_free(probe);
+    return s;
+}
+
+static void close_parts(ink_engine *e) {
+    ink_session_free(e->session);
+    ink_model_unref(e->model);
+    e->session = NULL;
+    e->model = NULL;
+    inki_release(&e->mem, e->chain, e->chain_bytes, 1);
+    inki_release(&e->mem, e->bias, e->sampler.n_logit_bias, sizeof *e->bias);
+    inki_release(&e->mem, e->stop, e->stop_bytes, 1);
+    e->chain = NULL;
+    e->bias = NULL;
+    e->stop = NULL;
+}
+
+ink_engine *ink_open(const char *path, const ink_options *options) {
+    ink_error error = {0};
+    ink_options o = {0};
+    ink_runtime *runtime = NULL;
+    ink_status status = inki_options_read(&o, sizeof o, options, "ink_options", &error);
+    const inki_mem libc = inki_mem_from(NULL);
+    if (status == INK_OK) status = ink_runtime_new(&runtime, o.runtime, &error);
+    const inki_mem mem = runtime != NULL ? runtime->mem : libc;
+    ink_engine *e = inki_alloc_zero(&mem, 1, sizeof *e);
+    if (e != NULL) {
+        e->mem = mem;
+        e->error = error;
+        if (status == INK_OK) status = open_engine(e, path, &o, runtime);
+        if (status != INK_OK) close_parts(e);
+    }
+    ink_runtime_unref(runtime); // the model holds its own reference
+    return e;
+}
+
+// --- using and closing -------------------------------------------------------------------------------------
+
+ink_status ink_generate(ink_engine *engine, const char *prompt, ink_text_fn fn, void *user) {
+    if (engine == NULL) return INK_E_ARG;
+    if (engine->session == NULL) return (ink_status)engine->error.status;
+    // Until the session is entered another thread may be in here: nothing of the engine is written.
+    ink_error error = {0};
+    ink_sampler *sampler = NULL;
+    ink_result result = {0};
+    ink_generate_options o = engine->generate;
+    // Without a seed of the caller's each call draws its own, so the same prompt gives another text.
+    ink_status status = ink_sampler_new(&sampler, engine->model, engine->chain, &engine->sampler, &error);
+    o.sampler = sampler;
+    if (status == INK_OK)
+        status = ink_session_generate(engine->session, prompt, prompt != NULL ? strlen(prompt) : 0, &o, fn, user,
+                                      &result, &error);
+    ink_sampler_free(sampler);
+    if (status == INK_OK) engine->result = result;
+    else if (status != INK_E_BUSY && status != INK_E_REENTRANT) engine->error = error; // those: not ours now
+    return status;
+}
+
+const ink_error *ink_engine_error(const ink_engine *engine) {
+    static const ink_error none = {.size = sizeof none, .status = INK_E_ARG, .message = "the engine is NULL"};
+    return engine != NULL ? &engine->error : &none;
+}
+
+void ink_cancel(ink_engine *engine) {
+    if (engine != NULL) ink_session_cancel(engine->session);
+}
+
+ink_status ink_close(ink_engine *engine) {
+    if (engine == NULL) return INK_OK;
+    const ink_status status = ink_session_free(engine->session);
+    if (status != INK_OK) return status;
+    engine->session = NULL;
+    close_parts(engine);
+    const inki_mem mem = engine->mem;
+    inki_release(&mem, engine, 1, sizeof *engine);
+    return INK_OK;
+}
+
+ink_model *ink_engine_model(const ink_engine *engine) { return engine != NULL ? engine->model : NULL; }
+ink_session *ink_engine_session(const ink_engine *engine) { return engine != NULL ? engine->session : NULL; }
+
+const ink_result *ink_engine_result(const ink_engine *engine) {
+    static const ink_result none = {.size = sizeof none};
+    return engine != NULL ? &engine->result : &none;
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+#include "engine/engine.h"
+
+ink_status ink_sampler_new(ink_sampler **out, const ink_model *model, const char *chain,
+                           const ink_sampler_options *options, ink_error *error) {
+    if (out == NULL || model == NULL)
+        return inki_fail(error, INK_E_ARG, "ink_sampler_new", 0, "out or model is NULL");
+    ink_sampler_options o;
+    ink_sampler_options_init(&o, sizeof o);
+    ink_status status = inki_options_read(&o, sizeof o, options, "ink_sampler_options", error);
+    if (status != INK_OK) return status;
+    if (!o.seed_set) o.seed = inki_os_random();
+    o.seed_set = 1;
+    ink_sampler *s = inki_alloc_zero(&model->mem, 1, sizeof *s);
+    if (s == NULL) return inki_fail_nomem(error, sizeof *s);
+    s->mem = model->mem;
+    status = inki_chain_new(&s->chain, chain, &o, model->weights.n_vocab, &s->mem, error);
+    if (status != INK_OK) {
+        inki_release(&model->mem, s, 1, sizeof *s);
+        return status;
+    }
+    *out = s;
+    return INK_OK;
+}
+
+void ink_sampler_free(ink_sampler *sampler) {
+    if (sampler == NULL) return;
+    const inki_mem mem = sampler->mem;
+    inki_chain_free(sampler->chain);
+    inki_release(&mem, sampler, 1, sizeof *sampler);
+}
+
+uint64_t ink_sampler_seed(const ink_sampler *sampler) { return sampler != NULL ? inki_chain_seed(sampler->chain) : 0; }
+
+ink_status ink_sampler_chain(const ink_sampler *sampler, char *out, size_t cap, size_t *bytes) {
+    if (sampler == NULL || bytes == NULL || (out == NULL && cap != 0)) return INK_E_ARG;
+    const size_t needed = inki_chain_text(sampler->chain, NULL, 0);
+    *bytes = needed;
+    if (out == NULL) return INK_OK;
+    if (needed >= cap) return INK_E_SPACE;
+    inki_chain_text(sampler->chain, out, cap);
+    return INK_OK;
+}
+
+ink_status inki_sample_entered(ink_session *s, const inki_chain *chain, int32_t banned, ink_token *out,
+                               ink_error *error) {
+    if (s->n_rows == 0)
+        return inki_fail(error, INK_E_ARG, "ink_sample", 0, "the session holds no logits: evaluate a token first");
+    const ink_status status = inki_session_need_work(s, error);
+    if (status != INK_OK) return status;
+    const size_t n_vocab = s->model->weights.n_vocab;
+    const inki_draw draw = {.logits = s->logits + (s->n_rows - 1) * n_vocab,
+                            .n_vocab = (uint32_t)n_vocab,
+                            .history = s->tokens,
+                            .n_history = s->n_past,
+                            .stream = s->options.stream,
+                            .position = s->n_forgotten + s->n_past,
+                            .banned = banned,
+                            .scratch = s->work.candidates};
+    return inki_chain_draw(chain, &draw, out, error);
+}
+
+ink_status ink_sample(ink_session *session, const ink_sampler *sampler, ink_token *out, ink_error *error) {
+    if (sampler == NULL || out == NULL)
+        return inki_fail(error, INK_E_ARG, "ink_sample", 0, "sampler or out is NULL");
+    ink_status status = inki_session_enter(session, error);
+    if (status != INK_OK) return status;
+    inki_fp fp;
+    inki_fp_ours(&fp);
+    status = inki_sample_entered(session, sampler->chain, -1, out, error);
+    inki_fp_hosts(&fp);
+    inki_session_leave(session);
+    return status;
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+#include "engine/engine.h"
+
+#include <pthread.h>
+#include <string.h>
+
+enum { DEFAULT_BATCH = 128, MAX_BATCH = 4096 };
+
+// --- one thread at a time ----------------------------------------------------------------------------
+
+ink_status inki_session_enter(ink_session *session, ink_error *error) {
+    if (session == NULL) return inki_fail(error, INK_E_ARG, NULL, 0, "the session is NULL");
+    const uintptr_t self = (uintptr_t)pthread_self();
+    int idle = 0;
+    if (!atomic_compare_exchange_strong_explicit(&session->busy, &idle, 1, memory_order_acquire,
+                                                 memory_order_relaxed)) {
+        if (atomic_load_explicit(&session->owner, memory_order_relaxed) == self)
+            return inki_fail(error, INK_E_REENTRANT, NULL, 0,
+                             "the session is in a call of this thread: inside a callback it may only be cancelled");
+        return inki_fail(error, INK_E_BUSY, NULL, 0, "the session is in use by another thread");
+    }
+    atomic_store_explicit(&session->owner, self, memory_order_relaxed);
+    atomic_store_explicit(&session->cancel, 0, memory_order_relaxed);
+    return INK_OK;
+}
+
+void inki_session_leave(ink_session *session) {
+    atomic_store_explicit(&session->owner, 0, memory_order_relaxed);
+    atomic_store_explicit(&session->busy, 0, memory_order_release);
+}
+
+void ink_session_cancel(ink_session *session) {
+    if (session != NULL) atomic_store_explicit(&session->cancel, 1, memory_order_relaxed);
+}
+
+// --- memory ------------------------------------------------------------------------------------------
+
+ink_status inki_session_options_complete(ink_session_options *o, const inki_weights *w, ink_error *error) {
+    if (o->n_ctx > w->n_ctx)
+        return inki_fail(error, INK_E_LIMIT, "n_ctx", 0, "%u positions; the model has %u", (unsigned)o->n_ctx,
+                         (unsigned)w->n_ctx);
+    if (o->kv_type >= INKI_KV_TYPES)
+        return inki_fail(error, INK_E_ARG, "kv_type", 0, "unknown number %u", (unsigned)o->kv_type);
+    if (o->n_batch > MAX_BATCH)
+        return inki_fail(error, INK_E_LIMIT, "n_batch", 0, "%u rows; the most is %d", (unsigned)o->n_batch, MAX_BATCH);
+    if (o->n_ctx == 0) o->n_ctx = w->n_ctx;
+    if (o->n_batch == 0) o->n_batch = DEFAULT_BATCH;
+    if (o->n_batch > o->n_ctx) o->n_batch = o->n_ctx;
+    if (o->n_logits == 0) o->n_logits = 1;
+    if (o->n_logits > o->n_ctx)
+        return inki_fail(error, INK_E_LIMIT, "n_logits", 0, "%u rows; the context has %u positions",
+                         (unsigned)o->n_logits, (unsigned)o->n_ctx);
+    return INK_OK;
+}
+
+// The session, its past and its logits, as one block; `table` is the page table.
+static void carve_session(ink_session *s, inki_kv_page ***table, inki_arena *arena, const inki_weights *w,
+                          const ink_session_options *o) {
+    inki_arena_take(arena, 1, sizeof *s);
+    *table = inki_arena_take(arena, inki_kv_pages_for(o->n_ctx), sizeof **table);
+    s->tokens = inki_arena_take(arena, o->n_ctx, sizeof *s->tokens);
+    size_t n_logits = 0;
+    if (!inki_mul(o->n_logits, w->n_vocab, &n_logits)) arena->overflow = true;
+    s->logits = inki_arena_take(arena, n_logits, sizeof *s->logits);
+}
+
+static void carve_work(inki_work *work, inki_arena *arena, const inki_weights *w, uint32_t n_rows) {
+    inki_scratch_carve(&work->scratch, arena, w, n_rows);
+    work->rows = inki_arena_take(arena, n_rows, sizeof *work->rows);
+    work->candidates = inki_arena_take(arena, w->n_vocab, sizeof *work->candidates);
+}
+
+ink_status inki_session_bytes(const inki_weights *weights, const ink_session_options *options, uint64_t *heap,
+                              uint64_t *kv, ink_error *error) {
+    ink_session unused = {0};
+    inki_kv_page **table;
+    inki_arena block = {0}, work = {0};
+    inki_kv_layout layout;
+    carve_session(&unused, &table, &block, weights, options);
+    carve_work(&unused.work, &work, weights, options->n_batch);
+    size_t pages = 0;
+    const bool fits = inki_kv_layout_init(&layout, options->kv_type, weights->n_layer, weights->n_head,
+                                          weights->head_dim) &&
+                      inki_mul(inki_kv_page_alloc_bytes(&layout), inki_kv_pages_for(options->n_ctx), &pages);
+    if (!fits || block.overflow || work.overflow || pages > SIZE_MAX / 2 - block.used - work.used)
+        return inki_fail(error, INK_E_LIMIT, NULL, 0, "a session of %u positions does not fit into memory",
+                         (unsigned)options->n_ctx);
+    *kv = pages;
+    *heap = (uint64_t)block.used + work.used + pages;
+    return INK_OK;
+}
+
+ink_status inki_session_need_work(ink_session *s, ink_error *error) {
+    if (s->work.block != NULL) return INK_OK;
+    inki_work work = {0};
+    inki_arena arena = {0};
+    carve_work(&work, &arena, &s->model->weights, s->options.n_batch);
+    work.block_bytes = arena.used;
+    work.block = inki_alloc(&s->mem, arena.used, 1);
+    if (work.block == NULL) return inki_fail_nomem(error, arena.used);
+    arena = (inki_arena){.base = work.block};
+    carve_work(&work, &arena, &s->model->weights, s->options.n_batch);
+    s->work = work;
+    return INK_OK;
+}
+
+static void free_session(ink_session *s) {
+    const inki_mem mem = s->mem;
+    ink_model *model = s->model;
+    inki_kv_free(&s->kv);
+    inki_release(&mem, s->work.block, s->work.block_bytes, 1);
+    inki_release(&mem, s, s->block_bytes, 1);
+    ink_model_unref(model);
+}
+
+// options: complete. reserve: with pages and working memory, as a session of its own has them.
+static ink_status make_session(ink_session **out, ink_model *model, const ink_session_options *options, bool reserve,
+                               ink_error *error) {
+    uint64_t heap, kv_bytes;
+    ink_status status = inki_session_bytes(&model->weights, options, &heap, &kv_bytes, error);
+    if (status != INK_OK) return status;
+    ink_session measured = {0};
+    inki_kv_page **table;
+    inki_arena arena = {0};
+    carve_session(&measured, &table, &arena, &model->weights, options);
+    const size_t bytes = arena.used;
+    ink_session *s = inki_alloc(&model->mem, bytes, 1);
+    if (s == NULL) return inki_fail_nomem(error, bytes);
+    memset(s, 0, sizeof *s);
+    arena = (inki_arena){.base = (uint8_t *)s};
+    carve_session(s, &table, &arena, &model->weights, options);
+    s->block_bytes = bytes;
+    s->model = ink_model_ref(model);
+    s->mem = model->mem;
+    s->options = *options;
+    const inki_weights *w = &model->weights;
+    inki_kv_layout layout;
+    inki_kv_layout_init(&layout, options->kv_type, w->n_layer, w->n_head, w->head_dim); // checked above
+    status = inki_kv_init(&s->kv, &layout, table, options->n_ctx, reserve, &s->mem, error);
+    if (status == INK_OK && reserve) status = inki_session_need_work(s, error);
+    if (status != INK_OK) {
+        free_session(s);
+        return status;
+    }
+    *out = s;
+    return INK_OK;
+}
+
+// --- the public calls ----------------------------------------------------------------------------------
+
+ink_status ink_session_new(ink_session **out, ink_model *model, const ink_session_options *options, ink_error *error) {
+    if (out == NULL || model == NULL)
+        return inki_fail(error, INK_E_ARG, "ink_session_new", 0, "out or model is NULL");
+    if (model->tokenizer == NULL)
+        return inki_fail(error, INK_E_UNSUPPORTED, model->source_name, 0, "was opened for inspection only");
+    ink_session_options o = {0};
+    ink_status status = inki_options_read(&o, sizeof o, options, "ink_session_options", error);
+    if (status == INK_OK) status = inki_session_options_complete(&o, &model->weights, error);
+    return status == INK_OK ? make_session(out, model, &o, true, error) : status;
+}
+
+static ink_status fork_entered(ink_session *parent, ink_session **out, ink_error *error) {
+    ink_session *child = NULL;
+    const ink_status status = make_session(&child, parent->model, &parent->options, false, error);
+    if (status != INK_OK) return status;
+    inki_kv_share(&child->kv, &parent->kv, parent->n_past);
+    memcpy(child->tokens, parent->tokens, parent->n_past * sizeof *child->tokens);
+    memcpy(child->logits, parent->logits, (size_t)parent->n_rows * parent->model->weights.n_vocab * sizeof(float));
+    child->n_past = parent->n_past;
+    child->n_rows = parent->n_rows;
+    child->n_forgotten = parent->n_forgotten;
+    *out = child;
+    return INK_OK;
+}
+
+ink_status ink_session_fork(ink_session *session, ink_session **out, ink_error *error) {
+    if (out == NULL) return inki_fail(error, INK_E_ARG, "ink_session_fork", 0, "out is NULL");
+    ink_status status = inki_session_enter(session, error);
+    if (status != INK_OK) return status;
+    status = fork_entered(session, out, error);
+    inki_session_leave(session);
+    return status;
+}
+
+void inki_rewind_entered(ink_session *s, uint32_t n_past) {
+    if (n_past == s->n_past) return;
+    inki_kv_rewind(&s->kv, n_past);
+    s->n_past = n_past;
+    s->n_rows = 0;
+}
+
+ink_status ink_session_rewind(ink_session *session, uint32_t n_past) {
+    ink_status status = inki_session_enter(session, NULL);
+    if (status != INK_OK) return status;
+    if (n_past > session->n_past) status = INK_E_ARG;
+    else inki_rewind_entered(session, n_past);
+    inki_session_leave(session);
+    return status;
+}
+
+ink_status ink_session_free(ink_session *session) {
+    if (session == NULL) return INK_OK;
+    const ink_status status = inki_session_enter(session, NULL);
+    if (status == INK_OK) free_session(session);
+    return status;
+}
+
+uint32_t ink_session_n_past(const ink_session *session) { return session != NULL ? session->n_past : 0; }
+uint32_t ink_session_n_ctx(const ink_session *session) { return session != NULL ? session->options.n_ctx : 0; }
+
+const ink_token *ink_session_tokens(const ink_session *session, size_t *n) {
+    if (n != NULL) *n = session != NULL ? session->n_past : 0;
+    return session != NULL ? session->tokens : NULL;
+}
+
+const float *ink_session_logits(const ink_session *session, size_t row, size_t *n_vocab) {
+    if (session == NULL || row >= session->n_rows) return NULL;
+    if (n_vocab != NULL) *n_vocab = session->model->weights.n_vocab;
+    return session->logits + row * session->model->weights.n_vocab;
+}
