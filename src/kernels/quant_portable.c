@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+// Between floats and the forms in which weights, activations, keys and values are kept.
+#include "kernels/portable.h"
+
+#include "base/half.h"
+#include "inkling/inkling.h"
+
+#include <string.h>
+
+enum { QUANT_RUN = 16 }; // loops of a fixed count vectorise at -O2 too
+
+static void dequantize_f32_c(float *out, const void *row, size_t n) {
+    memcpy(out, row, n * sizeof *out);
+}
+
+static void dequantize_f16_c(float *restrict out, const void *row, size_t n) {
+    const uint16_t *restrict h = (const uint16_t *)row;
+    size_t k = 0;
+    for (; k + QUANT_RUN <= n; k += QUANT_RUN)
+        for (size_t i = 0; i < QUANT_RUN; i++) out[k + i] = inki_f16_to_f32(h[k + i]);
+    for (; k < n; k++) out[k] = inki_f16_to_f32(h[k]);
+}
+
+static void dequantize_bf16_c(float *restrict out, const void *row, size_t n) {
+    const uint16_t *restrict h = (const uint16_t *)row;
+    size_t k = 0;
+    for (; k + QUANT_RUN <= n; k += QUANT_RUN)
+        for (size_t i = 0; i < QUANT_RUN; i++) out[k + i] = inki_bf16_to_f32(h[k + i]);
+    for (; k < n; k++) out[k] = inki_bf16_to_f32(h[k]);
+}
+
+static float block_scale(const uint8_t *block) {
+    uint16_t d;
+    memcpy(&d, block, sizeof d);
+    return inki_f16_to_f32(d);
+}
+
+static void dequantize_q8_0_c(float *restrict out, const void *row, size_t n) {
+    const uint8_t *restrict block = (const uint8_t *)row;
+    for (size_t k = 0; k < n; k += 32, block += 34) {
+        const float d = block_scale(block);
+        const int8_t *restrict q = (const int8_t *)(block + 2);
+        for (size_t i = 0; i < 32; i++) out[k + i] = d * (float)q[i];
+    }
+}
+
+static void dequantize_q4_0_c(float *restrict out, const void *row, size_t n) {
+    const uint8_t *restrict block = (const uint8_t *)row;
+    for (size_t k = 0; k < n; k += 32, block += 18) {
+        const float d = block_scale(block);
+        const uint8_t *restrict q = block + 2;
+        for (size_t i = 0; i < 16; i++) out[k + i] = d * (float)((q[i] & 15) - 8);
+        for (size_t i = 0; i < 16; i++) out[k + 16 + i] = d * (float)((q[i] >> 4) - 8);
+    }
+}
+
+// The largest magnitude of a block. Compared as bits, where infinities and NaN count as the largest
+// of all: they come out as the scale and reach the logits, where they are noticed.
+static float block_largest(const float *restrict x) {
+    int32_t max = 0;
+    for (int i = 0; i < INKI_Q8_BLOCK; i++) {
+        const int32_t bits = (int32_t)(inki_f32_bits(x[i]) & 0x7fffffff);
+        max = bits > max ? bits : max;
+    }
+    return inki_f32_from_bits((uint32_t)max);
+}
+
+// q = x * factor, rounded to nearest, ties to even: the addition of 1.5 * 2^23 rounds and leaves
+// the integer in the low bits. Unlike a conversion it is defined for a NaN.
+static void round_block(int8_t *restrict q, const float *restrict x, float factor) {
+    for (int i = 0; i < INKI_Q8_BLOCK; i++)
+        q[i] = (int8_t)(uint8_t)(inki_f32_bits(x[i] * factor + 12582912.0f) & 0xff);
+}
+
+static void quantize_act_c(void *out, const float *x, size_t n) {
+    int8_t *q = (int8_t *)out;
+    float *d = (float *)(void *)(q + n);
+    for (size_t k = 0; k < n; k += INKI_Q8_BLOCK) {
+        const float max = block_largest(x + k);
+        // Below that 127 / max would overflow; such a block counts as zero.
+        const bool tiny = max < 0x1p-100f;
+        round_block(q + k, x + k, tiny ? 0.0f : 127.0f / max);
+        d[k / INKI_Q8_BLOCK] = tiny ? 0.0f : max / 127.0f;
+    }
+}
+
+static void kv_store_f32_c(void *row, const float *x, size_t head_dim) {
+    memcpy(row, x, head_dim * sizeof *x);
+}
+
+static void kv_store_f16_c(void *row, const float *x, size_t head_dim) {
+    uint16_t *h = (uint16_t *)row;
+    for (size_t i = 0; i < head_dim; i++) h[i] = inki_f32_to_f16(x[i]);
+}
+
+static void kv_store_q8_0_c(void *row, const float *x, size_t head_dim) {
+    uint8_t *block = (uint8_t *)row;
+    for (size_t k = 0; k < head_dim; k += 32, block += 34) {
+        float padded[32] = {0};
+        int8_t q[32];
+        memcpy(padded, x + k, (head_dim - k < 32 ? head_dim - k : 32) * sizeof *x);
+        // Values are divided by the scale that is kept, not by the one before its rounding.
+        const uint16_t d = inki_f32_to_f16(block_largest(padded) / 127.0f);
+        const float scale = inki_f16_to_f32(d);
+        for (int i = 0; i < 32; i++) { // a rounded-down subnormal scale may be half of the true one
+            const float limit = scale * 127.0f;
+            padded[i] = padded[i] > limit ? limit : padded[i];
+            padded[i] = padded[i] < -limit ? -limit : padded[i];
+        }
+        round_block(q, padded, scale > 0.0f ? 1.0f / scale : 0.0f);
+        memcpy(block, &d, sizeof d);
+        memcpy(block + 2, q, sizeof q);
+    }
+}
+
+void inki_kernels_quant_portable(inki_kernels *table) {
+    table->dequantize[INKI_F32] = dequantize_f32_c;
+    table->dequantize[INKI_F16] = dequantize_f16_c;
+    table->dequantize[INKI_BF16] = dequantize_bf16_c;
+    table->dequantize[INKI_Q8_0] = dequantize_q8_0_c;
+    table->dequantize[INKI_Q4_0] = dequantize_q4_0_c;
+    table->quantize_act = quantize_act_c;
+    table->kv_store[INK_KV_F32] = kv_store_f32_c;
+    table->kv_store[INK_KV_F16] = kv_store_f16_c;
+    table->kv_store[INK_KV_Q8_0] = kv_store_q8_0_c;
+}
