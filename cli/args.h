@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+// The options of a sub-command: one table for reading them and for --help.
+#ifndef CLI_ARGS_H
+#define CLI_ARGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct cli_uint {
+    uint64_t value;
+    bool set; // given on the command line
+} cli_uint;
+typedef struct cli_real {
+    double value;
+    bool set;
+} cli_real;
+typedef struct cli_choice {
+    unsigned value; // index into the option's choices
+    bool set;
+} cli_choice;
+typedef struct cli_list {
+    const char **items;
+    size_t n;
+} cli_list;
+
+typedef enum cli_kind {
+    CLI_FLAG,  // bool
+    CLI_TEXT,  // const char *
+    CLI_LIST,  // cli_list, repeatable
+    CLI_UINT,  // cli_uint from low to high
+    CLI_REAL,  // cli_real from low to high
+    CLI_CHOICE // cli_choice
+} cli_kind;
+
+typedef struct cli_option {
+    const char *name;  // without the dashes
+    char letter;       // short form, 0: none
+    bool show_default; // --help adds the value that *target has by default
+    cli_kind kind;
+    const char *value; // what --help calls the value; NULL for CLI_FLAG and CLI_CHOICE
+    const char *help;  // lines separated by '\n'
+    void *target;
+    double low, high;           // both allowed; exact as long as they stay below 2^53
+    const char *const *choices; // NULL-terminated
+} cli_option;
+
+typedef struct cli_command {
+    const char *name;
+    const char *synopsis;      // "[-m MODEL] [options] PROMPT|-"
+    const char *summary;       // one line
+    const char *details;       // paragraphs with final newlines; "" for none
+    const cli_option *options; // --help is added to them
+    size_t n_options;
+    const char *argument; // what a missing argument is called, "PROMPT"
+    size_t min_args, max_args;
+    void (*defaults)(void);                 // fills the targets, before --help or reading
+    int (*run)(char **args, size_t n_args); // returns the exit code
+} cli_command;
+
+// Reads argv [argc] (behind the sub-command's name) and runs the command. The arguments are moved
+// to the front of argv. Returns the exit code; a wrong option is told in one line with CLI_USAGE.
+int cli_command_run(const cli_command *command, int argc, char **argv);
+void cli_command_help(const cli_command *command);
+
+// The options that several sub-commands share.
+#define CLI_OPTION_MODEL(target)                                                                   \
+    {                                                                                              \
+        "model", 'm', false, CLI_TEXT, "MODEL",                                                    \
+            "a GGUF file, or builtin:NAME; without it the built-in model (builtin:story)",         \
+            (target), 0, 0, NULL                                                                   \
+    }
+#define CLI_OPTION_THREADS(target)                                                                 \
+    {                                                                                              \
+        "threads", 0, false, CLI_UINT, "N", "threads, 1 to 64; without it one for each processor", \
+            (target), 1, 64, NULL                                                                  \
+    }
+#define CLI_OPTION_CONTEXT(target)                                                                 \
+    {                                                                                              \
+        "context", 0, false, CLI_UINT, "N",                                                        \
+            "positions of the context; without it as many as the "                                 \
+            "model has",                                                                           \
+            (target), 1, 1 << 20, NULL                                                             \
+    }
+#define CLI_OPTION_KV_TYPE(target)                                                                 \
+    {                                                                                              \
+        "kv-type", 0, true, CLI_CHOICE, NULL, "how keys and values are kept", (target), 0, 0,      \
+            cli_kv_types                                                                           \
+    }
+#define CLI_OPTION_JSON(target, help)                                                              \
+    { "json", 0, false, CLI_FLAG, NULL, (help), (target), 0, 0, NULL }
+extern const char *const cli_kv_types[]; // in the order of INK_KV_*
+
+#endif

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// The sub-commands, each in a file of its name.
+#ifndef CLI_COMMANDS_H
+#define CLI_COMMANDS_H
+
+#include "cli/args.h"
+
+extern const cli_command cli_complete_command;
+extern const cli_command cli_tokenize_command;
+extern const cli_command cli_inspect_command;
+extern const cli_command cli_convert_command;
+extern const cli_command cli_perplexity_command;
+
+#endif

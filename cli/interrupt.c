@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+#include "cli/interrupt.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+
+static _Atomic(ink_session *) running;
+static atomic_int caught;
+
+static void on_signal(int number) {
+    if (atomic_fetch_add(&caught, 1) > 0) {
+        signal(number, SIG_DFL);
+        raise(number);
+        return;
+    }
+    ink_session *session = atomic_load(&running);
+    if (session != NULL) ink_session_cancel(session);
+}
+
+void cli_interrupt_install(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    sigemptyset(&action.sa_mask);
+    // Without SA_RESTART: waiting for standard input ends too.
+    action.sa_handler = on_signal;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+}
+
+void cli_interrupt_session(ink_session *session) { atomic_store(&running, session); }
+
+bool cli_interrupted(void) { return atomic_load(&caught) > 0; }

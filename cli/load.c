@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+#include "cli/load.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/interrupt.h"
+#include "cli/report.h"
+#include "cli/terminal.h"
+
+enum { MAX_TEXT_BYTES = 64 * 1000 * 1000 };
+
+ink_source cli_source(const char *name) {
+    static const char builtin[] = "builtin:";
+    ink_source source = {.size = sizeof source, .kind = INK_SOURCE_BUILTIN};
+    if (name == NULL) return source;
+    if (strncmp(name, builtin, sizeof builtin - 1) == 0) {
+        source.name = name + sizeof builtin - 1;
+    } else {
+        source.kind = INK_SOURCE_PATH;
+        source.name = name;
+    }
+    return source;
+}
+
+static int on_loading(void *user, double fraction) {
+    cli_progress_update(user, fraction);
+    return cli_interrupted();
+}
+
+int cli_model_open(ink_model **out, const char *name, uint32_t n_threads, uint32_t flags) {
+    ink_error error = {0};
+    ink_runtime_options runtime_options;
+    ink_model_options options;
+    ink_runtime *runtime = NULL;
+    cli_progress progress;
+    const ink_source source = cli_source(name);
+    ink_runtime_options_init(&runtime_options, sizeof runtime_options);
+    runtime_options.n_threads = n_threads;
+    ink_status status = ink_runtime_new(&runtime, &runtime_options, &error);
+    if (status != INK_OK) return cli_fail_ink(status, &error);
+    cli_progress_begin(&progress, "loading the model", true);
+    ink_model_options_init(&options, sizeof options);
+    options.flags = flags;
+    options.progress = on_loading;
+    options.progress_user = &progress;
+    status = ink_model_open(out, runtime, &source, &options, &error);
+    cli_progress_end(&progress);
+    ink_runtime_unref(runtime);
+    return status == INK_OK ? CLI_OK : cli_fail_ink(status, &error);
+}
+
+int cli_session_open(ink_session **out, ink_model *model, const ink_session_options *options) {
+    ink_error error = {0};
+    const ink_status status = ink_session_new(out, model, options, &error);
+    if (status == INK_OK) return CLI_OK;
+    const int code = cli_fail_ink(status, &error);
+    // Here the limit is the context's, not one of the file.
+    return status == INK_E_LIMIT ? CLI_CONTEXT : code;
+}
+
+static int read_all(int fd, const char *name, size_t max_bytes, const char *what, cli_bytes *out) {
+    size_t cap = 1 << 16, n = 0;
+    char *data = malloc(cap);
+    int code = CLI_OK;
+    if (data == NULL) return cli_fail_memory();
+    while (code == CLI_OK) {
+        if (n == cap - 1) {
+            char *grown = realloc(data, cap * 2);
+            if (grown == NULL) {
+                code = cli_fail_memory();
+                break;
+            }
+            data = grown;
+            cap *= 2;
+        }
+        const ssize_t got = read(fd, data + n, cap - 1 - n);
+        if (got == 0) break;
+        if (got > 0)
+            n += (size_t)got;
+        else if (cli_interrupted())
+            code = CLI_INTERRUPTED;
+        else if (errno != EINTR)
+            code = cli_fail(CLI_FILE, "%s: cannot read: %s", name, strerror(errno));
+        if (n > max_bytes)
+            code = cli_fail(CLI_FILE, "%s: %s is longer than %zu bytes", name, what, max_bytes);
+    }
+    if (code != CLI_OK) {
+        free(data);
+        return code;
+    }
+    data[n] = 0;
+    *out = (cli_bytes){data, n};
+    return CLI_OK;
+}
+
+int cli_read_file(const char *path, size_t max_bytes, const char *what, cli_bytes *out) {
+    if (strcmp(path, "-") == 0)
+        return read_all(STDIN_FILENO, "standard input", max_bytes, what, out);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return cli_fail(CLI_FILE, "%s: cannot open: %s", path, strerror(errno));
+    const int code = read_all(fd, path, max_bytes, what, out);
+    close(fd);
+    return code;
+}
+
+int cli_read_text(const char *arg, cli_bytes *out) {
+    if (strcmp(arg, "-") == 0) return cli_read_file(arg, MAX_TEXT_BYTES, "the text", out);
+    const size_t n = strlen(arg);
+    char *copy = malloc(n + 1);
+    if (copy == NULL) return cli_fail_memory();
+    memcpy(copy, arg, n + 1);
+    *out = (cli_bytes){copy, n};
+    return CLI_OK;
+}
+
+int cli_tokenize(const ink_model *model, const char *text, size_t bytes, uint32_t flags,
+                 ink_token **tokens, size_t *n, size_t *n_invalid) {
+    // A token stands for at least one byte, so one call is enough; what is too much is given back.
+    ink_token *ids = malloc((bytes + 1) * sizeof *ids);
+    if (ids == NULL) return cli_fail_memory();
+    const ink_status status = ink_tokenize(model, text, bytes, flags, ids, bytes, n, n_invalid);
+    if (status != INK_OK) {
+        free(ids);
+        return cli_fail_ink(status, NULL);
+    }
+    ink_token *fitted = realloc(ids, (*n + 1) * sizeof *ids);
+    *tokens = fitted != NULL ? fitted : ids;
+    return CLI_OK;
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// What the sub-commands begin with: a model, a session, the bytes of a file.
+#ifndef CLI_LOAD_H
+#define CLI_LOAD_H
+
+#include "cli/args.h"
+#include "inkling/inkling.h"
+
+// Each of these returns an exit code and has told the reason when it is not CLI_OK.
+
+// name: a path, "builtin:NAME", or NULL for the built-in model.
+ink_source cli_source(const char *name);
+// n_threads 0: one for each processor. flags: INK_MODEL_*.
+int cli_model_open(ink_model **out, const char *name, uint32_t n_threads, uint32_t flags);
+int cli_session_open(ink_session **out, ink_model *model, const ink_session_options *options);
+
+typedef struct cli_bytes {
+    char *data; // malloc'ed, a 0 byte follows
+    size_t n;
+} cli_bytes;
+// path "-": standard input. what: how a message calls it where it is too long.
+int cli_read_file(const char *path, size_t max_bytes, const char *what, cli_bytes *out);
+// An argument: the text itself, or with "-" all bytes of standard input.
+int cli_read_text(const char *arg, cli_bytes *out);
+
+// All tokens of text; *tokens is malloc'ed. n_invalid: NULL or the bytes that are not UTF-8.
+int cli_tokenize(const ink_model *model, const char *text, size_t bytes, uint32_t flags,
+                 ink_token **tokens, size_t *n, size_t *n_invalid);
+
+#endif

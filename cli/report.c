@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+#include "cli/report.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/terminal.h"
+#include "cli/text.h"
+
+const char cli_exit_help[] =
+    "Exit codes:\n"
+    "  0    success (also when the reader of a pipe has gone)\n"
+    "  1    any other failure\n"
+    "  2    wrong usage: an option, its value, an argument\n"
+    "  3    a file or standard output cannot be read or written\n"
+    "  4    the file is not a usable model: damaged, not supported, over a limit\n"
+    "  5    out of memory\n"
+    "  6    it does not fit into the context\n"
+    "  130  interrupted (Ctrl-C, SIGTERM); the text so far was printed\n";
+
+int cli_exit_of(ink_status status) {
+    switch (status) {
+    case INK_OK: return CLI_OK;
+    case INK_E_ARG:
+    case INK_E_UTF8:
+    case INK_E_TOKEN: return CLI_USAGE;
+    case INK_E_IO:
+    case INK_E_NOT_FOUND: return CLI_FILE;
+    case INK_E_FORMAT:
+    case INK_E_UNSUPPORTED:
+    case INK_E_LIMIT:
+    case INK_E_NUMERIC: return CLI_MODEL;
+    case INK_E_NOMEM: return CLI_NOMEM;
+    case INK_E_CONTEXT: return CLI_CONTEXT;
+    case INK_E_CANCELLED: return CLI_INTERRUPTED;
+    default: return CLI_OTHER;
+    }
+}
+
+// A message may hold a file's name or bytes of a hostile file: a line break would make a second
+// line of it, an escape sequence would reach the terminal.
+static void say(const char *prefix, const char *format, va_list args) {
+    char message[4096], line[4 * sizeof message];
+    const int length = vsnprintf(message, sizeof message, format, args);
+    size_t n = strlen(prefix);
+    memcpy(line, prefix, n);
+    if (length > 0) {
+        const size_t bytes = (size_t)length < sizeof message ? (size_t)length : sizeof message - 1;
+        for (size_t i = 0; i < bytes && n < sizeof line - CLI_TEXT_STEP - 1;) {
+            size_t put;
+            i += cli_text_step(message + i, bytes - i, "", line + n, &put);
+            n += put;
+        }
+    }
+    line[n++] = '\n';
+    cli_progress_hide();
+    fwrite(line, 1, n, stderr);
+    fflush(stderr);
+}
+
+int cli_fail(int code, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    say("inkling: ", format, args);
+    va_end(args);
+    return code;
+}
+
+void cli_note(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    say("", format, args);
+    va_end(args);
+}
+
+int cli_fail_ink(ink_status status, const ink_error *error) {
+    const bool told = error != NULL && error->status == status && error->message[0] != 0;
+    return cli_fail(cli_exit_of(status), "%s", told ? error->message : ink_status_text(status));
+}
+
+int cli_fail_memory(void) { return cli_fail(CLI_NOMEM, "out of memory"); }
