@@ -62,21 +62,24 @@ typedef struct inki_gguf {
     size_t n_kv, n_tensors;
     inki_gguf_kv *kv;           // [n_kv]
     inki_gguf_tensor *tensors;  // [n_tensors], in the file's order
+    uint32_t *kv_order;         // [n_kv] indices in the order of the keys, for finding
+    uint32_t *tensor_order;     // [n_tensors] the same of the tensors' names
     const uint8_t *data;
     size_t bytes;
     inki_mem mem;
 } inki_gguf;
 
 // Reads data [bytes], which must stay as long as `out`. Everything is checked: counts, lengths, value
-// types (nested arrays are refused), duplicate keys and tensors, alignment (a power of two from 8 to
-// 65536), shapes, that every tensor lies inside the file at its alignment, overlaps none.
-// Errors: INK_E_FORMAT, INK_E_UNSUPPORTED (version, tensor type), INK_E_LIMIT, INK_E_NOMEM; message
-// and offset name the place and what was expected.
+// types, duplicate keys and tensors, alignment (a power of two from 8 to 65536), shapes, that every
+// tensor lies inside the file at its alignment, overlaps none. Takes O(bytes of the list × log entries).
+// Errors: INK_E_FORMAT, INK_E_UNSUPPORTED (version, big-endian, tensor type, nested arrays), INK_E_LIMIT,
+// INK_E_NOMEM; message and offset name the place and what was expected.
 ink_status inki_gguf_open(inki_gguf *out, const void *data, size_t bytes, const inki_mem *mem, ink_error *error);
 void inki_gguf_close(inki_gguf *gguf); // zeroed and closed ones are allowed
 
-const inki_gguf_kv *inki_gguf_find(const inki_gguf *gguf, const char *key);           // or NULL
-const inki_gguf_tensor *inki_gguf_find_tensor(const inki_gguf *gguf, const char *name); // or NULL
+// By binary search; or NULL.
+const inki_gguf_kv *inki_gguf_find(const inki_gguf *gguf, const char *key);
+const inki_gguf_tensor *inki_gguf_find_tensor(const inki_gguf *gguf, const char *name);
 
 // Typed access. *out is untouched and INK_OK returned when the key is missing and not `required`.
 // Integers of any width and sign are taken if the value fits. Errors: INK_E_FORMAT (missing, other
@@ -91,13 +94,15 @@ ink_status inki_gguf_get_i32_run(const inki_gguf *, const char *key, bool requir
                                  uint64_t *n, ink_error *);
 
 const char *inki_gguf_type_name(uint32_t type); // "u32", "str", "array"; "unknown"
-// The value as text (see ink_model_metadata): returns the bytes needed, writes at most cap - 1 and a 0.
+// The value as text (see ink_model_metadata): returns the bytes needed without the 0, writes at most
+// cap - 1 and a 0. Cut text ends with a whole character, a cut array with a whole item and an ellipsis.
 size_t inki_gguf_value_text(const inki_gguf_kv *kv, char *out, size_t cap);
 
 // --- writer ---------------------------------------------------------------------------------
 // Metadata first, then the list of tensors, then their bytes in the same order. The file appears only
 // with inki_gguf_writer_finish.
 typedef struct inki_gguf_writer inki_gguf_writer;
+// See inki_out_open for what path may be. Errors: INK_E_IO, INK_E_NOMEM.
 ink_status inki_gguf_writer_new(inki_gguf_writer **out, const char *path, const inki_mem *mem, ink_error *error);
 // Adding never writes to disk; the first failure (no memory, duplicate or bad name) sticks and comes
 // back from inki_gguf_writer_begin.
@@ -107,7 +112,8 @@ void inki_gguf_add_bool(inki_gguf_writer *, const char *key, bool value);
 void inki_gguf_add_str(inki_gguf_writer *, const char *key, inki_str value);
 void inki_gguf_add_str_array(inki_gguf_writer *, const char *key, const inki_str *values, size_t n);
 void inki_gguf_add_i32_array(inki_gguf_writer *, const char *key, const int32_t *values, size_t n);
-// Copies an entry of another file as it is (any type).
+// Copies an entry of another file as it is (any type); general.alignment is passed over, since what is
+// written has an alignment of 32.
 void inki_gguf_add_kv(inki_gguf_writer *, const inki_gguf_kv *kv);
 // dims [n_dims], innermost first.
 void inki_gguf_add_tensor(inki_gguf_writer *, const char *name, uint32_t type, const uint64_t *dims, uint32_t n_dims);
