@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+#include "forward/kv_pages.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+// The count of caches that hold a page. Forks live on different threads, so it is atomic. A cache
+// that sees itself as the only holder may write: nobody else can become one, since a page is only
+// shared through a cache that holds it.
+struct inki_kv_page {
+    atomic_uint n_holders;
+};
+enum { PAGE_HEAD = INKI_ALIGN }; // the rows begin at a cache line
+
+static uint8_t *page_rows(inki_kv_page *page) { return (uint8_t *)page + PAGE_HEAD; }
+
+bool inki_kv_layout_init(inki_kv_layout *out, uint32_t kv_type, uint32_t n_layer, uint32_t n_head,
+                         uint32_t head_dim) {
+    inki_kv_layout l = {
+        .kv_type = kv_type, .n_layer = n_layer, .n_head = n_head, .head_dim = head_dim};
+    l.row_bytes = inki_kv_row_bytes(kv_type, head_dim);
+    if (!inki_mul(l.row_bytes, 2 * INKI_TILE, &l.page_bytes) ||
+        !inki_mul(l.page_bytes, n_head, &l.page_bytes) ||
+        !inki_mul(l.page_bytes, n_layer, &l.page_bytes) || l.page_bytes > SIZE_MAX / 2 - PAGE_HEAD)
+        return false;
+    *out = l;
+    return true;
+}
+
+size_t inki_kv_page_alloc_bytes(const inki_kv_layout *layout) {
+    return PAGE_HEAD + layout->page_bytes;
+}
+
+uint32_t inki_kv_pages_for(uint32_t n_ctx) { return n_ctx / INKI_TILE + (n_ctx % INKI_TILE != 0); }
+
+static inki_kv_page *page_new(const inki_kv *kv) {
+    inki_kv_page *page =
+        (inki_kv_page *)inki_alloc(&kv->mem, 1, inki_kv_page_alloc_bytes(&kv->layout));
+    if (page != NULL) atomic_init(&page->n_holders, 1);
+    return page;
+}
+
+static void page_drop(const inki_kv *kv, uint32_t index) {
+    inki_kv_page *page = kv->pages[index];
+    kv->pages[index] = NULL;
+    // Release: our reads and writes of the page come before its end; acquire: so do the others'.
+    if (page != NULL && atomic_fetch_sub_explicit(&page->n_holders, 1, memory_order_acq_rel) == 1)
+        inki_release(&kv->mem, page, 1, inki_kv_page_alloc_bytes(&kv->layout));
+}
+
+static bool page_is_shared(inki_kv_page *page) {
+    return atomic_load_explicit(&page->n_holders, memory_order_acquire) != 1;
+}
+
+ink_status inki_kv_init(inki_kv *kv, const inki_kv_layout *layout, inki_kv_page **table,
+                        uint32_t n_ctx, bool reserve, const inki_mem *mem, ink_error *error) {
+    const uint32_t n_pages = inki_kv_pages_for(n_ctx);
+    inki_kv made = {.layout = *layout, .mem = *mem, .pages = table, .n_pages = n_pages};
+    for (uint32_t i = 0; i < n_pages; i++) table[i] = NULL;
+    for (uint32_t i = 0; reserve && i < n_pages; i++) {
+        if ((table[i] = page_new(&made)) != NULL) continue;
+        inki_kv_free(&made);
+        return inki_fail_nomem(error, inki_kv_page_alloc_bytes(layout));
+    }
+    *kv = made;
+    return INK_OK;
+}
+
+static void drop_from(inki_kv *kv, uint32_t first, bool only_shared) {
+    for (uint32_t i = first; i < kv->n_pages; i++)
+        if (kv->pages[i] != NULL && (!only_shared || page_is_shared(kv->pages[i])))
+            page_drop(kv, i);
+}
+
+void inki_kv_free(inki_kv *kv) {
+    drop_from(kv, 0, false);
+    kv->n_pages = 0;
+}
+
+void inki_kv_share(inki_kv *child, const inki_kv *parent, uint32_t n_past) {
+    const uint32_t n = inki_kv_pages_for(n_past);
+    drop_from(child, 0, false);
+    for (uint32_t i = 0; i < n; i++) {
+        // Relaxed is enough to add a holder: the parent's own hold keeps the page alive.
+        atomic_fetch_add_explicit(&parent->pages[i]->n_holders, 1, memory_order_relaxed);
+        child->pages[i] = parent->pages[i];
+    }
+}
+
+// Only positions below n are copied, for each layer's heads: the rest of a page is not written yet.
+static void copy_past(const inki_kv_layout *l, uint8_t *to, const uint8_t *from, size_t n) {
+    const size_t tile_bytes = l->row_bytes * INKI_TILE;
+    for (size_t at = 0; at < l->page_bytes; at += tile_bytes)
+        memcpy(to + at, from + at, n * l->row_bytes);
+}
+
+ink_status inki_kv_prepare(inki_kv *kv, uint32_t begin, uint32_t end, ink_error *error) {
+    if (begin >= end) return INK_OK;
+    for (uint32_t i = begin / INKI_TILE; i < inki_kv_pages_for(end); i++) {
+        inki_kv_page *old = kv->pages[i];
+        if (old != NULL && !page_is_shared(old)) continue;
+        inki_kv_page *page = page_new(kv);
+        if (page == NULL) return inki_fail_nomem(error, inki_kv_page_alloc_bytes(&kv->layout));
+        if (old != NULL && begin > i * INKI_TILE)
+            copy_past(&kv->layout, page_rows(page), page_rows(old), begin % INKI_TILE);
+        page_drop(kv, i);
+        kv->pages[i] = page;
+    }
+    return INK_OK;
+}
+
+void inki_kv_rewind(inki_kv *kv, uint32_t n_past) {
+    drop_from(kv, inki_kv_pages_for(n_past), true);
+}
+
+void inki_kv_trim(inki_kv *kv, uint32_t n_past) { drop_from(kv, inki_kv_pages_for(n_past), false); }
+
+static uint8_t *kv_tile(const inki_kv *kv, uint32_t page, uint32_t layer, uint32_t head,
+                        size_t half) {
+    const inki_kv_layout *l = &kv->layout;
+    const size_t index = (2 * (size_t)layer + half) * l->n_head + head;
+    return page_rows(kv->pages[page]) + index * INKI_TILE * l->row_bytes;
+}
+
+uint8_t *inki_kv_keys(const inki_kv *kv, uint32_t page, uint32_t layer, uint32_t head) {
+    return kv_tile(kv, page, layer, head, 0);
+}
+
+uint8_t *inki_kv_values(const inki_kv *kv, uint32_t page, uint32_t layer, uint32_t head) {
+    return kv_tile(kv, page, layer, head, 1);
+}

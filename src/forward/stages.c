@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+#include "forward/stages.h"
+
+#include <string.h>
+
+// A stage is cut so that each part has at least this many multiplications, some 5 to 20
+// microseconds of work: handing a part to another thread and waiting for it costs one or two.
+enum { MIN_PART_WORK = 1 << 16 };
+// Weight rows in a part come in multiples of this: 16 floats are a cache line of the output, which
+// two threads then never share.
+enum { ROW_GRAIN = 16 };
+// The head's outputs pass through a buffer of so many rows by so many weight rows (8 KB of stack).
+enum { HEAD_BATCH = 32, HEAD_ROWS = 64 };
+
+uint32_t inki_forward_n_parts(const inki_forward *forward, size_t work) {
+    if (forward->pool == NULL) return 1;
+    const size_t n_threads = inki_pool_n_threads(forward->pool);
+    const size_t n = work / MIN_PART_WORK;
+    return (uint32_t)(n < 1 ? 1 : n > n_threads ? n_threads : n);
+}
+
+// --- stages over rows of activations -----------------------------------------------------------
+
+typedef struct row_stage {
+    const inki_forward *forward;
+    void (*row)(const struct row_stage *s, size_t r);
+    size_t n_rows, n; // n: values in a row
+    float *x, *y;     // [n_rows, n]
+    const float *gain, *bias;
+} row_stage;
+
+static void row_part(void *arg, uint32_t part, uint32_t n_parts) {
+    const row_stage *s = (const row_stage *)arg;
+    size_t begin, end;
+    inki_pool_share(s->n_rows, 1, part, n_parts, &begin, &end);
+    for (size_t r = begin; r < end; r++) s->row(s, r);
+}
+
+// work: multiplications a value costs.
+static void run_rows(row_stage *s, size_t work) {
+    inki_pool_run(s->forward->pool, inki_forward_n_parts(s->forward, s->n_rows * s->n * work),
+                  row_part, s);
+}
+
+static void norm_row(const row_stage *s, size_t r) {
+    s->forward->kernels->layer_norm(s->y + r * s->n, s->x + r * s->n, s->gain, s->bias, s->n,
+                                    s->forward->weights->norm_eps);
+}
+void inki_forward_norm(const inki_forward *f, float *out, float *x, const float *gain,
+                       const float *bias, size_t n_rows) {
+    row_stage s = {f, norm_row, n_rows, f->weights->n_embd, x, out, gain, bias};
+    run_rows(&s, 4);
+}
+
+static void gelu_row(const row_stage *s, size_t r) {
+    s->forward->kernels->gelu(s->x + r * s->n, s->n);
+}
+void inki_forward_gelu(const inki_forward *f, float *x, size_t n_rows, size_t n) {
+    row_stage s = {f, gelu_row, n_rows, n, x, NULL, NULL, NULL};
+    run_rows(&s, 16);
+}
+
+static void add_row(const row_stage *s, size_t r) {
+    s->forward->kernels->add(s->x + r * s->n, s->y + r * s->n, s->n);
+}
+void inki_forward_add(const inki_forward *f, float *x, float *y, size_t n_rows) {
+    row_stage s = {f, add_row, n_rows, f->weights->n_embd, x, y, NULL, NULL};
+    run_rows(&s, 1);
+}
+
+static void quantize_row(const row_stage *s, size_t r) {
+    const inki_scratch *scratch = s->forward->scratch;
+    s->forward->kernels->quantize_act((uint8_t *)scratch->act + r * scratch->act_stride,
+                                      s->x + r * s->n, s->n);
+}
+
+// --- stages over rows of weights ---------------------------------------------------------------
+
+typedef struct linear_stage {
+    const inki_forward *forward;
+    const inki_tensor *w; // [n_rows, n_cols]
+    const float *bias;    // [n_rows] or NULL
+    const void *acts;     // [n_batch, n_cols] in the form that w's type wants
+    size_t act_stride;
+    size_t n_batch;
+    float *out; // [n_batch, n_rows], or NULL: to scratch->wanted[b]->logits
+} linear_stage;
+
+static void linear_rows(const linear_stage *s, float *out, size_t out_stride, size_t row, size_t n,
+                        size_t b, size_t n_batch) {
+    s->forward->kernels->matmul[s->w->type](
+        out, out_stride, (const uint8_t *)s->w->data + row * s->w->row_bytes, s->w->row_bytes,
+        (const uint8_t *)s->acts + b * s->act_stride, s->act_stride,
+        s->bias != NULL ? s->bias + row : NULL, n, s->w->n_cols, n_batch);
+}
+
+// The wanted rows' logits lie anywhere in memory; a matmul wants one stride.
+static void head_rows(const linear_stage *s, size_t begin, size_t end) {
+    float tile[HEAD_BATCH * HEAD_ROWS];
+    for (size_t r = begin; r < end; r += HEAD_ROWS) {
+        const size_t n = end - r < HEAD_ROWS ? end - r : HEAD_ROWS;
+        for (size_t b = 0; b < s->n_batch; b += HEAD_BATCH) {
+            const size_t m = s->n_batch - b < HEAD_BATCH ? s->n_batch - b : HEAD_BATCH;
+            linear_rows(s, tile, HEAD_ROWS, r, n, b, m);
+            for (size_t i = 0; i < m; i++)
+                memcpy(s->forward->scratch->wanted[b + i]->logits + r, tile + i * HEAD_ROWS,
+                       n * sizeof *tile);
+        }
+    }
+}
+
+static void linear_part(void *arg, uint32_t part, uint32_t n_parts) {
+    const linear_stage *s = (const linear_stage *)arg;
+    size_t begin, end;
+    inki_pool_share(s->w->n_rows, ROW_GRAIN, part, n_parts, &begin, &end);
+    if (begin >= end) return;
+    if (s->out == NULL)
+        head_rows(s, begin, end);
+    else
+        linear_rows(s, s->out + begin, s->w->n_rows, begin, end - begin, 0, s->n_batch);
+}
+
+// out [n_batch, w.n_rows] = x [n_batch, w.n_cols] times w transposed, + bias.
+void inki_forward_linear(const inki_forward *f, float *out, float *x, const inki_tensor *w,
+                         const float *bias, size_t n_batch) {
+    linear_stage s = {f, w, bias, x, w->n_cols * sizeof(float), n_batch, out};
+    if (inki_act_form_of(w->type) == INKI_ACT_Q8) {
+        row_stage quantize = {f, quantize_row, n_batch, w->n_cols, x, NULL, NULL, NULL};
+        run_rows(&quantize, 4);
+        s.acts = f->scratch->act;
+        s.act_stride = f->scratch->act_stride;
+    }
+    const size_t work = (size_t)w->n_rows * w->n_cols * n_batch;
+    inki_pool_run(f->pool, inki_forward_n_parts(f, work), linear_part, &s);
+}
