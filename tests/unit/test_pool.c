@@ -234,7 +234,9 @@ static void workers_have_the_stated_stack(void **state) {
     inki_pool *pool = new_pool(2);
     size_t bytes[2] = {0};
     inki_pool_run(pool, 2, stack_part, bytes);
-    assert_in_range(bytes[1], INKI_POOL_STACK_BYTES, INKI_POOL_STACK_BYTES + 65536);
+    assert_true(bytes[1] >= INKI_POOL_STACK_BYTES);
+    // Sanitizers add to the stack for their own use.
+    if (!UNDER_TSAN) assert_true(bytes[1] <= INKI_POOL_STACK_BYTES + 65536);
     inki_pool_free(pool);
 }
 
