@@ -270,8 +270,8 @@ static void option_help(const cli_option *option) {
 }
 
 void cli_command_help(const cli_command *command) {
-    static const cli_option help = {"help", 'h', false, CLI_FLAG, NULL, "print this and end",
-                                    NULL,   0,   0,     NULL};
+    static const cli_option help = {
+        .name = "help", .letter = 'h', .kind = CLI_FLAG, .help = "print this and end"};
     cli_out("Usage: inkling %s %s\n\n%s\n\n", command->name, command->synopsis, command->summary);
     if (command->details[0] != 0) cli_out_bytes(command->details, strlen(command->details));
     cli_out("%sOptions:\n", command->details[0] != 0 ? "\n" : "");

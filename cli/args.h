@@ -64,31 +64,28 @@ int cli_command_run(const cli_command *command, int argc, char **argv);
 void cli_command_help(const cli_command *command);
 
 // The options that several sub-commands share.
-#define CLI_OPTION_MODEL(target)                                                                   \
+#define CLI_OPTION_MODEL(where)                                                                    \
     {                                                                                              \
-        "model", 'm', false, CLI_TEXT, "MODEL",                                                    \
-            "a GGUF file, or builtin:NAME; without it the built-in model (builtin:story)",         \
-            (target), 0, 0, NULL                                                                   \
+        .name = "model", .letter = 'm', .kind = CLI_TEXT, .value = "MODEL", .target = (where),     \
+        .help = "a GGUF file, or builtin:NAME; without it the built-in model (builtin:story)"      \
     }
-#define CLI_OPTION_THREADS(target)                                                                 \
+#define CLI_OPTION_THREADS(where)                                                                  \
     {                                                                                              \
-        "threads", 0, false, CLI_UINT, "N", "threads, 1 to 64; without it one for each processor", \
-            (target), 1, 64, NULL                                                                  \
+        .name = "threads", .kind = CLI_UINT, .value = "N", .target = (where), .low = 1,            \
+        .high = 64, .help = "threads, 1 to 64; without it one for each processor"                  \
     }
-#define CLI_OPTION_CONTEXT(target)                                                                 \
+#define CLI_OPTION_CONTEXT(where)                                                                  \
     {                                                                                              \
-        "context", 0, false, CLI_UINT, "N",                                                        \
-            "positions of the context; without it as many as the "                                 \
-            "model has",                                                                           \
-            (target), 1, 1 << 20, NULL                                                             \
+        .name = "context", .kind = CLI_UINT, .value = "N", .target = (where), .low = 1,            \
+        .high = 1 << 20, .help = "positions of the context; without it as many as the model has"   \
     }
-#define CLI_OPTION_KV_TYPE(target)                                                                 \
+#define CLI_OPTION_KV_TYPE(where)                                                                  \
     {                                                                                              \
-        "kv-type", 0, true, CLI_CHOICE, NULL, "how keys and values are kept", (target), 0, 0,      \
-            cli_kv_types                                                                           \
+        .name = "kv-type", .kind = CLI_CHOICE, .choices = cli_kv_types, .target = (where),         \
+        .show_default = true, .help = "how keys and values are kept"                               \
     }
-#define CLI_OPTION_JSON(target, help)                                                              \
-    { "json", 0, false, CLI_FLAG, NULL, (help), (target), 0, 0, NULL }
+#define CLI_OPTION_JSON(where, text)                                                               \
+    { .name = "json", .kind = CLI_FLAG, .target = (where), .help = (text) }
 extern const char *const cli_kv_types[]; // in the order of INK_KV_*
 
 #endif

@@ -16,13 +16,15 @@ static struct {
 
 static const cli_option options[] = {
     CLI_OPTION_MODEL(&set.model),
-    {"decode", 0, false, CLI_FLAG, NULL, "the arguments are token ids, their bytes are written",
-     &set.decode, 0, 0, NULL},
-    {"special", 0, false, CLI_FLAG, NULL,
-     "read special tokens (<|endoftext|>) in the text, write them with --decode; otherwise they "
-     "are plain text and "
-     "nothing",
-     &set.special, 0, 0, NULL},
+    {.name = "decode",
+     .kind = CLI_FLAG,
+     .target = &set.decode,
+     .help = "the arguments are token ids, their bytes are written"},
+    {.name = "special",
+     .kind = CLI_FLAG,
+     .target = &set.special,
+     .help = "read special tokens (<|endoftext|>) in the text, write them with --decode; "
+             "otherwise they are plain text and nothing"},
 };
 
 static void defaults(void) { memset(&set, 0, sizeof set); }

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+// inkling convert: a Hugging Face GPT-2 directory becomes a GGUF file.
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "cli/report.h"
+#include "cli/terminal.h"
+#include "cli/text.h"
+#include "convert/convert.h"
+
+static const char *const type_names[] = {"f32", "f16", "bf16", "q8_0", "q4_0", NULL};
+static const inki_tensor_type types[] = {INKI_F32, INKI_F16, INKI_BF16, INKI_Q8_0, INKI_Q4_0};
+enum { DEFAULT_TYPE = 3 };
+
+static struct {
+    const char *out, *name, *license;
+    cli_choice type;
+} set;
+
+static const cli_option options[] = {
+    {.name = "output",
+     .letter = 'o',
+     .kind = CLI_TEXT,
+     .target = &set.out,
+     .value = "OUT.gguf",
+     .help = "the file to write; it must be given"},
+    {.name = "type",
+     .kind = CLI_CHOICE,
+     .target = &set.type,
+     .choices = type_names,
+     .show_default = true,
+     .help = "of the matrices; q8_0 is a quarter of f32 and hardly worse"},
+    {.name = "name",
+     .kind = CLI_TEXT,
+     .target = &set.name,
+     .value = "TEXT",
+     .help = "the model's name in the file; without it that of the directory"},
+    {.name = "license",
+     .kind = CLI_TEXT,
+     .target = &set.license,
+     .value = "TEXT",
+     .help = "the licence in the file; without it the one that README.md states at its top"},
+};
+
+static void defaults(void) {
+    memset(&set, 0, sizeof set);
+    set.type.value = DEFAULT_TYPE;
+}
+
+static int on_progress(void *user, double fraction, const char *what) {
+    (void)what;
+    cli_progress_update(user, fraction);
+    return cli_interrupted();
+}
+
+static void on_note(void *user, const char *line) {
+    (void)user;
+    cli_note("%s", line);
+}
+
+static int run(char **args, size_t n_args) {
+    (void)n_args;
+    if (set.out == NULL)
+        return cli_fail(CLI_USAGE, "convert: -o OUT.gguf is missing (see inkling convert --help)");
+    ink_error error = {0};
+    cli_progress progress;
+    const inki_convert_options how = {.dir = args[0],
+                                      .out = set.out,
+                                      .type = types[set.type.value],
+                                      .name = set.name,
+                                      .license = set.license,
+                                      .progress = on_progress,
+                                      .note = on_note,
+                                      .user = &progress};
+    cli_progress_begin(&progress, "converting", false);
+    const ink_status status = inki_convert_hf(&how, &error);
+    cli_progress_end(&progress);
+    if (status == INK_E_CANCELLED)
+        return cli_fail(CLI_INTERRUPTED, "interrupted, %s was not written", set.out);
+    if (status != INK_OK) return cli_fail_ink(status, &error);
+    struct stat file;
+    char size[CLI_TEXT_SIZE];
+    if (stat(set.out, &file) == 0)
+        cli_note("%s: %s", set.out, cli_text_size((uint64_t)file.st_size, size));
+    return CLI_OK;
+}
+
+const cli_command cli_convert_command = {
+    .name = "convert",
+    .synopsis = "HF_DIR -o OUT.gguf [--type T]",
+    .summary = "Makes a GGUF file of a Hugging Face GPT-2 directory",
+    .details = "The directory holds config.json, model.safetensors (or its shards with\n"
+               "model.safetensors.index.json), and tokenizer.json or vocab.json with merges.txt. A "
+               "row that a\n"
+               "type cannot hold gets a wider type, which is then told. The file appears under its "
+               "name only\n"
+               "when it is whole; one that is there already is replaced.\n",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .argument = "HF_DIR",
+    .min_args = 1,
+    .max_args = 1,
+    .defaults = defaults,
+    .run = run,
+};
