@@ -28,7 +28,8 @@ function(inkling_register name)
 endfunction()
 
 add_library(inkling_test_flags INTERFACE)
-target_include_directories(inkling_test_flags INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src)
+target_include_directories(inkling_test_flags INTERFACE
+    ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests ${PROJECT_SOURCE_DIR}/tests/support)
 target_link_libraries(inkling_test_flags INTERFACE
     inkling_flags inkling_static PkgConfig::CMOCKA Threads::Threads ${CMAKE_DL_LIBS})
 if(TARGET inkling_convert)
