@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// An opened tiny model and the few steps every engine test takes.
+#ifndef TESTS_OPENED_H
+#define TESTS_OPENED_H
+
+#include "heap.h"
+#include "tiny_model.h"
+
+typedef struct opened {
+    uint8_t *bytes; // the file, in memory
+    size_t n_bytes;
+    ink_runtime *runtime;
+    ink_model *model;
+} opened;
+
+// Fails the running cmocka test if anything goes wrong. h: allocator of the runtime, NULL: the C library's.
+opened opened_tiny(const tiny_model *tiny, uint32_t n_threads, heap *h);
+void opened_close(opened *o);
+
+ink_session *opened_session(const opened *o, uint32_t n_ctx, uint32_t kv_type, uint32_t n_logits);
+
+// ids [n], all different for different seeds, below n_vocab - 1 (no end token).
+void opened_ids(ink_token *ids, size_t n, uint32_t n_vocab, uint64_t seed);
+
+// Appends ids in pieces of `piece` (0: all at once).
+void opened_eval(ink_session *s, const ink_token *ids, size_t n, size_t piece);
+
+// Collects the text of pieces; a callback for generate. `stop_after`: pieces, 0: never.
+typedef struct collected {
+    char text[8192];
+    size_t bytes, n_pieces, stop_after;
+} collected;
+int collect(void *user, const ink_piece *piece);
+
+#endif
