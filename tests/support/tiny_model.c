@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "support/tiny_model.h"
+#include "tiny_model.h"
 
 #include "base/utf8.h"
 #include "gguf/gguf.h"
