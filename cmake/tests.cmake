@@ -77,11 +77,19 @@ if(EXISTS ${PROJECT_SOURCE_DIR}/tests/fuzz/replay.c)
 endif()
 
 # Scripts: exit code 77 means that it was left out, and the script says why.
-foreach(suite tiktoken cli)
-    if(EXISTS ${PROJECT_SOURCE_DIR}/tests/${suite}/run.sh)
-        add_test(NAME ${suite}/run COMMAND sh ${PROJECT_SOURCE_DIR}/tests/${suite}/run.sh)
-        inkling_register(${suite}/run ${suite})
+if(EXISTS ${PROJECT_SOURCE_DIR}/tests/cli/run.sh)
+    add_test(NAME cli/run COMMAND sh ${PROJECT_SOURCE_DIR}/tests/cli/run.sh)
+    inkling_register(cli/run cli)
+endif()
+if(EXISTS ${PROJECT_SOURCE_DIR}/tests/tiktoken/run.sh)
+    add_executable(tiktoken_compare tests/tiktoken/tiktoken_compare.c)
+    target_link_libraries(tiktoken_compare PRIVATE ${test_library})
+    # It fetches a package, so once is enough.
+    if(NOT INKLING_SANITIZE)
+        add_test(NAME tiktoken/run COMMAND sh ${PROJECT_SOURCE_DIR}/tests/tiktoken/run.sh
+            ${PROJECT_BINARY_DIR} $<TARGET_FILE:tiktoken_compare>)
+        inkling_register(tiktoken/run tiktoken)
     endif()
-endforeach()
+endif()
 
 include(cmake/checks.cmake)

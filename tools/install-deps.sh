@@ -35,8 +35,11 @@ check | lint)
     library cmocka libcmocka-dev
     printf '#include <stddef.h>\n' | g++ -x c++ -fsyntax-only - >/dev/null 2>&1 ||
         clang++ -x c++ -fsyntax-only /dev/null >/dev/null 2>&1 || need "C++ compiler" g++
-    # Only the comparison with another tokenizer uses these; it says so when it is left out.
-    command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || optional="nodejs npm"
+    # Without these the comparison with another tokenizer and the test in another locale are left out,
+    # and say so.
+    command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || optional="$optional nodejs npm"
+    [ -f /usr/share/unicode/DerivedAge.txt ] || optional="$optional unicode-data"
+    [ -f /usr/share/i18n/charmaps/UTF-8.gz ] || optional="$optional locales"
     if [ "$goal" = lint ]; then
         tool clang clang
         tool clang-format clang-format
@@ -60,7 +63,7 @@ if command -v apt-get >/dev/null 2>&1; then
         export DEBIAN_FRONTEND=noninteractive
         # shellcheck disable=SC2086 # a list of words
         {
-            echo "Installing:$packages $optional" >&2
+            echo "Installing:$packages$optional" >&2
             # The lists may be missing or name versions that are gone: then fetch them and try again.
             if [ -n "$packages" ] && ! install $packages 2>/dev/null; then
                 apt-get update </dev/null >&2
@@ -68,7 +71,7 @@ if command -v apt-get >/dev/null 2>&1; then
             fi
             if [ -n "$optional" ] && ! install $optional 2>/dev/null; then
                 apt-get update </dev/null >&2 || true
-                install $optional || echo "Going on without: $optional" >&2
+                install $optional || echo "Going on without:$optional" >&2
             fi
         }
         exit 0
