@@ -67,7 +67,9 @@ static void run(ink_engine *engine, outcome *out) {
     ink_token tokens[64];
     size_t n = 0;
     assert_int_equal(ink_tokenize(ink_engine_model(engine), "slow green turtle", 17, 0, tokens, 64, &n, NULL), INK_OK);
+    assert_state(look(), w.wanted);
     assert_int_equal(ink_session_rewind(session, 0), INK_OK);
+    assert_state(look(), w.wanted);
     const ink_span span = {.session = session, .tokens = tokens, .n_tokens = n};
     assert_int_equal(ink_eval(&span, 1, NULL), INK_OK);
     assert_state(look(), w.wanted);
