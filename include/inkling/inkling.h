@@ -342,7 +342,7 @@ INK_API ink_status ink_measure(const ink_source *source, const ink_session_optio
 typedef struct ink_sampler ink_sampler;
 typedef struct ink_logit_bias {
     ink_token token;
-    float bias; // added to the logit; -INFINITY bans the token
+    float bias; // added to the logit; -INFINITY bans the token; +INFINITY is refused
 } ink_logit_bias;
 
 typedef struct ink_sampler_options {
@@ -362,11 +362,22 @@ typedef struct ink_sampler_options {
 } ink_sampler_options;
 INK_API void ink_sampler_options_init(ink_sampler_options *options, size_t size);
 
-// chain: NULL for "logit_bias;penalties;top_k;top_p;min_p;temp" (llama.cpp's order), or names in the
-// order wanted, each with its own numbers or without ("top_k=40;temp=0.8", "penalties=1.1,64,0,0",
-// "greedy"). Names: logit_bias, penalties (repeat, last_n, presence, frequency), top_k, top_p,
-// min_p, temp, greedy. Numbers left out come from `options`. Ties go to the lower id.
-// Errors: INK_E_ARG (message names the unknown or repeated name and its place), INK_E_TOKEN, INK_E_NOMEM.
+// chain: NULL for "logit_bias;penalties;top_k;top_p;min_p;temp" (llama.cpp's order), or steps that are
+// taken from left to right, what they leave being drawn from:
+//
+//     chain  = step { ";" step }            blanks may stand around names and numbers
+//     step   = name [ "=" number { "," number } ]
+//     name   = penalties (repeat, last_n, presence, frequency) | top_k | top_p | min_p | temp
+//            | greedy (keeps the most likely; no numbers)
+//            | logit_bias ("=" token ":" bias { "," token ":" bias }, or "=none")
+//
+// as in "top_k=40;temp=0.8", "penalties=1.1,64;greedy", "logit_bias=11:-2.5,50256:-inf;temp". A name
+// stands once at most; a step that is not named is not taken. Numbers left out (at the end) come from
+// `options`, which are checked whether the chain uses them or not. temp=0 is greedy. Ties go to the
+// lower id.
+// Errors: INK_E_ARG (message names the unknown or repeated name, or the number out of range, and the
+// column; a NaN, a bias of +inf, two biases for a token), INK_E_TOKEN (a bias outside the vocabulary),
+// INK_E_LIMIT (a chain over 1 MiB, over 32768 biases), INK_E_NOMEM.
 INK_API ink_status ink_sampler_new(ink_sampler **out, const ink_model *model, const char *chain,
                                    const ink_sampler_options *options, ink_error *error);
 INK_API void ink_sampler_free(ink_sampler *sampler); // NULL is allowed; not while a session uses it

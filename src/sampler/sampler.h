@@ -8,7 +8,14 @@
 
 typedef struct inki_chain inki_chain;
 
-// See ink_sampler_new for the text and the options. n_vocab bounds the ids of the logit bias.
+enum { INKI_CHAIN_TEXT_MAX = 1 << 20, INKI_CHAIN_BIAS_MAX = 32768 };
+
+// What ink_sampler_options_init fills in, size included.
+void inki_sampler_defaults(ink_sampler_options *options);
+
+// See ink_sampler_new for the text (NULL: the default chain) and the options (a whole struct; NULL:
+// defaults). The seed is taken as it is: with seed_set 0 the caller has drawn one and put it there.
+// n_vocab bounds the ids of the logit bias.
 ink_status inki_chain_new(inki_chain **out, const char *text, const ink_sampler_options *options, uint32_t n_vocab,
                           const inki_mem *mem, ink_error *error);
 void inki_chain_free(inki_chain *chain);
@@ -24,14 +31,14 @@ typedef struct inki_candidate {
 // What one choice depends on. scratch [n_vocab] belongs to the session.
 typedef struct inki_draw {
     const float *logits; // [n_vocab], finite
-    uint32_t n_vocab;
-    const int32_t *history; // [n_history] tokens so far, oldest first
+    uint32_t n_vocab;    // the one that the chain was made for
+    const int32_t *history; // [n_history] tokens so far, oldest first; ids outside are passed over
     size_t n_history;
     uint64_t stream, position; // the random number is a hash of (seed, stream, position)
     int32_t banned;            // an id never to choose (the end token), -1: none
     inki_candidate *scratch;
 } inki_draw;
-// Errors: INK_E_NUMERIC when no token is left.
+// Allocates nothing. Errors: INK_E_NUMERIC when no token is left, INK_E_ARG (n_vocab differs).
 ink_status inki_chain_draw(const inki_chain *chain, const inki_draw *draw, int32_t *out, ink_error *error);
 
 // Uniform in [0, 1), 53 bits, from a hash of the three numbers. The same on every machine.
