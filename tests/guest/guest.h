@@ -95,15 +95,27 @@ static inline int guest_count(const char *folder) {
     return n;
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define GUEST_SANITIZED 1
+// Which sanitizer this program runs under; they have threads and mappings of their own.
+#if defined(__SANITIZE_THREAD__)
+#define GUEST_TSAN 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define GUEST_SANITIZED 1
+#if __has_feature(thread_sanitizer)
+#define GUEST_TSAN 1
 #endif
 #endif
-#ifndef GUEST_SANITIZED
-#define GUEST_SANITIZED 0
+#if defined(__SANITIZE_ADDRESS__)
+#define GUEST_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define GUEST_ASAN 1
 #endif
+#endif
+#ifndef GUEST_TSAN
+#define GUEST_TSAN 0
+#endif
+#ifndef GUEST_ASAN
+#define GUEST_ASAN 0
+#endif
+#define GUEST_SANITIZED (GUEST_ASAN || GUEST_TSAN)
 
 #endif
