@@ -37,7 +37,8 @@ static void defaults(void) {
 
 typedef struct report {
     const char *file;
-    ink_model *model;
+    ink_model *model;    // opened to look into
+    ink_model *runnable; // opened to be run, for what only that knows; NULL where it cannot be
     ink_model_info info;
     ink_memory memory;
     ink_status runs; // INK_OK: memory is filled; else why not, with `error`
@@ -77,6 +78,7 @@ static void print_facts(const report *r) {
     cli_out("%-14s%s (%llu bytes), of them %s weights\n", "size",
             cli_text_size(info->file_bytes, size), (unsigned long long)info->file_bytes,
             cli_text_size(info->weight_bytes, weights));
+    if (r->runnable == NULL) return;
     cli_out("%-14s%u positions\n", "context", (unsigned)info->n_ctx);
     cli_out("%-14s%u tokens", "vocabulary", (unsigned)info->n_vocab);
     if (info->end_token >= 0) cli_out(", end token %d", (int)info->end_token);
@@ -245,8 +247,6 @@ static int inspect(report *r) {
     ink_session_options session;
     r->info.size = sizeof r->info;
     r->memory.size = sizeof r->memory;
-    const ink_status status = ink_model_get_info(r->model, &r->info);
-    if (status != INK_OK) return cli_fail_ink(status, NULL);
     ink_session_options_init(&session, sizeof session);
     session.n_ctx = (uint32_t)set.context.value;
     session.kv_type = set.kv_type.value;
@@ -259,6 +259,11 @@ static int inspect(report *r) {
             return CLI_CONTEXT;
         }
     }
+    const int code = r->runs == INK_OK ? cli_model_open(&r->runnable, set.model, 1, 0) : CLI_OK;
+    if (code != CLI_OK) return code;
+    const ink_status status =
+        ink_model_get_info(r->runnable != NULL ? r->runnable : r->model, &r->info);
+    if (status != INK_OK) return cli_fail_ink(status, NULL);
     if (set.json)
         cli_out_json(report_json(r));
     else
@@ -280,6 +285,7 @@ static int run(char **args, size_t n_args) {
     r.file = set.model != NULL ? set.model : "builtin:story";
     int code = cli_model_open(&r.model, set.model, 1, INK_MODEL_INSPECT);
     if (code == CLI_OK) code = inspect(&r);
+    ink_model_unref(r.runnable);
     ink_model_unref(r.model);
     return code;
 }

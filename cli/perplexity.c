@@ -58,16 +58,16 @@ static double surprise(const float *logits, size_t n_vocab, ink_token target) {
     return top + log(sum) - (double)logits[target];
 }
 
-// Appends ids [begin, end) to the session; with `score` each of them predicts the one behind it.
-static ink_status append(scoring *s, size_t begin, size_t end, bool score) {
-    const size_t piece = score ? LOGIT_ROWS : CONTEXT_ROWS;
+// Appends ids [begin, end) to the session; with `counts` each of them predicts the one behind it.
+static ink_status append(scoring *s, size_t begin, size_t end, bool counts) {
+    const size_t piece = counts ? LOGIT_ROWS : CONTEXT_ROWS;
     for (size_t at = begin; at < end; at += piece) {
         const size_t n = end - at < piece ? end - at : piece;
-        const ink_span span = {s->session, s->ids + at, n, score ? INK_SPAN_ALL_LOGITS : 0};
+        const ink_span span = {s->session, s->ids + at, n, counts ? INK_SPAN_ALL_LOGITS : 0};
         const ink_status status =
             cli_interrupted() ? INK_E_CANCELLED : ink_eval(&span, 1, &s->error);
         if (status != INK_OK) return status;
-        for (size_t row = 0; score && row < n; row++) {
+        for (size_t row = 0; counts && row < n; row++) {
             size_t n_vocab = 0;
             const float *logits = ink_session_logits(s->session, row, &n_vocab);
             if (logits == NULL) return INK_E_ARG;
@@ -122,54 +122,55 @@ static void print_result(const scoring *s, const char *file, const cli_bytes *te
 }
 
 // ids = <|endoftext|> and the tokens of the text.
-static int read_tokens(const ink_model *model, const cli_bytes *text, ink_token **ids, size_t *n,
-                       size_t *n_invalid) {
+static int read_tokens(const ink_model *model, ink_token end, const cli_bytes *text,
+                       ink_token **ids, size_t *n, size_t *n_invalid) {
     ink_token *tokens = NULL;
-    ink_model_info info = {.size = sizeof info};
-    const ink_status status = ink_model_get_info(model, &info);
-    if (status != INK_OK) return cli_fail_ink(status, NULL);
-    if (info.end_token < 0)
-        return cli_fail(
-            CLI_MODEL,
-            "perplexity: the model has no <|endoftext|>, which stands before the first token");
     const int code = cli_tokenize(model, text->data, text->n, 0, &tokens, n, n_invalid);
     if (code != CLI_OK) return code;
     // cli_tokenize leaves room for one more.
     memmove(tokens + 1, tokens, *n * sizeof *tokens);
-    tokens[0] = info.end_token;
+    tokens[0] = end;
     ++*n;
     *ids = tokens;
     return CLI_OK;
 }
 
-static int measure(ink_model *model, const char *file, const cli_bytes *text) {
+static int open_session(ink_session **out, ink_model *model, uint32_t most_positions) {
     ink_session_options session;
-    ink_token *ids = NULL;
-    size_t n = 0, n_invalid = 0;
-    scoring s = {0};
-    int code = read_tokens(model, text, &ids, &n, &n_invalid);
-    if (code != CLI_OK) return code;
     ink_session_options_init(&session, sizeof session);
     session.n_ctx = (uint32_t)set.context.value;
     session.kv_type = set.kv_type.value;
-    session.n_logits = LOGIT_ROWS;
-    code = cli_session_open(&s.session, model, &session);
-    if (code == CLI_OK) {
-        s.ids = ids;
-        s.n = n;
-        cli_progress_begin(&s.progress, "scoring", false);
-        cli_interrupt_session(s.session);
-        const ink_status status = score_all(&s);
-        cli_interrupt_session(NULL);
-        cli_progress_end(&s.progress);
-        if (status == INK_OK)
-            print_result(&s, file, text, n_invalid);
-        else if (cli_interrupted())
-            code =
-                cli_fail(CLI_INTERRUPTED, "interrupted after %zu of %zu tokens", s.n_scored, n - 1);
-        else
-            code = cli_fail_ink(status, &s.error);
-    }
+    const uint32_t n_ctx = session.n_ctx > 0 ? session.n_ctx : most_positions;
+    session.n_logits = n_ctx < LOGIT_ROWS ? n_ctx : LOGIT_ROWS;
+    return cli_session_open(out, model, &session);
+}
+
+static int score(scoring *s) {
+    cli_progress_begin(&s->progress, "scoring", false);
+    cli_interrupt_session(s->session);
+    const ink_status status = score_all(s);
+    cli_interrupt_session(NULL);
+    cli_progress_end(&s->progress);
+    if (status == INK_OK) return CLI_OK;
+    if (!cli_interrupted()) return cli_fail_ink(status, &s->error);
+    return cli_fail(CLI_INTERRUPTED, "interrupted after %zu of %zu tokens", s->n_scored, s->n - 1);
+}
+
+static int measure(ink_model *model, const char *file, const cli_bytes *text) {
+    ink_model_info info = {.size = sizeof info};
+    ink_token *ids = NULL;
+    size_t n_invalid = 0;
+    scoring s = {0};
+    const ink_status status = ink_model_get_info(model, &info);
+    if (status != INK_OK) return cli_fail_ink(status, NULL);
+    if (info.end_token < 0)
+        return cli_fail(CLI_MODEL, "%s: has no <|endoftext|>, which stands before the first token",
+                        set.model != NULL ? set.model : "the built-in model");
+    int code = read_tokens(model, info.end_token, text, &ids, &s.n, &n_invalid);
+    if (code == CLI_OK) code = open_session(&s.session, model, info.n_ctx);
+    s.ids = ids;
+    if (code == CLI_OK) code = score(&s);
+    if (code == CLI_OK) print_result(&s, file, text, n_invalid);
     ink_session_free(s.session);
     free(ids);
     return code;
