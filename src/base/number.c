@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// strtod and printf follow the locale of the host, and floating-point arithmetic its rounding mode, so
-// both directions are done in integers. Reading: digits * 10^e is digits * 5^e * 2^e, and a product or
-// quotient by a power of five needs only short multiplications or divisions of one large integer,
-// whose leading bits are then rounded. Writing: a float times the right power of ten is an integer of
-// at most 112 digits; it is cut to 1, 2, 3 ... digits until reading gives the float back.
+// strtod and printf follow the locale of the host, and floating-point arithmetic its rounding mode,
+// so both directions are done in integers. Reading: digits * 10^e is digits * 5^e * 2^e, and a
+// product or quotient by a power of five needs only short multiplications or divisions of one large
+// integer, whose leading bits are then rounded. Writing: a float times the right power of ten is an
+// integer of at most 112 digits; it is cut to 1, 2, 3 ... digits until reading gives the float
+// back.
 #include "base/number.h"
 
 #include "base/half.h"
@@ -78,7 +79,8 @@ static const float_format format_double = {53, -1074, (uint64_t)0x7ff << 52};
 static const float_format format_float = {24, -149, (uint64_t)0xff << 23};
 
 // The bits of the number nearest to b * 2^exponent; `more`: a bit above that, less than one unit.
-static uint64_t round_to_bits(const big_number *b, int32_t exponent, bool more, const float_format *f) {
+static uint64_t round_to_bits(const big_number *b, int32_t exponent, bool more,
+                              const float_format *f) {
     const int32_t n_bits = (int32_t)big_bits(b);
     int32_t unit = n_bits - f->mantissa_bits + exponent; // exponent of the mantissa's last bit
     if (unit < f->least) unit = f->least;
@@ -281,11 +283,13 @@ static size_t write_decimal(const decimal_text *d, char *out) {
 static void shortest_digits(uint32_t magnitude_bits, decimal_text *out) {
     const uint32_t biased = magnitude_bits >> 23, fraction = magnitude_bits & 0x7fffff;
     decimal_text exact;
-    if (biased == 0) exact_digits(fraction, -149, &exact);
-    else exact_digits(fraction | 0x800000, (int32_t)biased - 150, &exact);
+    if (biased == 0)
+        exact_digits(fraction, -149, &exact);
+    else
+        exact_digits(fraction | 0x800000, (int32_t)biased - 150, &exact);
     for (int32_t n = 1; n <= FLOAT_DIGITS; n++) {
-        // The nearer neighbour first. At a power of two the interval of the float is lopsided, and the
-        // farther one may be in it where the nearer is not.
+        // The nearer neighbour first. At a power of two the interval of the float is lopsided, and
+        // the farther one may be in it where the nearer is not.
         const bool up = rounds_up(&exact, n);
         cut_digits(&exact, n, up, out);
         if (reads_back(out, magnitude_bits)) return;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// Every worker has a ticket of its own. The caller writes the job, raises the tickets of the workers
-// that have a part in it, runs part 0 and waits until `pending` is zero. A worker without a part never
-// looks at the job, so the job needs no lock: nobody reads it outside of the time between a raised
-// ticket and the end of the part.
+// Every worker has a ticket of its own. The caller writes the job, raises the tickets of the
+// workers that have a part in it, runs part 0 and waits until `pending` is zero. A worker without a
+// part never looks at the job, so the job needs no lock: nobody reads it outside of the time
+// between a raised ticket and the end of the part.
 //
-// Going to sleep is the usual two-sided handshake: the sleeper says that it sleeps and then looks at
-// the ticket once more; the waker raises the ticket and then looks whether somebody sleeps. Both use
-// sequentially consistent operations, so at least one of them sees the other, and the sleeper holds
-// the mutex from its announcement until it waits, so the signal cannot fall in between.
+// Going to sleep is the usual two-sided handshake: the sleeper says that it sleeps and then looks
+// at the ticket once more; the waker raises the ticket and then looks whether somebody sleeps. Both
+// use sequentially consistent operations, so at least one of them sees the other, and the sleeper
+// holds the mutex from its announcement until it waits, so the signal cannot fall in between.
 #include "os/pool.h"
 
 #include <fenv.h>
@@ -111,8 +111,8 @@ static void pool_wake(pool_bed *bed) {
 static void *pool_worker_main(void *arg) {
     pool_worker *worker = arg;
     inki_pool *pool = worker->pool;
-    // A new thread inherits rounding mode and flush-to-zero from its creator: the host's choice must
-    // not change our numbers.
+    // A new thread inherits rounding mode and flush-to-zero from its creator: the host's choice
+    // must not change our numbers.
     fesetenv(FE_DFL_ENV);
     for (unsigned next = 1;; next++) {
         pool_wait_for(&worker->ticket, next, &worker->bed);
@@ -157,7 +157,8 @@ static ink_status pool_start(inki_pool *pool, ink_error *error) {
     pthread_attr_t attributes;
     sigset_t all, before;
     int code = pthread_attr_init(&attributes);
-    if (code != 0) return inki_fail(error, INK_E_SYSTEM, NULL, 0, "threads: attributes (error %d)", code);
+    if (code != 0)
+        return inki_fail(error, INK_E_SYSTEM, NULL, 0, "threads: attributes (error %d)", code);
     sigfillset(&all);
     code = pthread_attr_setstacksize(&attributes, INKI_POOL_STACK_BYTES);
     if (code == 0) code = pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -172,8 +173,9 @@ static ink_status pool_start(inki_pool *pool, ink_error *error) {
     pthread_attr_destroy(&attributes);
     if (code == 0) return INK_OK;
     pool_end_workers(pool, n_started);
-    return inki_fail(error, INK_E_SYSTEM, NULL, 0, "thread %u of %u could not be started (error %d)",
-                     n_started + 2, pool->n_threads, code);
+    return inki_fail(error, INK_E_SYSTEM, NULL, 0,
+                     "thread %u of %u could not be started (error %d)", n_started + 2,
+                     pool->n_threads, code);
 }
 
 static void pool_release(inki_pool *pool) {
@@ -182,7 +184,8 @@ static void pool_release(inki_pool *pool) {
     inki_release(&mem, pool, 1, sizeof *pool);
 }
 
-ink_status inki_pool_new(inki_pool **out, const inki_mem *mem, uint32_t n_threads, ink_error *error) {
+ink_status inki_pool_new(inki_pool **out, const inki_mem *mem, uint32_t n_threads,
+                         ink_error *error) {
     if (n_threads < 1) n_threads = 1;
     if (n_threads > INKI_POOL_MAX) n_threads = INKI_POOL_MAX;
     inki_pool *pool = inki_alloc_zero(mem, 1, sizeof *pool);
@@ -201,7 +204,8 @@ ink_status inki_pool_new(inki_pool **out, const inki_mem *mem, uint32_t n_thread
     }
     if (!pool_bed_init(&pool->bed)) {
         pool_release(pool);
-        return inki_fail(error, INK_E_SYSTEM, NULL, 0, "threads: no mutex or condition variable to be had");
+        return inki_fail(error, INK_E_SYSTEM, NULL, 0,
+                         "threads: no mutex or condition variable to be had");
     }
     const ink_status status = pool_start(pool, error);
     if (status != INK_OK) {
@@ -250,7 +254,8 @@ void inki_pool_run(inki_pool *pool, uint32_t n_parts, inki_part_fn fn, void *arg
     pool_wait_for(&pool->pending, 0, &pool->bed);
 }
 
-void inki_pool_share(size_t n, size_t grain, uint32_t part, uint32_t n_parts, size_t *begin, size_t *end) {
+void inki_pool_share(size_t n, size_t grain, uint32_t part, uint32_t n_parts, size_t *begin,
+                     size_t *end) {
     if (grain == 0) grain = 1;
     if (n_parts == 0) n_parts = 1;
     const size_t n_whole = n / grain;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A pool of threads for one evaluation at a time. Work is cut into a fixed partition, so who runs what
-// depends on nothing but the counts.
+// A pool of threads for one evaluation at a time. Work is cut into a fixed partition, so who runs
+// what depends on nothing but the counts.
 #ifndef INKI_OS_POOL_H
 #define INKI_OS_POOL_H
 
@@ -17,7 +17,8 @@ typedef void (*inki_part_fn)(void *arg, uint32_t part, uint32_t n_parts);
 // INKI_POOL_STACK_BYTES of stack and the default floating-point environment, spin at most 50
 // microseconds for work and then sleep.
 // Errors: INK_E_NOMEM, INK_E_SYSTEM.
-ink_status inki_pool_new(inki_pool **out, const inki_mem *mem, uint32_t n_threads, ink_error *error);
+ink_status inki_pool_new(inki_pool **out, const inki_mem *mem, uint32_t n_threads,
+                         ink_error *error);
 // Joins the threads. In a forked child, where they do not exist, it only releases the memory.
 void inki_pool_free(inki_pool *pool);
 uint32_t inki_pool_n_threads(const inki_pool *pool);
@@ -33,6 +34,7 @@ void inki_pool_leave(inki_pool *pool);
 void inki_pool_run(inki_pool *pool, uint32_t n_parts, inki_part_fn fn, void *arg);
 
 // The share of part in n items: [*begin, *end), cut at multiples of `grain`.
-void inki_pool_share(size_t n, size_t grain, uint32_t part, uint32_t n_parts, size_t *begin, size_t *end);
+void inki_pool_share(size_t n, size_t grain, uint32_t part, uint32_t n_parts, size_t *begin,
+                     size_t *end);
 
 #endif

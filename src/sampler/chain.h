@@ -21,13 +21,18 @@ struct inki_chain {
     uint32_t n_vocab;
     uint32_t n_steps;
     inki_step steps[INKI_N_STEPS]; // each at most once
-    // The numbers in force, whether they came from the caller's options or from the text. A step that
-    // the chain does not name is not taken, whatever its numbers are.
+    // The numbers in force, whether they came from the caller's options or from the text. A step
+    // that the chain does not name is not taken, whatever its numbers are.
     ink_sampler_options o;
     ink_logit_bias *bias; // [n_bias], own copy
     size_t n_bias;
     double min_p_cut; // how far below the best logit min_p reaches: ln(min_p)
 };
+
+// The first half of inki_chain_draw: takes the steps and leaves what is to be drawn from in the
+// scratch of `draw`, with the logits as the steps made them (all finite), distinct ids, and either
+// by rising id or from the best down. Returns how many there are.
+uint32_t inki_chain_filter(const inki_chain *chain, const inki_draw *draw);
 
 // e^x for x <= 0 (0 below -708), within a few units of the last place. The same bytes on every
 // machine, which libm does not promise.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// The candidates have three forms. RAW: nothing was written yet, the logits themselves are the list.
-// SPREAD: scratch[id] belongs to id, and what is gone has the logit -inf; the form in which steps that
-// name ids work. LIST: n candidates, by rising id or, when `sorted`, from the best down. Better is a
-// higher logit, then the lower id: a total order, so every way of sorting gives the same list.
+// The candidates have three forms. RAW: nothing was written yet, the logits themselves are the
+// list. SPREAD: scratch[id] belongs to id, and what is gone has the logit -inf; the form in which
+// steps that name ids work. LIST: n candidates, by rising id or, when `sorted`, from the best down.
+// Better is a higher logit, then the lower id: a total order, so every way of sorting gives the
+// same list.
 //
 // The default chain goes from RAW through a heap of top_k to a short sorted LIST: one pass over the
 // vocabulary that writes next to nothing.
@@ -25,8 +26,8 @@ typedef struct draw_state {
     bool sorted;
 } draw_state;
 
-// Reduction by multiples of ln 2 (in two parts, so that the first product is exact) and the series of
-// e^r, |r| <= 0.35, whose first term left out is below 2^-57.
+// Reduction by multiples of ln 2 (in two parts, so that the first product is exact) and the series
+// of e^r, |r| <= 0.35, whose first term left out is below 2^-57.
 double inki_sampler_exp(double x) {
     if (!(x >= -708.0)) return 0.0;
     if (x >= 0.0) return 1.0;
@@ -45,15 +46,18 @@ double inki_sampler_exp(double x) {
     return e * scale;
 }
 
-// By halving: it is needed once a chain or a draw, and so it agrees with our exponential to the bit.
+// By halving: it is needed once a chain or a draw, and so it agrees with our exponential to the
+// bit.
 double inki_sampler_log(double y) {
     if (!(y < 1.0)) return 0.0;
     double below = -709.0, above = 0.0;
     for (;;) {
         const double middle = below + (above - below) * 0.5;
         if (middle <= below || middle >= above) return above;
-        if (inki_sampler_exp(middle) >= y) above = middle;
-        else below = middle;
+        if (inki_sampler_exp(middle) >= y)
+            above = middle;
+        else
+            below = middle;
     }
 }
 
@@ -61,13 +65,13 @@ static bool better(inki_candidate a, inki_candidate b) {
     return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
 }
 
-// One order serves both heaps: `worst_first` puts the worst at the root (to keep the best k), else the
-// best (to take them off one by one).
+// One order serves both heaps: `worst_first` puts the worst at the root (to keep the best k), else
+// the best (to take them off one by one).
 static bool nearer_root(inki_candidate a, inki_candidate b, bool worst_first) {
     return worst_first ? better(b, a) : better(a, b);
 }
 
-static void sift_down(inki_candidate *heap, uint32_t n, uint32_t i, bool worst_first) {
+static void sift_candidate(inki_candidate *heap, uint32_t n, uint32_t i, bool worst_first) {
     const inki_candidate moved = heap[i];
     for (;;) {
         uint32_t child = 2 * i + 1;
@@ -80,21 +84,22 @@ static void sift_down(inki_candidate *heap, uint32_t n, uint32_t i, bool worst_f
     heap[i] = moved;
 }
 
-static void make_heap(inki_candidate *heap, uint32_t n, bool worst_first) {
-    for (uint32_t i = n / 2; i-- > 0;) sift_down(heap, n, i, worst_first);
+static void candidate_heap(inki_candidate *heap, uint32_t n, bool worst_first) {
+    for (uint32_t i = n / 2; i-- > 0;) sift_candidate(heap, n, i, worst_first);
 }
 
 // A heap with the worst at the root becomes a list from the best down.
-static void sort_heap(inki_candidate *heap, uint32_t n) {
+static void sort_candidates(inki_candidate *heap, uint32_t n) {
     while (n > 1) {
         const inki_candidate worst = heap[0];
         heap[0] = heap[--n];
-        sift_down(heap, n, 0, true);
+        sift_candidate(heap, n, 0, true);
         heap[n] = worst;
     }
 }
 
-// Whether one of DRAW_BLOCK logits is above `bound`. Without a branch inside, so that it vectorises.
+// Whether one of DRAW_BLOCK logits is above `bound`. Without a branch inside, so that it
+// vectorises.
 static bool block_above(const float *logits, float bound) {
     int any = 0;
     for (int i = 0; i < DRAW_BLOCK; i++) any |= logits[i] > bound;
@@ -113,11 +118,13 @@ static void spread(draw_state *d) {
     const uint32_t n_vocab = d->in->n_vocab;
     inki_candidate *c = d->c;
     if (d->form == DRAW_RAW) {
-        for (uint32_t i = 0; i < n_vocab; i++) c[i] = (inki_candidate){d->in->logits[i], (int32_t)i};
-        if (d->in->banned >= 0 && (uint32_t)d->in->banned < n_vocab) c[d->in->banned].logit = -INFINITY;
+        for (uint32_t i = 0; i < n_vocab; i++)
+            c[i] = (inki_candidate){d->in->logits[i], (int32_t)i};
+        if (d->in->banned >= 0 && (uint32_t)d->in->banned < n_vocab)
+            c[d->in->banned].logit = -INFINITY;
     } else if (d->form == DRAW_LIST) {
-        // Each candidate goes home, and the one it finds there goes on to its own home: in place, since
-        // ids are distinct. A negative id marks an empty seat.
+        // Each candidate goes home, and the one it finds there goes on to its own home: in place,
+        // since ids are distinct. A negative id marks an empty seat.
         for (uint32_t i = d->n; i < n_vocab; i++) c[i].id = -1;
         for (uint32_t i = 0; i < d->n; i++) {
             inki_candidate moving = c[i];
@@ -157,10 +164,18 @@ static void listed(draw_state *d) {
 }
 
 // The best of [begin, end) against what is found so far; the first of equals stays.
-static void best_of_logits(const float *logits, uint32_t begin, uint32_t end, inki_candidate *best) {
+static void best_of_logits(const float *logits, uint32_t begin, uint32_t end,
+                           inki_candidate *best) {
     for (uint32_t i = next_above(logits, begin, end, best->logit); i < end;
          i = next_above(logits, i + 1, end, best->logit))
         *best = (inki_candidate){logits[i], (int32_t)i};
+}
+
+static inki_candidate best_listed(const inki_candidate *c, uint32_t n) {
+    inki_candidate best = {-INFINITY, -1};
+    for (uint32_t i = 0; i < n; i++)
+        if (c[i].logit > best.logit) best = c[i];
+    return best;
 }
 
 // id -1, logit -inf: none is left.
@@ -175,8 +190,7 @@ static inki_candidate find_best(const draw_state *d) {
     } else if (d->sorted) {
         if (d->n > 0) best = d->c[0];
     } else {
-        for (uint32_t i = 0; i < d->n; i++)
-            if (d->c[i].logit > best.logit) best = d->c[i];
+        best = best_listed(d->c, d->n);
     }
     return best;
 }
@@ -201,8 +215,8 @@ static void apply_bias(draw_state *d, const inki_chain *chain) {
 }
 
 static bool penalties_are_off(const ink_sampler_options *o) {
-    return o->penalty_last_n == 0 ||
-           (o->repeat_penalty == 1.0f && o->presence_penalty == 0.0f && o->frequency_penalty == 0.0f);
+    return o->penalty_last_n == 0 || (o->repeat_penalty == 1.0f && o->presence_penalty == 0.0f &&
+                                      o->frequency_penalty == 0.0f);
 }
 
 // Source: llama.cpp's penalties sampler, after Keskar et al., "CTRL", 2019 (repeat) and OpenAI's
@@ -217,8 +231,10 @@ static void apply_penalties(draw_state *d, const ink_sampler_options *o) {
     for (size_t i = 0; i < n; i++) {
         if (window[i] < 0 || (uint32_t)window[i] >= in->n_vocab) continue;
         inki_candidate *c = &d->c[window[i]];
-        if (c->id >= 0) c->id = -1;
-        else if (c->id > INT32_MIN) c->id--;
+        if (c->id >= 0)
+            c->id = -1;
+        else if (c->id > INT32_MIN)
+            c->id--;
     }
     for (size_t i = 0; i < n; i++) {
         if (window[i] < 0 || (uint32_t)window[i] >= in->n_vocab) continue;
@@ -229,7 +245,8 @@ static void apply_penalties(draw_state *d, const ink_sampler_options *o) {
         if (c->logit == -INFINITY) continue;
         const double repeat = (double)o->repeat_penalty, logit = (double)c->logit;
         const double repeated = logit > 0.0 ? logit / repeat : logit * repeat;
-        c->logit = finite_logit(repeated - count * (double)o->frequency_penalty - (double)o->presence_penalty);
+        c->logit = finite_logit(repeated - count * (double)o->frequency_penalty -
+                                (double)o->presence_penalty);
     }
 }
 
@@ -248,24 +265,24 @@ static void apply_top_k(draw_state *d, uint32_t k) {
         const float *logits = d->in->logits;
         for (; n < k && at < n_all; at++)
             if ((int32_t)at != d->in->banned) heap[n++] = (inki_candidate){logits[at], (int32_t)at};
-        make_heap(heap, n, true);
+        candidate_heap(heap, n, true);
         while ((at = next_above(logits, at, n_all, heap[0].logit)) < n_all) {
             if ((int32_t)at != d->in->banned) {
                 heap[0] = (inki_candidate){logits[at], (int32_t)at};
-                sift_down(heap, n, 0, true);
+                sift_candidate(heap, n, 0, true);
             }
             at++;
         }
     } else {
         n = k;
-        make_heap(heap, n, true);
+        candidate_heap(heap, n, true);
         for (at = k; at < n_all; at++) {
             if (!(d->c[at].logit > heap[0].logit)) continue;
             heap[0] = d->c[at];
-            sift_down(heap, n, 0, true);
+            sift_candidate(heap, n, 0, true);
         }
     }
-    sort_heap(heap, n);
+    sort_candidates(heap, n);
     while (n > 0 && heap[n - 1].logit == -INFINITY) n--;
     d->n = n;
     d->form = DRAW_LIST;
@@ -277,9 +294,9 @@ static double weight(inki_candidate c, inki_candidate best) {
     return inki_sampler_exp((double)c.logit - (double)best.logit);
 }
 
-static double total_weight(const draw_state *d, inki_candidate best) {
+static double total_weight(const inki_candidate *c, uint32_t n, inki_candidate best) {
     double total = 0.0;
-    for (uint32_t i = 0; i < d->n; i++) total += weight(d->c[i], best);
+    for (uint32_t i = 0; i < n; i++) total += weight(c[i], best);
     return total;
 }
 
@@ -290,7 +307,7 @@ static void apply_top_p(draw_state *d, double p) {
     listed(d);
     if (d->n == 0) return;
     const inki_candidate best = find_best(d);
-    const double total = total_weight(d, best), goal = p * total;
+    const double total = total_weight(d->c, d->n, best), goal = p * total;
     double sum = 0.0;
     uint32_t n = 0;
     if (d->sorted) {
@@ -298,19 +315,19 @@ static void apply_top_p(draw_state *d, double p) {
         d->n = n;
         return;
     }
-    // All those less likely than (1 - p) / n make up less than 1 - p together, so the set is complete
-    // before the first of them. Half of that leaves room for rounding. Of the rest, only as many are
-    // put in order as the set takes.
+    // All those less likely than (1 - p) / n make up less than 1 - p together, so the set is
+    // complete before the first of them. Half of that leaves room for rounding. Of the rest, only
+    // as many are put in order as the set takes.
     const double cut = inki_sampler_log(0.5 * (1.0 - p) / d->n * total);
     const double low = (double)best.logit + cut;
     keep_from(d, low > -(double)FLT_MAX ? (float)low : -FLT_MAX);
-    make_heap(d->c, d->n, false);
+    candidate_heap(d->c, d->n, false);
     uint32_t left = d->n;
     while (left > 0 && (n == 0 || sum < goal)) {
         const inki_candidate next = d->c[0];
         sum += weight(next, best);
         d->c[0] = d->c[--left];
-        sift_down(d->c, left, 0, false);
+        sift_candidate(d->c, left, 0, false);
         d->c[left] = next;
         n++;
     }
@@ -331,7 +348,8 @@ static void apply_min_p(draw_state *d, const inki_chain *chain) {
     if (chain->o.min_p <= 0.0f) return;
     const inki_candidate best = find_best(d);
     if (best.id < 0) return;
-    if (d->form == DRAW_RAW) keep_from(d, finite_logit((double)best.logit + chain->min_p_cut - 1.0));
+    if (d->form == DRAW_RAW)
+        keep_from(d, finite_logit((double)best.logit + chain->min_p_cut - 1.0));
     uint32_t n = 0;
     for (uint32_t i = 0; i < d->n; i++)
         if ((double)d->c[i].logit - (double)best.logit >= chain->min_p_cut) d->c[n++] = d->c[i];
@@ -347,8 +365,8 @@ static void apply_greedy(draw_state *d) {
     d->sorted = true;
 }
 
-// Where the quotient would leave the range of floats, the logits are counted from the best one first:
-// the probabilities are the same, and the best stays apart from the others.
+// Where the quotient would leave the range of floats, the logits are counted from the best one
+// first: the probabilities are the same, and the best stays apart from the others.
 static void apply_temperature(draw_state *d, double temperature) {
     if (temperature == 0.0) {
         apply_greedy(d);
@@ -377,8 +395,8 @@ static void apply_step(draw_state *d, const inki_chain *chain, inki_step step) {
     }
 }
 
-// Whether the chain only asks for the highest of the logits as they are: something greedy, and before
-// it nothing but steps that never drop the best.
+// Whether the chain only asks for the highest of the logits as they are: something greedy, and
+// before it nothing but steps that never drop the best.
 static bool only_best(const inki_chain *chain) {
     for (uint32_t i = 0; i < chain->n_steps; i++) {
         const inki_step step = chain->steps[i];
@@ -391,28 +409,37 @@ static bool only_best(const inki_chain *chain) {
 }
 
 // The candidate in whose share of the whole the random number falls.
-static int32_t pick(const draw_state *d, double unit) {
-    const inki_candidate best = find_best(d);
-    if (d->n <= 1 || best.id < 0) return best.id;
-    const double goal = unit * total_weight(d, best);
+static int32_t pick(const inki_candidate *c, uint32_t n, double unit) {
+    const inki_candidate best = best_listed(c, n);
+    if (n <= 1 || best.id < 0) return best.id;
+    const double goal = unit * total_weight(c, n, best);
     double sum = 0.0;
-    for (uint32_t i = 0; i < d->n; i++) {
-        sum += weight(d->c[i], best);
-        if (sum > goal) return d->c[i].id;
+    for (uint32_t i = 0; i < n; i++) {
+        sum += weight(c[i], best);
+        if (sum > goal) return c[i].id;
     }
     return best.id; // the sum is that of total_weight, and the goal is below it
 }
 
-ink_status inki_chain_draw(const inki_chain *chain, const inki_draw *draw, int32_t *out, ink_error *error) {
-    if (draw->n_vocab != chain->n_vocab || draw->n_vocab == 0)
-        return inki_fail(error, INK_E_ARG, NULL, 0, "the sampler is for %u tokens, the logits are %u",
-                         chain->n_vocab, draw->n_vocab);
+uint32_t inki_chain_filter(const inki_chain *chain, const inki_draw *draw) {
     draw_state d = {draw, draw->scratch, 0, DRAW_RAW, false};
-    if (only_best(chain)) apply_greedy(&d);
+    if (only_best(chain))
+        apply_greedy(&d);
     else
         for (uint32_t i = 0; i < chain->n_steps; i++) apply_step(&d, chain, chain->steps[i]);
     listed(&d);
-    const int32_t id = pick(&d, inki_random_unit(chain->o.seed, draw->stream, draw->position));
+    return d.n;
+}
+
+ink_status inki_chain_draw(const inki_chain *chain, const inki_draw *draw, int32_t *out,
+                           ink_error *error) {
+    if (draw->n_vocab != chain->n_vocab || draw->n_vocab == 0)
+        return inki_fail(error, INK_E_ARG, NULL, 0,
+                         "the sampler is for %u tokens, the logits are %u", chain->n_vocab,
+                         draw->n_vocab);
+    const uint32_t n = inki_chain_filter(chain, draw);
+    const double unit = inki_random_unit(chain->o.seed, draw->stream, draw->position);
+    const int32_t id = pick(draw->scratch, n, unit);
     if (id < 0) return inki_fail(error, INK_E_NUMERIC, NULL, 0, "every token is banned");
     *out = id;
     return INK_OK;

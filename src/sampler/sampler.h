@@ -16,8 +16,8 @@ void inki_sampler_defaults(ink_sampler_options *options);
 // See ink_sampler_new for the text (NULL: the default chain) and the options (a whole struct; NULL:
 // defaults). The seed is taken as it is: with seed_set 0 the caller has drawn one and put it there.
 // n_vocab bounds the ids of the logit bias.
-ink_status inki_chain_new(inki_chain **out, const char *text, const ink_sampler_options *options, uint32_t n_vocab,
-                          const inki_mem *mem, ink_error *error);
+ink_status inki_chain_new(inki_chain **out, const char *text, const ink_sampler_options *options,
+                          uint32_t n_vocab, const inki_mem *mem, ink_error *error);
 void inki_chain_free(inki_chain *chain);
 uint64_t inki_chain_seed(const inki_chain *chain);
 // As ink_sampler_chain: returns the bytes needed without the 0; writes at most cap - 1 and a 0.
@@ -30,8 +30,8 @@ typedef struct inki_candidate {
 
 // What one choice depends on. scratch [n_vocab] belongs to the session.
 typedef struct inki_draw {
-    const float *logits; // [n_vocab], finite
-    uint32_t n_vocab;    // the one that the chain was made for
+    const float *logits;    // [n_vocab], finite
+    uint32_t n_vocab;       // the one that the chain was made for
     const int32_t *history; // [n_history] tokens so far, oldest first; ids outside are passed over
     size_t n_history;
     uint64_t stream, position; // the random number is a hash of (seed, stream, position)
@@ -39,7 +39,8 @@ typedef struct inki_draw {
     inki_candidate *scratch;
 } inki_draw;
 // Allocates nothing. Errors: INK_E_NUMERIC when no token is left, INK_E_ARG (n_vocab differs).
-ink_status inki_chain_draw(const inki_chain *chain, const inki_draw *draw, int32_t *out, ink_error *error);
+ink_status inki_chain_draw(const inki_chain *chain, const inki_draw *draw, int32_t *out,
+                           ink_error *error);
 
 // Uniform in [0, 1), 53 bits, from a hash of the three numbers. The same on every machine.
 double inki_random_unit(uint64_t seed, uint64_t stream, uint64_t position);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Numbers as text, against the C library's strtod and printf in the "C" locale (both exact in glibc).
+// Numbers as text, against the C library's strtod and printf in the "C" locale (both exact in
+// glibc).
 #include "base/half.h"
 #include "base/number.h"
 
@@ -40,16 +41,63 @@ static void expect_like_strtod(const char *text) {
 static void known_numbers(void **state) {
     (void)state;
     static const char *const texts[] = {
-        "0", "-0", "0.0", "1", "-1", "0.1", "-1.5e3", ".5", "5.", "-.25e-2", "1e0", "1E5", "1e+5", "1e-5",
-        "007", "0.8", "0.95", "3.14159265358979323", "9007199254740993", "9007199254740992", "9007199254740991",
-        "9007199254740995", "18446744073709551615", "1e22", "1e23", "8.5e22", "1.7976931348623157e308",
-        "1.7976931348623158e308", "1.7976931348623159e308", "1e308", "1e309", "1e310", "-1e400", "1e99999",
-        "1e99999999999999999999999999", "1e-99999999999999999999999999", "0e99999999999999999999999999",
-        "4.9406564584124654e-324", "2.4703282292062327e-324", "2.4703282292062328e-324", "1e-323",
-        "2.2250738585072014e-308", "2.2250738585072011e-308", "2.225073858507201e-308", "1e-324", "1e-400",
-        "0.000000000000000000000000000000000000000000000001", "1000000000000000000000000000000000000000",
-        "0.00000000000000000000000000000e30", "1.00000000000000000000000000000000000001",
-        "12345678901234567890123", "99999999999999999999999999", "6.5e-320", "5e-324", "3e-324", "inf", "-inf",
+        "0",
+        "-0",
+        "0.0",
+        "1",
+        "-1",
+        "0.1",
+        "-1.5e3",
+        ".5",
+        "5.",
+        "-.25e-2",
+        "1e0",
+        "1E5",
+        "1e+5",
+        "1e-5",
+        "007",
+        "0.8",
+        "0.95",
+        "3.14159265358979323",
+        "9007199254740993",
+        "9007199254740992",
+        "9007199254740991",
+        "9007199254740995",
+        "18446744073709551615",
+        "1e22",
+        "1e23",
+        "8.5e22",
+        "1.7976931348623157e308",
+        "1.7976931348623158e308",
+        "1.7976931348623159e308",
+        "1e308",
+        "1e309",
+        "1e310",
+        "-1e400",
+        "1e99999",
+        "1e99999999999999999999999999",
+        "1e-99999999999999999999999999",
+        "0e99999999999999999999999999",
+        "4.9406564584124654e-324",
+        "2.4703282292062327e-324",
+        "2.4703282292062328e-324",
+        "1e-323",
+        "2.2250738585072014e-308",
+        "2.2250738585072011e-308",
+        "2.225073858507201e-308",
+        "1e-324",
+        "1e-400",
+        "0.000000000000000000000000000000000000000000000001",
+        "1000000000000000000000000000000000000000",
+        "0.00000000000000000000000000000e30",
+        "1.00000000000000000000000000000000000001",
+        "12345678901234567890123",
+        "99999999999999999999999999",
+        "6.5e-320",
+        "5e-324",
+        "3e-324",
+        "inf",
+        "-inf",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) expect_like_strtod(texts[i]);
 }
@@ -57,13 +105,15 @@ static void known_numbers(void **state) {
 static void what_is_no_number_is_refused(void **state) {
     (void)state;
     static const char *const texts[] = {
-        "", "-", "+1", ".", "-.", "e5", ".e5", "1e", "1e+", "1e-", "1e5.", "1e5x", "1.2.3", " 1", "1 ", "1,5",
-        "0x10", "nan", "NaN", "-nan", "Inf", "INF", "infinity", "inf ", "--1", "1-", "1_0", "1e1e1", "in", "i",
-        "1f", "\xd9\xa1", "1e 5", "- 1",
+        "",      "-",    "+1",   ".",     "-.",       "e5",   ".e5", "1e",   "1e+",
+        "1e-",   "1e5.", "1e5x", "1.2.3", " 1",       "1 ",   "1,5", "0x10", "nan",
+        "NaN",   "-nan", "Inf",  "INF",   "infinity", "inf ", "--1", "1-",   "1_0",
+        "1e1e1", "in",   "i",    "1f",    "\xd9\xa1", "1e 5", "- 1",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         double out = 42.0;
-        if (inki_parse_double(texts[i], strlen(texts[i]), &out)) fail_msg("\"%s\" was read", texts[i]);
+        if (inki_parse_double(texts[i], strlen(texts[i]), &out))
+            fail_msg("\"%s\" was read", texts[i]);
         assert_true(out == 42.0);
     }
     double out = 42.0;
@@ -120,13 +170,37 @@ static void floats_look_as_expected(void **state) {
         float value;
         const char *text;
     } cases[] = {
-        {0.0f, "0"}, {-0.0f, "-0"}, {1.0f, "1"}, {-1.5f, "-1.5"}, {0.8f, "0.8"}, {0.95f, "0.95"},
-        {0.05f, "0.05"}, {40.0f, "40"}, {100.0f, "100"}, {1e5f, "100000"}, {1e-5f, "0.00001"},
-        {1.25e-5f, "0.0000125"}, {1e-6f, "1e-6"}, {9.5e-7f, "9.5e-7"}, {1e14f, "100000000000000"},
-        {1e15f, "1e15"}, {1.5e20f, "1.5e20"}, {16777216.0f, "16777216"}, {0.1f, "0.1"},
-        {0.3f, "0.3"}, {1.0f / 3.0f, "0.33333334"}, {FLT_MAX, "3.4028235e38"}, {-FLT_MAX, "-3.4028235e38"},
-        {FLT_MIN, "1.1754944e-38"}, {1e-45f, "1e-45"}, {2.8e-45f, "3e-45"}, {INFINITY, "inf"},
-        {-INFINITY, "-inf"}, {NAN, "nan"}, {8388609.0f, "8388609"}, {123456.789f, "123456.79"},
+        {0.0f, "0"},
+        {-0.0f, "-0"},
+        {1.0f, "1"},
+        {-1.5f, "-1.5"},
+        {0.8f, "0.8"},
+        {0.95f, "0.95"},
+        {0.05f, "0.05"},
+        {40.0f, "40"},
+        {100.0f, "100"},
+        {1e5f, "100000"},
+        {1e-5f, "0.00001"},
+        {1.25e-5f, "0.0000125"},
+        {1e-6f, "1e-6"},
+        {9.5e-7f, "9.5e-7"},
+        {1e14f, "100000000000000"},
+        {1e15f, "1e15"},
+        {1.5e20f, "1.5e20"},
+        {16777216.0f, "16777216"},
+        {0.1f, "0.1"},
+        {0.3f, "0.3"},
+        {1.0f / 3.0f, "0.33333334"},
+        {FLT_MAX, "3.4028235e38"},
+        {-FLT_MAX, "-3.4028235e38"},
+        {FLT_MIN, "1.1754944e-38"},
+        {1e-45f, "1e-45"},
+        {2.8e-45f, "3e-45"},
+        {INFINITY, "inf"},
+        {-INFINITY, "-inf"},
+        {NAN, "nan"},
+        {8388609.0f, "8388609"},
+        {123456.789f, "123456.79"},
         {472275.125f, "472275.12"}, // a tie between two texts of eight digits
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -155,7 +229,8 @@ static void expect_shortest(float value) {
     char mine[32], theirs[64];
     double back = NAN;
     const size_t n = inki_format_float(value, mine, sizeof mine);
-    if (!inki_parse_double(mine, n, &back)) fail_msg("%a: \"%s\" cannot be read", (double)value, mine);
+    if (!inki_parse_double(mine, n, &back))
+        fail_msg("%a: \"%s\" cannot be read", (double)value, mine);
     if (inki_f32_bits((float)back) != inki_f32_bits(value))
         fail_msg("%a: \"%s\" reads as %a", (double)value, mine, back);
     int digits = 1; // the fewest digits with which printf's correctly rounded text reads back
@@ -163,7 +238,8 @@ static void expect_shortest(float value) {
         snprintf(theirs, sizeof theirs, "%.*e", digits - 1, (double)value);
         if (strtof(theirs, NULL) == value) break;
     }
-    if (count_digits(mine) > digits) fail_msg("%a: \"%s\", but \"%s\"", (double)value, mine, theirs);
+    if (count_digits(mine) > digits)
+        fail_msg("%a: \"%s\", but \"%s\"", (double)value, mine, theirs);
     if (count_digits(mine) == count_digits(theirs) && strtod(theirs, NULL) != back)
         fail_msg("%a: \"%s\" is not the nearest, \"%s\" is", (double)value, mine, theirs);
 }
@@ -201,7 +277,8 @@ static void check_conversions(void) {
 
 static void the_locale_does_not_matter(void **state) {
     (void)state;
-    static const char *const names[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "fr_FR.utf8", "ru_RU.UTF-8"};
+    static const char *const names[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "fr_FR.utf8",
+                                        "ru_RU.UTF-8"};
     bool found = false;
     for (size_t i = 0; i < sizeof names / sizeof *names && !found; i++)
         found = setlocale(LC_ALL, names[i]) != NULL && localeconv()->decimal_point[0] == ',';

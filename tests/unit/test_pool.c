@@ -41,7 +41,8 @@ static inki_pool *new_pool(uint32_t n) {
 }
 
 typedef struct tally {
-    uint32_t times[INKI_POOL_MAX]; // plain memory: a lost or a doubled part shows, and so does a race
+    uint32_t
+        times[INKI_POOL_MAX]; // plain memory: a lost or a doubled part shows, and so does a race
     uint32_t n_parts;
     pthread_t who[INKI_POOL_MAX];
 } tally;
