@@ -138,6 +138,7 @@ static void their_stack_is_as_stated(void **state) {
     skip();
 #else
     atomic_store(&n_started, 0);
+    atomic_store(&n_wrong_stack, 0);
     ink_engine *engine = guest_open(N_THREADS);
     assert_int_equal(ink_close(engine), INK_OK);
     assert_int_equal(atomic_load(&n_started), N_THREADS - 1);
