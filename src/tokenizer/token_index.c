@@ -35,7 +35,7 @@ bool inki_token_index_put(inki_token_index *index, uint64_t hash, uint32_t numbe
 
 uint64_t inki_token_hash_text(const void *text, size_t bytes, uint64_t seed) {
     const uint8_t *p = text;
-    uint64_t h = seed ^ bytes;
+    uint64_t h = inki_token_mix(seed ^ bytes);
     for (; bytes >= 8; bytes -= 8, p += 8) {
         uint64_t word;
         memcpy(&word, p, 8);
@@ -43,5 +43,5 @@ uint64_t inki_token_hash_text(const void *text, size_t bytes, uint64_t seed) {
     }
     uint64_t tail = 0;
     memcpy(&tail, p, bytes);
-    return inki_token_mix(h ^ tail ^ seed);
+    return inki_token_mix(h ^ tail);
 }
