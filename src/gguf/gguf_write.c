@@ -188,10 +188,11 @@ static bool shape_bytes(inki_gguf_writer *w, const char *name, uint32_t type, co
         inki_fail(&w->failure, INK_E_ARG, name, 0, "tensor type %u is unknown", (unsigned)type);
         return false;
     }
-    bool fits = n_dims >= 1 && n_dims <= INKI_GGUF_MAX_DIMS && inki_type_row_bytes(type, dims[0], bytes);
-    for (uint32_t i = 0; fits && i < n_dims; i++) {
+    bool fits = n_dims >= 1 && n_dims <= INKI_GGUF_MAX_DIMS && dims[0] > 0 &&
+                inki_type_row_bytes(type, dims[0], bytes) && *bytes <= (uint64_t)INT64_MAX;
+    for (uint32_t i = 1; fits && i < n_dims; i++) {
         fits = dims[i] > 0 && *bytes <= (uint64_t)INT64_MAX / dims[i];
-        if (fits && i > 0) *bytes *= dims[i];
+        if (fits) *bytes *= dims[i];
     }
     if (!fits)
         inki_fail(&w->failure, INK_E_ARG, name, 0,
