@@ -12,8 +12,8 @@ enum { SHORT_WORD = 32 }; // most words; up to here a scan for the best pair bea
 typedef struct long_word {
     const inki_bpe *bpe;
     int32_t *id;
-    uint32_t *prev, *next; // INKI_INDEX_NONE at the ends
-    uint32_t *rank;        // of the pair with the next symbol
+    uint32_t *prev, *next;  // INKI_INDEX_NONE at the ends
+    uint32_t *rank;         // of the pair with the next symbol
     uint32_t *heap, *place; // heap[place[i]] == i; INKI_INDEX_NONE: i is not in the heap
     uint32_t n_heap;
     uint64_t steps;
@@ -55,8 +55,10 @@ static void heap_up(long_word *w, uint32_t at) {
 }
 
 static void heap_fix(long_word *w, uint32_t at) {
-    if (at > 0 && pair_before(w, w->heap[at], w->heap[(at - 1) / 2])) heap_up(w, at);
-    else heap_down(w, at);
+    if (at > 0 && pair_before(w, w->heap[at], w->heap[(at - 1) / 2]))
+        heap_up(w, at);
+    else
+        heap_down(w, at);
 }
 
 // Gives the symbol a new rank: enters, moves or leaves.
@@ -96,7 +98,8 @@ static void merge_best(long_word *w) {
     if (before != INKI_INDEX_NONE) heap_update(w, before, rank_with_next(w, before));
 }
 
-static void merge_long(const inki_bpe *bpe, const uint8_t *word, size_t n, uint32_t *work, inki_bpe_sink *sink) {
+static void merge_long(const inki_bpe *bpe, const uint8_t *word, size_t n, uint32_t *work,
+                       inki_bpe_sink *sink) {
     long_word w = {.bpe = bpe, .id = (int32_t *)work, .prev = work + n, .next = work + 2 * n};
     w.rank = work + 3 * n;
     w.heap = work + 4 * n;
@@ -142,7 +145,10 @@ static void merge_short(const inki_bpe *bpe, const uint8_t *word, size_t n, inki
     for (size_t i = 0; i < n; i++) inki_bpe_emit(sink, id[i]);
 }
 
-void inki_bpe_word(const inki_bpe *bpe, const uint8_t *word, size_t n, uint32_t *work, inki_bpe_sink *sink) {
-    if (n <= SHORT_WORD) merge_short(bpe, word, n, sink);
-    else merge_long(bpe, word, n, work, sink);
+void inki_bpe_word(const inki_bpe *bpe, const uint8_t *word, size_t n, uint32_t *work,
+                   inki_bpe_sink *sink) {
+    if (n <= SHORT_WORD)
+        merge_short(bpe, word, n, sink);
+    else
+        merge_long(bpe, word, n, work, sink);
 }

@@ -21,7 +21,8 @@ typedef struct inki_bpe {
 typedef struct inki_bpe_sink {
     int32_t *out;
     size_t cap, n;
-    uint64_t steps; // work done: pairs looked up or compared, places that an entry of the queue moved
+    uint64_t
+        steps; // work done: pairs looked up or compared, places that an entry of the queue moved
 } inki_bpe_sink;
 
 static inline void inki_bpe_emit(inki_bpe_sink *sink, int32_t id) {
@@ -42,6 +43,7 @@ static inline uint32_t inki_bpe_rank(const inki_bpe *bpe, int32_t left, int32_t 
 size_t inki_bpe_work_numbers(size_t n);
 // Sends the ids of word [n] to the sink; at most 4 n log2 n steps. n > 0.
 // work [inki_bpe_work_numbers(n)]; may be NULL for a short word.
-void inki_bpe_word(const inki_bpe *bpe, const uint8_t *word, size_t n, uint32_t *work, inki_bpe_sink *sink);
+void inki_bpe_word(const inki_bpe *bpe, const uint8_t *word, size_t n, uint32_t *work,
+                   inki_bpe_sink *sink);
 
 #endif

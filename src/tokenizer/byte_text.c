@@ -6,7 +6,8 @@
 #include "tokenizer/tokenizer_parts.h"
 
 static int byte_of_char(uint32_t c) {
-    if ((c >= 0x21 && c <= 0x7e) || (c >= 0xa1 && c <= 0xac) || (c >= 0xae && c <= 0xff)) return (int)c;
+    if ((c >= 0x21 && c <= 0x7e) || (c >= 0xa1 && c <= 0xac) || (c >= 0xae && c <= 0xff))
+        return (int)c;
     if (c >= 0x100 && c <= 0x120) return (int)(c - 0x100);        // 00-20
     if (c >= 0x121 && c <= 0x142) return (int)(c - 0x121 + 0x7f); // 7f-a0
     return c == 0x143 ? 0xad : -1;

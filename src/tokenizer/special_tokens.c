@@ -42,19 +42,24 @@ void inki_specials_prepare(inki_specials *specials) {
     for (uint32_t i = 0; i < specials->n; i++) specials->n_control += specials->list[i].control;
 }
 
-// First entry in [low, high), all longer than `depth` and equal before it, whose byte there is >= b.
-static uint32_t special_bound(const inki_special *list, uint32_t low, uint32_t high, size_t depth, unsigned b) {
+// First entry in [low, high), all longer than `depth` and equal before it, whose byte there is >=
+// b.
+static uint32_t special_bound(const inki_special *list, uint32_t low, uint32_t high, size_t depth,
+                              unsigned b) {
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
-        if ((uint8_t)list[middle].text.data[depth] < b) low = middle + 1;
-        else high = middle;
+        if ((uint8_t)list[middle].text.data[depth] < b)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }
 
 // The longest entry that s [n] begins with. The candidates are a range of the ordered list; each
 // further byte of the text narrows it, so the cost does not grow with the number of entries.
-static const inki_special *special_at(const inki_specials *specials, const uint8_t *s, size_t n, bool control) {
+static const inki_special *special_at(const inki_specials *specials, const uint8_t *s, size_t n,
+                                      bool control) {
     const inki_special *list = specials->list, *best = NULL;
     uint32_t low = specials->first[s[0]], high = specials->first[s[0] + 1u];
     for (size_t depth = 1; low < high; depth++) {
@@ -68,8 +73,8 @@ static const inki_special *special_at(const inki_specials *specials, const uint8
     return best;
 }
 
-const inki_special *inki_specials_find(const inki_specials *specials, const char *s, size_t n, size_t at,
-                                       bool control, size_t *found) {
+const inki_special *inki_specials_find(const inki_specials *specials, const char *s, size_t n,
+                                       size_t at, bool control, size_t *found) {
     if (specials->n == (control ? 0 : specials->n_control)) return NULL;
     const uint8_t *bytes = (const uint8_t *)s;
     for (; at < n; at++) {

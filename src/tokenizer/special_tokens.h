@@ -25,7 +25,7 @@ void inki_specials_prepare(inki_specials *specials);
 
 // The first place in s [n], from `at` on, where one stands; the longest one there, the lowest id of
 // equal ones. NULL if there is none; else *found is the place.
-const inki_special *inki_specials_find(const inki_specials *specials, const char *s, size_t n, size_t at,
-                                       bool control, size_t *found);
+const inki_special *inki_specials_find(const inki_specials *specials, const char *s, size_t n,
+                                       size_t at, bool control, size_t *found);
 
 #endif

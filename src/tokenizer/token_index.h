@@ -13,8 +13,8 @@ enum { INKI_INDEX_MAX_PROBE = 256, INKI_INDEX_SEEDS = 8 };
 #define INKI_INDEX_NONE UINT32_MAX
 
 typedef struct inki_token_index {
-    uint64_t *slots; // high half: high half of the hash; low half: number + 1, or 0
-    size_t n_slots;  // a power of two
+    uint64_t *slots;    // high half: high half of the hash; low half: number + 1, or 0
+    size_t n_slots;     // a power of two
     uint32_t max_probe; // slots that the longest insertion looked at
 } inki_token_index;
 
@@ -39,8 +39,10 @@ static inline uint64_t inki_token_seed(uint32_t attempt) { // 0: of the first at
     return attempt == 0 ? 0x9e3779b97f4a7c15u : inki_token_mix(attempt);
 }
 
-// The next number whose hash probably is `hash`, or INKI_INDEX_NONE. *probe is 0 before the first call.
-static inline uint32_t inki_token_index_next(const inki_token_index *index, uint64_t hash, uint32_t *probe) {
+// The next number whose hash probably is `hash`, or INKI_INDEX_NONE. *probe is 0 before the first
+// call.
+static inline uint32_t inki_token_index_next(const inki_token_index *index, uint64_t hash,
+                                             uint32_t *probe) {
     while (*probe < index->max_probe) {
         const uint64_t slot = index->slots[(size_t)(hash + (*probe)++) & (index->n_slots - 1)];
         if (slot == 0) break;

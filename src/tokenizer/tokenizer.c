@@ -50,11 +50,12 @@ static void encode_text(encode_walk *walk, const char *text, size_t bytes) {
 
 // Twice over the text: the first time finds out how much working memory the longest word needs, so
 // that nothing is written before the only thing that can fail has been done.
-ink_status inki_tokenizer_encode(const inki_tokenizer *t, const char *text, size_t bytes, bool special, int32_t *out,
-                                 size_t cap, inki_encode_stats *stats, ink_error *error) {
+ink_status inki_tokenizer_encode(const inki_tokenizer *t, const char *text, size_t bytes,
+                                 bool special, int32_t *out, size_t cap, inki_encode_stats *stats,
+                                 ink_error *error) {
     if (bytes > INT32_MAX)
-        return inki_fail(error, INK_E_LIMIT, "text", 0, "%zu bytes; at most %d can be encoded at once", bytes,
-                         (int)INT32_MAX);
+        return inki_fail(error, INK_E_LIMIT, "text", 0,
+                         "%zu bytes; at most %d can be encoded at once", bytes, (int)INT32_MAX);
     encode_walk walk = {.t = t, .special = special};
     encode_text(&walk, text, bytes);
     const size_t n_work = inki_bpe_work_numbers(walk.longest);

@@ -23,9 +23,10 @@ enum { JOINED_BYTES = 2 * INKI_MAX_TOKEN_BYTES };
 // How much of a text goes into a message.
 static int shown_bytes(inki_str text) { return text.bytes > 40 ? 40 : (int)text.bytes; }
 
-// n texts of 8 bytes at least must fit into the run; otherwise the count is a lie, and nothing may be
-// allocated on its word.
-static ink_status check_run(const inki_str_run *run, const char *key, uint64_t most, ink_error *error) {
+// n texts of 8 bytes at least must fit into the run; otherwise the count is a lie, and nothing may
+// be allocated on its word.
+static ink_status check_run(const inki_str_run *run, const char *key, uint64_t most,
+                            ink_error *error) {
     if (run->n > run->bytes / 8)
         return inki_fail(error, INK_E_FORMAT, key, 0, "%llu entries do not fit into %zu bytes",
                          (unsigned long long)run->n, run->bytes);
@@ -36,18 +37,21 @@ static ink_status check_run(const inki_str_run *run, const char *key, uint64_t m
 }
 
 static ink_status check_vocab(const inki_vocab *vocab, ink_error *error) {
-    if (vocab->pre.bytes > 0 && !inki_str_equal(vocab->pre, "gpt-2") && !inki_str_equal(vocab->pre, "gpt2"))
+    if (vocab->pre.bytes > 0 && !inki_str_equal(vocab->pre, "gpt-2") &&
+        !inki_str_equal(vocab->pre, "gpt2"))
         return inki_fail(error, INK_E_UNSUPPORTED, "tokenizer.ggml.pre", 0,
-                         "pre-tokenizer \"%.*s\"; only \"gpt-2\" is supported", shown_bytes(vocab->pre),
-                         vocab->pre.data);
+                         "pre-tokenizer \"%.*s\"; only \"gpt-2\" is supported",
+                         shown_bytes(vocab->pre), vocab->pre.data);
     ink_status status = check_run(&vocab->tokens, tokens_key, INKI_MAX_TOKENS, error);
     if (status == INK_OK) status = check_run(&vocab->merges, merges_key, INKI_MAX_MERGES, error);
     if (status != INK_OK) return status;
-    if (vocab->tokens.n == 0) return inki_fail(error, INK_E_FORMAT, tokens_key, 0, "there are no tokens");
+    if (vocab->tokens.n == 0)
+        return inki_fail(error, INK_E_FORMAT, tokens_key, 0, "there are no tokens");
     if (vocab->types != NULL && vocab->n_types != vocab->tokens.n)
         return inki_fail(error, INK_E_FORMAT, types_key, 0, "%llu entries for %llu tokens",
                          (unsigned long long)vocab->n_types, (unsigned long long)vocab->tokens.n);
-    if (vocab->end_token < -1 || (vocab->end_token >= 0 && (uint64_t)vocab->end_token >= vocab->tokens.n))
+    if (vocab->end_token < -1 ||
+        (vocab->end_token >= 0 && (uint64_t)vocab->end_token >= vocab->tokens.n))
         return inki_fail(error, INK_E_FORMAT, "tokenizer.ggml.eos_token_id", 0,
                          "token %d is outside the vocabulary of %llu", (int)vocab->end_token,
                          (unsigned long long)vocab->tokens.n);
@@ -66,20 +70,24 @@ static ink_status classify_token(tokenizer_build *b, uint32_t id, size_t *bytes)
     const uint32_t type = type_of_token(b->vocab, id);
     *bytes = text.bytes;
     if (text.bytes > INKI_MAX_TOKEN_BYTES)
-        return inki_fail(b->error, INK_E_LIMIT, tokens_key, 0, "token %u has %zu bytes; at most %d are supported",
-                         (unsigned)id, text.bytes, (int)INKI_MAX_TOKEN_BYTES);
+        return inki_fail(b->error, INK_E_LIMIT, tokens_key, 0,
+                         "token %u has %zu bytes; at most %d are supported", (unsigned)id,
+                         text.bytes, (int)INKI_MAX_TOKEN_BYTES);
     inki_token_kind kind = INKI_KIND_TEXT;
-    if (type == INKI_TYPE_USER_DEFINED) kind = INKI_KIND_USER;
-    else if (type == INKI_TYPE_CONTROL || type == INKI_TYPE_UNKNOWN) kind = INKI_KIND_SPECIAL;
-    else if (!inki_byte_text_decode(text, NULL, bytes)) kind = INKI_KIND_RAW;
+    if (type == INKI_TYPE_USER_DEFINED)
+        kind = INKI_KIND_USER;
+    else if (type == INKI_TYPE_CONTROL || type == INKI_TYPE_UNKNOWN)
+        kind = INKI_KIND_SPECIAL;
+    else if (!inki_byte_text_decode(text, NULL, bytes))
+        kind = INKI_KIND_RAW;
     if (kind == INKI_KIND_RAW && type == INKI_TYPE_NORMAL)
         return inki_fail(b->error, INK_E_FORMAT, tokens_key, 0,
-                         "token %u (\"%.*s\") is not in the byte-to-unicode form", (unsigned)id, shown_bytes(text),
-                         text.data);
+                         "token %u (\"%.*s\") is not in the byte-to-unicode form", (unsigned)id,
+                         shown_bytes(text), text.data);
     if (kind >= INKI_KIND_USER && text.bytes > INKI_SPECIAL_MAX_BYTES)
         return inki_fail(b->error, INK_E_LIMIT, tokens_key, 0,
-                         "special token %u has %zu bytes; at most %d are supported", (unsigned)id, text.bytes,
-                         (int)INKI_SPECIAL_MAX_BYTES);
+                         "special token %u has %zu bytes; at most %d are supported", (unsigned)id,
+                         text.bytes, (int)INKI_SPECIAL_MAX_BYTES);
     b->t->kinds[id] = (uint8_t)kind;
     return INK_OK;
 }
@@ -91,16 +99,16 @@ static ink_status read_texts(tokenizer_build *b) {
     for (uint32_t id = 0; id < t->n_vocab; id++) {
         b->texts[id] = inki_cursor_str(&cursor);
         if (cursor.failed)
-            return inki_fail(b->error, INK_E_FORMAT, tokens_key, 0, "token %u goes past the end of the list",
-                             (unsigned)id);
+            return inki_fail(b->error, INK_E_FORMAT, tokens_key, 0,
+                             "token %u goes past the end of the list", (unsigned)id);
         size_t bytes;
         const ink_status status = classify_token(b, id, &bytes);
         if (status != INK_OK) return status;
         t->offsets[id] = (uint32_t)total;
         total += bytes;
         if (total > INT32_MAX)
-            return inki_fail(b->error, INK_E_LIMIT, tokens_key, 0, "the tokens have more than %d bytes",
-                             (int)INT32_MAX);
+            return inki_fail(b->error, INK_E_LIMIT, tokens_key, 0,
+                             "the tokens have more than %d bytes", (int)INT32_MAX);
     }
     t->offsets[t->n_vocab] = (uint32_t)total;
     t->blob_bytes = total;
@@ -121,7 +129,8 @@ static ink_status fill_blob(tokenizer_build *b) {
         size_t n;
         if (t->kinds[id] != INKI_KIND_TEXT || !inki_byte_text_decode(b->texts[id], out, &n))
             memcpy(out, b->texts[id].data, bytes);
-        else if (bytes == 1) t->bpe.byte_ids[(uint8_t)out[0]] = (int32_t)id;
+        else if (bytes == 1)
+            t->bpe.byte_ids[(uint8_t)out[0]] = (int32_t)id;
     }
     for (unsigned byte = 0; byte < 256; byte++)
         if (t->bpe.byte_ids[byte] < 0)
@@ -133,7 +142,9 @@ static ink_status fill_blob(tokenizer_build *b) {
 static uint32_t find_text(const tokenizer_build *b, inki_str text, uint64_t hash) {
     uint32_t probe = 0, id;
     while ((id = inki_token_index_next(&b->by_text, hash, &probe)) != INKI_INDEX_NONE)
-        if (b->texts[id].bytes == text.bytes && memcmp(b->texts[id].data, text.data, text.bytes) == 0) break;
+        if (b->texts[id].bytes == text.bytes &&
+            memcmp(b->texts[id].data, text.data, text.bytes) == 0)
+            break;
     return id;
 }
 
@@ -147,8 +158,9 @@ static ink_status index_texts(tokenizer_build *b, bool *crowded) {
         const uint64_t hash = inki_token_hash_text(text.data, text.bytes, b->seed);
         const uint32_t other = find_text(b, text, hash);
         if (other != INKI_INDEX_NONE)
-            return inki_fail(b->error, INK_E_FORMAT, tokens_key, 0, "tokens %u and %u are both \"%.*s\"",
-                             (unsigned)other, (unsigned)id, shown_bytes(text), text.data);
+            return inki_fail(b->error, INK_E_FORMAT, tokens_key, 0,
+                             "tokens %u and %u are both \"%.*s\"", (unsigned)other, (unsigned)id,
+                             shown_bytes(text), text.data);
         *crowded = !inki_token_index_put(&b->by_text, hash, id);
         if (*crowded) break;
     }
@@ -157,7 +169,8 @@ static ink_status index_texts(tokenizer_build *b, bool *crowded) {
 
 // An ordinary token with this text; what is control or user-defined may not come out of merging.
 static int32_t merge_part(const tokenizer_build *b, const char *text, size_t bytes) {
-    const uint32_t id = find_text(b, (inki_str){text, bytes}, inki_token_hash_text(text, bytes, b->seed));
+    const uint32_t id =
+        find_text(b, (inki_str){text, bytes}, inki_token_hash_text(text, bytes, b->seed));
     return id != INKI_INDEX_NONE && b->t->kinds[id] == INKI_KIND_TEXT ? (int32_t)id : -1;
 }
 
@@ -167,20 +180,24 @@ static ink_status read_merge(tokenizer_build *b, uint32_t rank, inki_str text) {
     const char *blank = text.bytes > 2 ? memchr(text.data + 1, ' ', text.bytes - 2) : NULL;
     if (blank == NULL)
         return inki_fail(b->error, INK_E_FORMAT, merges_key, 0,
-                         "merge %u (\"%.*s\") is not two parts with a blank between", (unsigned)rank,
-                         shown_bytes(text), text.data);
+                         "merge %u (\"%.*s\") is not two parts with a blank between",
+                         (unsigned)rank, shown_bytes(text), text.data);
     const size_t n_left = (size_t)(blank - text.data), n_right = text.bytes - n_left - 1;
-    inki_bpe_merge merge = {merge_part(b, text.data, n_left), merge_part(b, blank + 1, n_right), -1};
-    if (merge.left >= 0 && merge.right >= 0) { // both are in the vocabulary, so both are short enough
+    inki_bpe_merge merge = {merge_part(b, text.data, n_left), merge_part(b, blank + 1, n_right),
+                            -1};
+    if (merge.left >= 0 &&
+        merge.right >= 0) { // both are in the vocabulary, so both are short enough
         memcpy(b->joined, text.data, n_left);
         memcpy(b->joined + n_left, blank + 1, n_right);
         merge.result = merge_part(b, b->joined, n_left + n_right);
     }
     if (merge.result < 0)
         return inki_fail(b->error, INK_E_FORMAT, merges_key, 0,
-                         "merge %u (\"%.*s\"): %s is no ordinary token of the vocabulary", (unsigned)rank,
-                         shown_bytes(text), text.data,
-                         merge.left < 0 ? "the first part" : merge.right < 0 ? "the second part" : "the result");
+                         "merge %u (\"%.*s\"): %s is no ordinary token of the vocabulary",
+                         (unsigned)rank, shown_bytes(text), text.data,
+                         merge.left < 0    ? "the first part"
+                         : merge.right < 0 ? "the second part"
+                                           : "the result");
     b->t->bpe.merges[rank] = merge;
     return INK_OK;
 }
@@ -190,8 +207,8 @@ static ink_status read_merges(tokenizer_build *b) {
     for (uint32_t rank = 0; rank < b->t->bpe.n_merges; rank++) {
         const inki_str text = inki_cursor_str(&cursor);
         if (cursor.failed)
-            return inki_fail(b->error, INK_E_FORMAT, merges_key, 0, "merge %u goes past the end of the list",
-                             (unsigned)rank);
+            return inki_fail(b->error, INK_E_FORMAT, merges_key, 0,
+                             "merge %u goes past the end of the list", (unsigned)rank);
         const ink_status status = read_merge(b, rank, text);
         if (status != INK_OK) return status;
     }
@@ -208,7 +225,8 @@ static ink_status index_merges(tokenizer_build *b, bool *crowded) {
         if (other != INKI_INDEX_NONE)
             return inki_fail(b->error, INK_E_FORMAT, merges_key, 0, "merges %u and %u are the same",
                              (unsigned)other, (unsigned)rank);
-        const uint64_t hash = inki_token_hash_pair((uint32_t)m->left, (uint32_t)m->right, bpe->seed);
+        const uint64_t hash =
+            inki_token_hash_pair((uint32_t)m->left, (uint32_t)m->right, bpe->seed);
         *crowded = !inki_token_index_put(&bpe->pairs, hash, rank);
         if (*crowded) break;
     }
@@ -216,8 +234,8 @@ static ink_status index_merges(tokenizer_build *b, bool *crowded) {
 }
 
 // Runs `fill` under one seed after the other until no chain of the index is too long.
-static ink_status index_with_seeds(tokenizer_build *b, inki_token_index *index, uint64_t *seed, const char *key,
-                                   ink_status (*fill)(tokenizer_build *, bool *)) {
+static ink_status index_with_seeds(tokenizer_build *b, inki_token_index *index, uint64_t *seed,
+                                   const char *key, ink_status (*fill)(tokenizer_build *, bool *)) {
     bool crowded = true;
     for (uint32_t attempt = 0; attempt < INKI_INDEX_SEEDS && crowded; attempt++) {
         *seed = inki_token_seed(attempt);
@@ -226,7 +244,8 @@ static ink_status index_with_seeds(tokenizer_build *b, inki_token_index *index, 
         if (status != INK_OK) return status;
     }
     if (!crowded) return INK_OK;
-    return inki_fail(b->error, INK_E_LIMIT, key, 0, "the entries collide under every hash that is tried");
+    return inki_fail(b->error, INK_E_LIMIT, key, 0,
+                     "the entries collide under every hash that is tried");
 }
 
 static ink_status build_texts(tokenizer_build *b) {
@@ -240,14 +259,16 @@ static ink_status build_texts(tokenizer_build *b) {
     ink_status status = read_texts(b);
     if (status == INK_OK) status = fill_blob(b);
     if (status != INK_OK) return status;
-    if (!inki_token_index_new(&b->by_text, t->n_vocab, &t->mem)) return inki_fail_nomem(b->error, n * 16);
+    if (!inki_token_index_new(&b->by_text, t->n_vocab, &t->mem))
+        return inki_fail_nomem(b->error, n * 16);
     return index_with_seeds(b, &b->by_text, &b->seed, tokens_key, index_texts);
 }
 
 static ink_status build_merges(tokenizer_build *b) {
     inki_tokenizer *t = b->t;
     const uint32_t n = (uint32_t)b->vocab->merges.n;
-    if (!inki_token_index_new(&t->bpe.pairs, n, &t->mem)) return inki_fail_nomem(b->error, (size_t)n * 16);
+    if (!inki_token_index_new(&t->bpe.pairs, n, &t->mem))
+        return inki_fail_nomem(b->error, (size_t)n * 16);
     if (n == 0) return INK_OK;
     t->bpe.merges = inki_alloc(&t->mem, n, sizeof *t->bpe.merges);
     if (t->bpe.merges == NULL) return inki_fail_nomem(b->error, n * sizeof *t->bpe.merges);
@@ -267,7 +288,8 @@ static void choose_end(tokenizer_build *b) {
     t->end = b->vocab->end_token;
     if (t->end < 0) {
         const inki_str text = {end_text, sizeof end_text - 1};
-        const uint32_t id = find_text(b, text, inki_token_hash_text(text.data, text.bytes, b->seed));
+        const uint32_t id =
+            find_text(b, text, inki_token_hash_text(text.data, text.bytes, b->seed));
         t->end = id != INKI_INDEX_NONE ? (int32_t)id : -1;
     }
     if (t->end < 0) return;
@@ -312,7 +334,8 @@ void inki_tokenizer_free(inki_tokenizer *t) {
     inki_release(&mem, t, 1, sizeof *t);
 }
 
-ink_status inki_tokenizer_new(inki_tokenizer **out, const inki_vocab *vocab, const inki_mem *mem, ink_error *error) {
+ink_status inki_tokenizer_new(inki_tokenizer **out, const inki_vocab *vocab, const inki_mem *mem,
+                              ink_error *error) {
     ink_status status = check_vocab(vocab, error);
     if (status != INK_OK) return status;
     inki_tokenizer *t = inki_alloc_zero(mem, 1, sizeof *t);
@@ -329,7 +352,9 @@ ink_status inki_tokenizer_new(inki_tokenizer **out, const inki_vocab *vocab, con
     inki_release(mem, b.joined, JOINED_BYTES, 1);
     inki_release(mem, b.texts, t->n_vocab, sizeof *b.texts);
     inki_token_index_free(&b.by_text, mem);
-    if (status == INK_OK) *out = t;
-    else inki_tokenizer_free(t);
+    if (status == INK_OK)
+        *out = t;
+    else
+        inki_tokenizer_free(t);
     return status;
 }

@@ -2,6 +2,7 @@
 // Written by tools/gen_unicode.py; change that. Unicode 15.0.0.
 // Source: UnicodeData.txt and PropList.txt of the Unicode Character Database, (c) Unicode, Inc.,
 // https://www.unicode.org/license.txt
+// clang-format off
 #include "tokenizer/unicode_tables.h"
 
 const uint8_t inki_unicode_byte_class[256] = {

@@ -2,6 +2,7 @@
 // Written by tools/gen_unicode.py; change that. Unicode 15.0.0.
 // Source: UnicodeData.txt and PropList.txt of the Unicode Character Database, (c) Unicode, Inc.,
 // https://www.unicode.org/license.txt
+// clang-format off
 #ifndef INKI_UNICODE_TABLES_H
 #define INKI_UNICODE_TABLES_H
 
@@ -24,7 +25,8 @@ extern const uint8_t inki_unicode_blocks[127][64]; // 2 bits a code point, 256 i
 
 static inline unsigned inki_unicode_class(uint32_t c) {
     if (c >= INKI_UNICODE_LIMIT) return INKI_CLASS_OTHER;
-    return (unsigned)inki_unicode_blocks[inki_unicode_index[c >> 8]][c >> 2 & 63] >> (c & 3) * 2 & 3u;
+    const uint8_t four = inki_unicode_blocks[inki_unicode_index[c >> 8]][c >> 2 & 63];
+    return (unsigned)four >> (c & 3) * 2 & 3u;
 }
 
 #endif

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint8_t *read_file(const char *folder, const char *name, const char *ending,
-                          size_t *bytes) {
+static uint8_t *read_file(const char *folder, const char *name, const char *ending, size_t *bytes) {
     char path[4096];
-    if (snprintf(path, sizeof path, "%s/%s%s", folder, name, ending) >= (int)sizeof path) return NULL;
+    if (snprintf(path, sizeof path, "%s/%s%s", folder, name, ending) >= (int)sizeof path)
+        return NULL;
     FILE *f = fopen(path, "rb");
     if (f == NULL) return NULL;
     uint8_t *data = NULL;
@@ -42,7 +42,8 @@ static void show(const char *title, const int32_t *ids, size_t n) {
 }
 
 // The text is copied into a block of its own, so that a sanitizer sees a read past its end.
-static int compare_case(const inki_tokenizer *t, inki_cursor *c, uint64_t number, uint64_t *n_bytes) {
+static int compare_case(const inki_tokenizer *t, inki_cursor *c, uint64_t number,
+                        uint64_t *n_bytes) {
     const bool special = inki_cursor_u64(c) != 0;
     const inki_str text = inki_cursor_str(c);
     const uint64_t n = inki_cursor_u64(c);
@@ -60,10 +61,12 @@ static int compare_case(const inki_tokenizer *t, inki_cursor *c, uint64_t number
         for (uint64_t i = 0; i < n; i++) expected[i] = (int32_t)inki_cursor_u32(&ids);
         const ink_status status =
             inki_tokenizer_encode(t, copy, text.bytes, special, actual, (size_t)n, &stats, NULL);
-        equal = status == INK_OK && stats.n_tokens == n && memcmp(expected, actual, (size_t)n * 4) == 0;
+        equal =
+            status == INK_OK && stats.n_tokens == n && memcmp(expected, actual, (size_t)n * 4) == 0;
         if (!equal) {
-            printf("case %llu%s: \"%.*s\"\n", (unsigned long long)number, special ? " (special)" : "",
-                   text.bytes > 400 ? 400 : (int)text.bytes, text.data);
+            printf("case %llu%s: \"%.*s\"\n", (unsigned long long)number,
+                   special ? " (special)" : "", text.bytes > 400 ? 400 : (int)text.bytes,
+                   text.data);
             show("expected", expected, (size_t)n);
             show("got", actual, stats.n_tokens < n ? stats.n_tokens : (size_t)n);
         }
@@ -75,7 +78,8 @@ static int compare_case(const inki_tokenizer *t, inki_cursor *c, uint64_t number
     return equal;
 }
 
-static int compare_all(const inki_tokenizer *t, const char *name, const uint8_t *data, size_t bytes) {
+static int compare_all(const inki_tokenizer *t, const char *name, const uint8_t *data,
+                       size_t bytes) {
     inki_cursor c = inki_cursor_over(data, bytes);
     const uint64_t n = inki_cursor_u64(&c);
     uint64_t n_different = 0, n_bytes = 0;
@@ -87,8 +91,8 @@ static int compare_all(const inki_tokenizer *t, const char *name, const uint8_t 
         }
         if (!equal && ++n_different == 20) break; // enough to see what is wrong
     }
-    printf("tiktoken_compare: %s: %llu texts, %llu bytes, %llu different\n", name, (unsigned long long)n,
-           (unsigned long long)n_bytes, (unsigned long long)n_different);
+    printf("tiktoken_compare: %s: %llu texts, %llu bytes, %llu different\n", name,
+           (unsigned long long)n, (unsigned long long)n_bytes, (unsigned long long)n_different);
     return n > 0 && n_different == 0 ? 0 : 1;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Encoding and decoding: round trips, merging against a plain implementation, special tokens, limits.
+// Encoding and decoding: round trips, merging against a plain implementation, special tokens,
+// limits.
 #include "tokenizer/tokenizer_parts.h"
 
 #include "vocab_fixture.h"
@@ -7,6 +8,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+
 #include <cmocka.h>
 
 static inki_tokenizer *build(const vocab_fixture *f) {
@@ -19,8 +21,10 @@ static inki_tokenizer *build(const vocab_fixture *f) {
 }
 
 // Encodes into `ids` [cap] and checks what holds for every text: the bytes come back, and the steps
-// stay under the bound (no word is longer than the longest, so the sum is bounded by its logarithm).
-static size_t encode(const inki_tokenizer *t, const void *text, size_t n, bool special, int32_t *ids, size_t cap) {
+// stay under the bound (no word is longer than the longest, so the sum is bounded by its
+// logarithm).
+static size_t encode(const inki_tokenizer *t, const void *text, size_t n, bool special,
+                     int32_t *ids, size_t cap) {
     inki_encode_stats stats = {.n_tokens = 999};
     assert_int_equal(inki_tokenizer_encode(t, text, n, special, ids, cap, &stats, NULL), INK_OK);
     assert_true(stats.n_tokens <= cap);
@@ -37,13 +41,15 @@ static size_t encode(const inki_tokenizer *t, const void *text, size_t n, bool s
     return stats.n_tokens;
 }
 
-static void check_ids(const inki_tokenizer *t, const char *text, bool special, const int32_t *expected, size_t n) {
+static void check_ids(const inki_tokenizer *t, const char *text, bool special,
+                      const int32_t *expected, size_t n) {
     int32_t ids[256];
     assert_int_equal(encode(t, text, strlen(text), special, ids, 256), n);
     assert_memory_equal(ids, expected, n * sizeof *ids);
 }
-#define CHECK_IDS(t, text, special, ...)                                                        \
-    check_ids(t, text, special, (const int32_t[]){__VA_ARGS__}, sizeof((int32_t[]){__VA_ARGS__}) / 4)
+#define CHECK_IDS(t, text, special, ...)                                                           \
+    check_ids(t, text, special, (const int32_t[]){__VA_ARGS__},                                    \
+              sizeof((int32_t[]){__VA_ARGS__}) / 4)
 
 static void test_merges_by_hand(void **state) {
     (void)state;
@@ -52,7 +58,8 @@ static void test_merges_by_hand(void **state) {
     const int32_t ll = fixture_merge(&f, "l", "l"), he = fixture_merge(&f, "h", "e");
     const int32_t llo = fixture_merge(&f, "ll", "o"), hello = fixture_merge(&f, "he", "llo");
     const int32_t g_w = fixture_merge(&f, "\xc4\xa0", "w"); // Ġ stands for the blank
-    const int32_t aa = fixture_merge(&f, "a", "a"), e_acute = fixture_merge(&f, "\xc3\x83", "\xc2\xa9");
+    const int32_t aa = fixture_merge(&f, "a", "a"),
+                  e_acute = fixture_merge(&f, "\xc3\x83", "\xc2\xa9");
     inki_tokenizer *t = build(&f);
     CHECK_IDS(t, "hello", false, hello);
     CHECK_IDS(t, "hello w", false, hello, g_w);
@@ -81,7 +88,8 @@ enum { PLAIN_MOST = 520, PLAIN_WORD = 400, PLAIN_PIECE = 24 };
 typedef struct plain_bpe {
     uint8_t bytes[PLAIN_MOST][PLAIN_PIECE];
     size_t n_bytes[PLAIN_MOST];
-    int rank[PLAIN_MOST][PLAIN_MOST]; // 0: no merge; else the id that the pair makes, which rises with the rank
+    int rank[PLAIN_MOST]
+            [PLAIN_MOST]; // 0: no merge; else the id that the pair makes, which rises with the rank
     int n;
 } plain_bpe;
 
@@ -92,7 +100,8 @@ static int plain_find(const plain_bpe *p, const uint8_t *bytes, size_t n) {
 }
 
 // Random merges of tokens that are already there, so a part always has a lower rank.
-static void plain_draw(plain_bpe *p, vocab_fixture *f, const char *letters, int n_merges, uint32_t *random) {
+static void plain_draw(plain_bpe *p, vocab_fixture *f, const char *letters, int n_merges,
+                       uint32_t *random) {
     memset(p, 0, sizeof *p);
     fixture_init(f);
     for (p->n = 0; p->n < 256; p->n++) {
@@ -159,7 +168,8 @@ static void test_merging_against_a_plain_one(void **state) {
             int32_t expected[PLAIN_WORD], ids[PLAIN_WORD];
             // Around 32 bytes another way of merging begins.
             const size_t most = k % 3 == 0 ? PLAIN_WORD : 40, n = 1 + next_random(&random) % most;
-            for (size_t i = 0; i < n; i++) word[i] = (uint8_t)letters[next_random(&random) % strlen(letters)];
+            for (size_t i = 0; i < n; i++)
+                word[i] = (uint8_t)letters[next_random(&random) % strlen(letters)];
             inki_bpe_sink sink = {ids, PLAIN_WORD, 0, 0};
             uint32_t work[6 * PLAIN_WORD];
             inki_bpe_word(&t->bpe, word, n, work, &sink);
@@ -180,11 +190,11 @@ static void add_some_merges(vocab_fixture *f) {
     fixture_merge(f, "aaaa", "aaaa");
     fixture_merge(f, "t", "h");
     fixture_merge(f, "th", "e");
-    fixture_merge(f, "\xc4\xa0", "the");       // " the"
-    fixture_merge(f, "\xc4\xa0", "\xc4\xa0");  // two blanks
-    fixture_merge(f, "\xc3\x83", "\xc2\xa9");  // C3 A9
-    fixture_merge(f, "\xc4\x80", "\xc4\x80");  // 00 00
-    fixture_merge(f, "\xc3\xbf", "\xc5\x83");  // FF AD
+    fixture_merge(f, "\xc4\xa0", "the");      // " the"
+    fixture_merge(f, "\xc4\xa0", "\xc4\xa0"); // two blanks
+    fixture_merge(f, "\xc3\x83", "\xc2\xa9"); // C3 A9
+    fixture_merge(f, "\xc4\x80", "\xc4\x80"); // 00 00
+    fixture_merge(f, "\xc3\xbf", "\xc5\x83"); // FF AD
 }
 
 static void test_all_short_byte_strings_come_back(void **state) {
@@ -224,7 +234,8 @@ static void test_random_byte_strings_come_back(void **state) {
         const size_t n = next_random(&random) % (round % 10 == 0 ? 300 : 30);
         for (size_t i = 0; i < n; i++) {
             const uint32_t r = next_random(&random);
-            text[i] = r % 4 == 0 ? (uint8_t)(r >> 8) : (uint8_t)likely[(r >> 8) % (sizeof likely - 1)];
+            text[i] =
+                r % 4 == 0 ? (uint8_t)(r >> 8) : (uint8_t)likely[(r >> 8) % (sizeof likely - 1)];
         }
         encode(t, text, n, round % 2 == 0, ids, 300);
     }
@@ -271,22 +282,27 @@ static void test_special_tokens(void **state) {
     fixture_init(&f);
     const int32_t ab = fixture_merge(&f, "a", "b");
     const int32_t end = fixture_token(&f, "<|endoftext|>", INKI_TYPE_CONTROL);
-    const int32_t s = fixture_token(&f, "<s>", INKI_TYPE_CONTROL), ss = fixture_token(&f, "<s><s>", INKI_TYPE_CONTROL);
-    const int32_t two = fixture_token(&f, "  ", INKI_TYPE_USER_DEFINED), e = fixture_token(&f, "\xc3\xa9!", 4);
+    const int32_t s = fixture_token(&f, "<s>", INKI_TYPE_CONTROL),
+                  ss = fixture_token(&f, "<s><s>", INKI_TYPE_CONTROL);
+    const int32_t two = fixture_token(&f, "  ", INKI_TYPE_USER_DEFINED),
+                  e = fixture_token(&f, "\xc3\xa9!", 4);
     const int32_t pad = fixture_token(&f, "[PAD 1]", 5), pad2 = fixture_token(&f, "[PAD2]", 5);
-    const int32_t empty = fixture_token(&f, "", INKI_TYPE_CONTROL), unknown = fixture_token(&f, "<unk>", 2);
+    const int32_t empty = fixture_token(&f, "", INKI_TYPE_CONTROL),
+                  unknown = fixture_token(&f, "<unk>", 2);
     inki_tokenizer *t = build(&f);
     assert_int_equal(inki_tokenizer_end(t), end);
     CHECK_IDS(t, "ab<s>", true, ab, s);
     CHECK_IDS(t, "ab<s>", false, ab, '<', 's', '>');
     CHECK_IDS(t, "<s><s><s>a", true, ss, s, 'a'); // the longest first
     CHECK_IDS(t, "<s<s>", true, '<', 's', s);
-    CHECK_IDS(t, "<|endoftext|><|endoftext|", true, end, '<', '|', 'e', 'n', 'd', 'o', 'f', 't', 'e', 'x', 't', '|');
+    CHECK_IDS(t, "<|endoftext|><|endoftext|", true, end, '<', '|', 'e', 'n', 'd', 'o', 'f', 't',
+              'e', 'x', 't', '|');
     CHECK_IDS(t, "<unk>", true, unknown);
-    CHECK_IDS(t, "a  b", false, 'a', two, 'b');        // user-defined: always
+    CHECK_IDS(t, "a  b", false, 'a', two, 'b'); // user-defined: always
     CHECK_IDS(t, "a   b", true, 'a', two, ' ', 'b');
-    CHECK_IDS(t, "a \n<s>b", true, 'a', ' ', '\n', s, 'b'); // a word ends where the special token begins
-    CHECK_IDS(t, "\xc3\xa9!", false, e);               // its text is raw, not two visible bytes
+    CHECK_IDS(t, "a \n<s>b", true, 'a', ' ', '\n', s,
+              'b');                      // a word ends where the special token begins
+    CHECK_IDS(t, "\xc3\xa9!", false, e); // its text is raw, not two visible bytes
     CHECK_IDS(t, "[PAD2]", true, '[', 'P', 'A', 'D', '2', ']');
     CHECK_IDS(t, "[PAD 1]", true, '[', 'P', 'A', 'D', ' ', '1', ']');
     assert_int_equal(inki_tokenizer_piece(t, pad).bytes, 7);
@@ -313,7 +329,8 @@ static void test_special_search(void **state) {
         for (uint32_t k = 0; k < wanted; k++) {
             const size_t n = 1 + next_random(&random) % 8;
             for (size_t i = 0; i < n; i++) texts[k][i] = "ab\xff"[next_random(&random) % 3];
-            list[specials.n++] = (inki_special){{texts[k], n}, (int32_t)k, next_random(&random) % 2 == 0};
+            list[specials.n++] =
+                (inki_special){{texts[k], n}, (int32_t)k, next_random(&random) % 2 == 0};
         }
         inki_specials_prepare(&specials);
         for (int k = 0; k < 40; k++) {
@@ -322,7 +339,8 @@ static void test_special_search(void **state) {
             for (size_t i = 0; i < n; i++) text[i] = "ab\xffz"[next_random(&random) % 4];
             const bool control = k % 2 == 0;
             size_t found = 1000, place = 1000;
-            const inki_special *got = inki_specials_find(&specials, text, n, 0, control, &found), *best = NULL;
+            const inki_special *got = inki_specials_find(&specials, text, n, 0, control, &found),
+                               *best = NULL;
             for (size_t at = 0; at < n && best == NULL; at++)
                 for (uint32_t i = 0; i < specials.n; i++) {
                     const inki_special *one = &list[i];
@@ -391,12 +409,14 @@ static void test_output_and_statistics(void **state) {
     int32_t ids[4] = {-7, -7, -7, -7};
     inki_encode_stats stats;
     const char text[] = "ab x\xff\xc3 abab";
-    assert_int_equal(inki_tokenizer_encode(t, text, sizeof text - 1, false, ids, 3, &stats, NULL), INK_OK);
+    assert_int_equal(inki_tokenizer_encode(t, text, sizeof text - 1, false, ids, 3, &stats, NULL),
+                     INK_OK);
     assert_int_equal(stats.n_tokens, 8); // as many as fit are written, all are counted
     assert_memory_equal(ids, ((int32_t[]){256, ' ', 'x', -7}), sizeof ids);
     assert_int_equal(stats.n_invalid, 2);
     assert_int_equal(stats.longest_word, 5);
-    assert_int_equal(inki_tokenizer_encode(t, text, sizeof text - 1, false, NULL, 0, NULL, NULL), INK_OK);
+    assert_int_equal(inki_tokenizer_encode(t, text, sizeof text - 1, false, NULL, 0, NULL, NULL),
+                     INK_OK);
     assert_int_equal(counts.n_calls, calls); // words of a usual length need no memory
 
     char word[33];

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+
 #include <cmocka.h>
 
 static void refused(const inki_vocab *vocab, ink_status expected, const char *message) {
@@ -41,9 +42,11 @@ static void test_head(void **state) {
             "tokenizer.ggml.pre: pre-tokenizer \"llama-bpe\"; only \"gpt-2\" is supported");
     vocab = fixture_vocab(&f);
     vocab.end_token = 257;
-    refused(&vocab, INK_E_FORMAT, "tokenizer.ggml.eos_token_id: token 257 is outside the vocabulary of 257");
+    refused(&vocab, INK_E_FORMAT,
+            "tokenizer.ggml.eos_token_id: token 257 is outside the vocabulary of 257");
     vocab.end_token = -2;
-    refused(&vocab, INK_E_FORMAT, "tokenizer.ggml.eos_token_id: token -2 is outside the vocabulary of 257");
+    refused(&vocab, INK_E_FORMAT,
+            "tokenizer.ggml.eos_token_id: token -2 is outside the vocabulary of 257");
     vocab = fixture_vocab(&f);
     vocab.types = f.tokens.data;
     vocab.n_types = 256;
@@ -81,11 +84,13 @@ static void test_counts_and_lengths(void **state) {
     vocab = fixture_vocab(&f);
     vocab.tokens.n = INKI_MAX_TOKENS + 1;
     vocab.tokens.bytes = (size_t)8 * vocab.tokens.n;
-    refused(&vocab, INK_E_LIMIT, "tokenizer.ggml.tokens: 16777217 entries; at most 16777216 are supported");
+    refused(&vocab, INK_E_LIMIT,
+            "tokenizer.ggml.tokens: 16777217 entries; at most 16777216 are supported");
     vocab = fixture_vocab(&f);
     vocab.merges.n = INKI_MAX_MERGES + 1;
     vocab.merges.bytes = (size_t)8 * vocab.merges.n;
-    refused(&vocab, INK_E_LIMIT, "tokenizer.ggml.merges: 16777217 entries; at most 16777216 are supported");
+    refused(&vocab, INK_E_LIMIT,
+            "tokenizer.ggml.merges: 16777217 entries; at most 16777216 are supported");
 
     memset(f.tokens.data + 10, 0xff, 8); // the length of token 1, after one of two bytes
     vocab = fixture_vocab(&f);
@@ -98,16 +103,19 @@ static void test_tokens(void **state) {
     vocab_fixture f;
     fixture_init(&f);
     run_add_text(&f.tokens, "two words");
-    refused_fixture(&f, INK_E_FORMAT,
-                    "tokenizer.ggml.tokens: token 256 (\"two words\") is not in the byte-to-unicode form");
+    refused_fixture(
+        &f, INK_E_FORMAT,
+        "tokenizer.ggml.tokens: token 256 (\"two words\") is not in the byte-to-unicode form");
     fixture_init(&f);
     run_add_text(&f.tokens, "\xe2\x96\x81the");
     refused_fixture(&f, INK_E_FORMAT,
-                    "tokenizer.ggml.tokens: token 256 (\"\xe2\x96\x81the\") is not in the byte-to-unicode form");
+                    "tokenizer.ggml.tokens: token 256 (\"\xe2\x96\x81the\") is not in the "
+                    "byte-to-unicode form");
     fixture_init(&f);
     run_add_text(&f.tokens, "\xc5\x84"); // U+0144, one above the last
-    refused_fixture(&f, INK_E_FORMAT,
-                    "tokenizer.ggml.tokens: token 256 (\"\xc5\x84\") is not in the byte-to-unicode form");
+    refused_fixture(
+        &f, INK_E_FORMAT,
+        "tokenizer.ggml.tokens: token 256 (\"\xc5\x84\") is not in the byte-to-unicode form");
     fixture_init(&f);
     run_add_text(&f.tokens, "a");
     refused_fixture(&f, INK_E_FORMAT, "tokenizer.ggml.tokens: tokens 97 and 256 are both \"a\"");
@@ -117,13 +125,15 @@ static void test_tokens(void **state) {
     assert_non_null(long_text);
     memset(long_text, 'a', INKI_MAX_TOKEN_BYTES + 1);
     run_add(&f.tokens, long_text, INKI_MAX_TOKEN_BYTES + 1);
-    refused_fixture(&f, INK_E_LIMIT,
-                    "tokenizer.ggml.tokens: token 256 has 65536 bytes; at most 65535 are supported");
+    refused_fixture(
+        &f, INK_E_LIMIT,
+        "tokenizer.ggml.tokens: token 256 has 65536 bytes; at most 65535 are supported");
     fixture_init(&f);
     long_text[INKI_SPECIAL_MAX_BYTES + 1] = 0;
     fixture_token(&f, long_text, INKI_TYPE_CONTROL);
-    refused_fixture(&f, INK_E_LIMIT,
-                    "tokenizer.ggml.tokens: special token 256 has 1025 bytes; at most 1024 are supported");
+    refused_fixture(
+        &f, INK_E_LIMIT,
+        "tokenizer.ggml.tokens: special token 256 has 1025 bytes; at most 1024 are supported");
     free(long_text);
 
     for (unsigned missing = 0; missing < 256; missing += 5) { // not even as a control token
@@ -136,7 +146,8 @@ static void test_tokens(void **state) {
         }
         char message[128];
         snprintf(message, sizeof message,
-                 "tokenizer.ggml.tokens: no token stands for byte 0x%02x; each byte needs one", missing);
+                 "tokenizer.ggml.tokens: no token stands for byte 0x%02x; each byte needs one",
+                 missing);
         refused_fixture(&f, INK_E_FORMAT, message);
     }
 }
@@ -161,22 +172,29 @@ static void test_merges(void **state) {
     check_merge("c ", "merge 1 (\"c \") is not two parts with a blank between");
     check_merge(" d", "merge 1 (\" d\") is not two parts with a blank between");
     check_merge("cd ", "merge 1 (\"cd \") is not two parts with a blank between");
-    check_merge(" c d", "merge 1 (\" c d\"): the first part is no ordinary token of the vocabulary");
-    check_merge("c  d", "merge 1 (\"c  d\"): the second part is no ordinary token of the vocabulary");
-    check_merge("c d d", "merge 1 (\"c d d\"): the second part is no ordinary token of the vocabulary");
-    check_merge("xy z", "merge 1 (\"xy z\"): the first part is no ordinary token of the vocabulary");
-    check_merge("c \xff", "merge 1 (\"c ?\"): the second part is no ordinary token of the vocabulary");
+    check_merge(" c d",
+                "merge 1 (\" c d\"): the first part is no ordinary token of the vocabulary");
+    check_merge("c  d",
+                "merge 1 (\"c  d\"): the second part is no ordinary token of the vocabulary");
+    check_merge("c d d",
+                "merge 1 (\"c d d\"): the second part is no ordinary token of the vocabulary");
+    check_merge("xy z",
+                "merge 1 (\"xy z\"): the first part is no ordinary token of the vocabulary");
+    check_merge("c \xff",
+                "merge 1 (\"c ?\"): the second part is no ordinary token of the vocabulary");
     check_merge("c e", "merge 1 (\"c e\"): the result is no ordinary token of the vocabulary");
     check_merge("a b", "merges 0 and 1 are the same");
     // Plain text must not become a control token.
-    check_merge("< x>", "merge 1 (\"< x>\"): the second part is no ordinary token of the vocabulary");
+    check_merge("< x>",
+                "merge 1 (\"< x>\"): the second part is no ordinary token of the vocabulary");
     vocab_fixture f;
     fixture_init(&f);
     fixture_merge(&f, "<", "x");
     fixture_token(&f, "<x>", INKI_TYPE_CONTROL);
     run_add_text(&f.merges, "<x >");
     refused_fixture(&f, INK_E_FORMAT,
-                    "tokenizer.ggml.merges: merge 1 (\"<x >\"): the result is no ordinary token of the vocabulary");
+                    "tokenizer.ggml.merges: merge 1 (\"<x >\"): the result is no ordinary token of "
+                    "the vocabulary");
 }
 
 // Each list cut at each byte, in a block of exactly that size.
@@ -220,11 +238,13 @@ static void test_index_refuses_long_chains(void **state) {
     for (uint32_t i = 0; i < INKI_INDEX_MAX_PROBE; i++) {
         uint32_t probe = 0;
         assert_int_equal(inki_token_index_next(&index, (uint64_t)i << 32 | 5, &probe), i);
-        assert_int_equal(inki_token_index_next(&index, (uint64_t)i << 32 | 5, &probe), INKI_INDEX_NONE);
+        assert_int_equal(inki_token_index_next(&index, (uint64_t)i << 32 | 5, &probe),
+                         INKI_INDEX_NONE);
         assert_in_range(probe, i + 1, INKI_INDEX_MAX_PROBE);
     }
     uint32_t probe = 0; // what is not there costs no more than the longest chain
-    assert_int_equal(inki_token_index_next(&index, (uint64_t)5000 << 32 | 5, &probe), INKI_INDEX_NONE);
+    assert_int_equal(inki_token_index_next(&index, (uint64_t)5000 << 32 | 5, &probe),
+                     INKI_INDEX_NONE);
     assert_in_range(probe, 1, INKI_INDEX_MAX_PROBE);
     inki_token_index_clear(&index);
     probe = 0;
@@ -266,8 +286,8 @@ static void test_colliding_tokens_get_another_seed(void **state) {
     inki_tokenizer_free(t);
     char message[128]; // a duplicate is found all the same
     run_add_text(&f.tokens, first[250]);
-    snprintf(message, sizeof message, "tokenizer.ggml.tokens: tokens 506 and %d are both \"%s\"", 257 + 2 * N,
-             first[250]);
+    snprintf(message, sizeof message, "tokenizer.ggml.tokens: tokens 506 and %d are both \"%s\"",
+             257 + 2 * N, first[250]);
     refused_fixture(&f, INK_E_FORMAT, message);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Vocabularies made in a test: runs of GGUF text, the byte-to-unicode form, an allocator that fails.
+// Vocabularies made in a test: runs of GGUF text, the byte-to-unicode form, an allocator that
+// fails.
 #ifndef INKLING_TESTS_VOCAB_FIXTURE_H
 #define INKLING_TESTS_VOCAB_FIXTURE_H
 
@@ -21,12 +22,15 @@ static inline void run_add(text_run *run, const char *text, size_t bytes) {
         if (data == NULL) exit(3);
         run->data = data;
     }
-    for (unsigned i = 0; i < 8; i++) run->data[run->bytes++] = (uint8_t)((uint64_t)bytes >> (8 * i));
+    for (unsigned i = 0; i < 8; i++)
+        run->data[run->bytes++] = (uint8_t)((uint64_t)bytes >> (8 * i));
     if (bytes > 0) memcpy(run->data + run->bytes, text, bytes);
     run->bytes += bytes;
     run->n++;
 }
-static inline void run_add_text(text_run *run, const char *text) { run_add(run, text, strlen(text)); }
+static inline void run_add_text(text_run *run, const char *text) {
+    run_add(run, text, strlen(text));
+}
 
 // Writes the visible form of bytes [n] to out [2 n] and returns its length. The mapping is counted
 // out as the reference does: visible Latin-1 bytes stay, the others are numbered from 256 on.
