@@ -395,14 +395,15 @@ static void apply_step(draw_state *d, const inki_chain *chain, inki_step step) {
     }
 }
 
-// Whether the chain only asks for the highest of the logits as they are: something greedy, and
-// before it nothing but steps that never drop the best.
+// Whether the chain only asks for the highest of the logits as they are: something greedy, before
+// it nothing but steps that never drop the best, and after it no ban, which alone could still do
+// so.
 static bool only_best(const inki_chain *chain) {
+    if (chain->n_bias > 0) return false;
     for (uint32_t i = 0; i < chain->n_steps; i++) {
         const inki_step step = chain->steps[i];
         if (step == INKI_STEP_GREEDY) return true;
         if (step == INKI_STEP_TEMP) return chain->o.temperature == 0.0f;
-        if (step == INKI_STEP_LOGIT_BIAS && chain->n_bias > 0) return false;
         if (step == INKI_STEP_PENALTIES && !penalties_are_off(&chain->o)) return false;
     }
     return false;
