@@ -29,6 +29,8 @@ void cli_interrupt_install(void) {
     sigaction(SIGTERM, &action, NULL);
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
+    // A limit on the size of files is then an error of write, told and cleaned up after.
+    sigaction(SIGXFSZ, &action, NULL);
 }
 
 void cli_interrupt_session(ink_session *session) { atomic_store(&running, session); }

@@ -7,7 +7,7 @@
 
 #include "inkling/inkling.h"
 
-// Also has a write to a closed pipe give an error instead of a signal.
+// Also has a write to a closed pipe, or over a limit, give an error instead of a signal.
 void cli_interrupt_install(void);
 // The session whose running call a signal cancels; NULL: none.
 void cli_interrupt_session(ink_session *session);

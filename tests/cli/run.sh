@@ -4,6 +4,7 @@
 # The program as its users meet it: each sub-command, each exit code, each bad input. PROGRAM stands in
 # INKLING_PROGRAM when ctest runs this. What needs exact control over pipes, terminals and signals is in
 # test_streams.c beside it.
+# shellcheck disable=SC3044,SC1003 # `complete` is a word of ours; a backslash before a quote is meant
 set -u
 
 program=${1:-${INKLING_PROGRAM:-}}
@@ -96,7 +97,7 @@ for command in complete tokenize inspect convert perplexity; do
 done
 for option in -n -m --temperature --top-k --top-p --min-p --repeat-penalty --seed --greedy --stop --context \
     --overflow --keep --kv-type --threads --special --stats --json --echo; do
-    says "complete --help has $option" "$T/help_complete" "^ +(-., )?$option[ ,]"
+    says "complete --help has $option" "$T/help_complete" "^ +(-., )?${option}[ ,]"
 done
 run 'defaults in the help do not come from options before it' 0 ink complete -n 7 --help
 same 'the same help' "$T/out" "$T/help_complete"
@@ -349,6 +350,38 @@ run 'convert: not a GPT-2' 4 ink convert "$T/hf" -o "$T/x.gguf"
 echo '{"model_type": ' >"$T/hf/config.json"
 run 'convert: broken JSON' 4 ink convert "$T/hf" -o "$T/x.gguf"
 is 'convert leaves nothing behind' "$(find "$T" -name '*x.gguf*' | wc -l | tr -d ' ')" 0
+fixture=$source_dir/tests/fixtures/hf-plain
+if [ -d "$fixture" ]; then
+    for type in f32 f16 bf16 q8_0 q4_0; do
+        run "convert --type $type" 0 ink convert "$fixture" -o "$T/$type.gguf" --type $type
+        run "inspect $type" 0 ink inspect --json "$T/$type.gguf"
+        says "inspect $type, it can run" "$T/out" '"cannot_run":null'
+        run "complete with $type" 0 ink complete -m "$T/$type.gguf" --json --greedy -n 4 'a b'
+        says "complete with $type, tokens" "$T/out" '"n_generated":'
+    done
+    run 'convert without --type' 0 ink convert -o "$T/plain.gguf" "$fixture"
+    same 'it is q8_0' "$T/plain.gguf" "$T/q8_0.gguf"
+    run 'convert with a name and a licence' 0 ink convert --name 'My model' --license CC0-1.0 -o "$T/named.gguf" "$fixture"
+    run 'inspect them' 0 ink inspect "$T/named.gguf"
+    says 'the name' "$T/out" '^name +My model$'
+    says 'the licence' "$T/out" '^licence +CC0-1\.0$'
+    run 'convert into a folder that is not there' 3 ink convert "$fixture" -o "$T/none/x.gguf"
+    echo old >"$T/x.gguf"
+    # Blocks of 512 bytes: the disk is full after a few of them, as far as the program can tell.
+    full_disk() { (ulimit -f 8 && exec "$program" "$@"); }
+    run 'convert on a full disk' 3 full_disk convert "$fixture" -o "$T/x.gguf"
+    is 'what was there stays' "$(cat "$T/x.gguf")" old
+    is 'and nothing is left behind' "$(find "$T" -name '*x.gguf*' | wc -l | tr -d ' ')" 1
+    cp -R "$fixture" "$T/cut"
+    chmod -R u+w "$T/cut"
+    head -c 2000 "$fixture/model.safetensors" >"$T/cut/model.safetensors"
+    run 'convert a cut checkpoint' 4 ink convert "$T/cut" -o "$T/x.gguf"
+    is 'what was there stays then too' "$(cat "$T/x.gguf")" old
+    run 'convert over a file' 0 ink convert "$fixture" -o "$T/x.gguf"
+    same 'it is replaced' "$T/x.gguf" "$T/plain.gguf"
+else
+    left_out 'convert of a real directory (tests/fixtures/hf-plain is not there)'
+fi
 
 # --- the locale does not matter ----------------------------------------------------------------
 for locale in de_DE.UTF-8 de_DE.utf8 tr_TR.UTF-8; do
