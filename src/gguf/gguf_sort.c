@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-static void sift_down(uint32_t *order, size_t root, size_t n, inki_gguf_less_fn less, const void *items) {
+static void sift_down(uint32_t *order, size_t root, size_t n, inki_gguf_less_fn less,
+                      const void *items) {
     for (;;) {
         size_t child = 2 * root + 1;
         if (child >= n) return;

@@ -17,8 +17,10 @@ const inki_gguf_kv *inki_gguf_find(const inki_gguf *g, const char *key) {
         const inki_gguf_kv *kv = &g->kv[g->kv_order[middle]];
         const int order = inki_gguf_compare(wanted, kv->key);
         if (order == 0) return kv;
-        if (order < 0) high = middle;
-        else low = middle + 1;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
     }
     return NULL;
 }
@@ -30,8 +32,10 @@ const inki_gguf_tensor *inki_gguf_find_tensor(const inki_gguf *g, const char *na
         const inki_gguf_tensor *t = &g->tensors[g->tensor_order[middle]];
         const int order = strcmp(name, t->name);
         if (order == 0) return t;
-        if (order < 0) high = middle;
-        else low = middle + 1;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
     }
     return NULL;
 }
@@ -61,26 +65,39 @@ static bool integer_at(const uint8_t *p, uint32_t type, bool *negative, uint64_t
     size_t n;
     bool with_sign = false;
     switch (type) {
-    case INKI_GGUF_I8: with_sign = true; n = 1; break;
+    case INKI_GGUF_I8:
+        with_sign = true;
+        n = 1;
+        break;
     case INKI_GGUF_U8: n = 1; break;
-    case INKI_GGUF_I16: with_sign = true; n = 2; break;
+    case INKI_GGUF_I16:
+        with_sign = true;
+        n = 2;
+        break;
     case INKI_GGUF_U16: n = 2; break;
-    case INKI_GGUF_I32: with_sign = true; n = 4; break;
+    case INKI_GGUF_I32:
+        with_sign = true;
+        n = 4;
+        break;
     case INKI_GGUF_U32: n = 4; break;
-    case INKI_GGUF_I64: with_sign = true; n = 8; break;
+    case INKI_GGUF_I64:
+        with_sign = true;
+        n = 8;
+        break;
     case INKI_GGUF_U64: n = 8; break;
     default: return false;
     }
     const uint64_t v = bits_at(p, n);
     const uint64_t top = (uint64_t)1 << (8 * n - 1);
     *negative = with_sign && (v & top) != 0;
-    *magnitude = *negative ? (top << 1) - v : v; // for 8 bytes top << 1 is 0, and so is 2^64 mod 2^64
+    *magnitude =
+        *negative ? (top << 1) - v : v; // for 8 bytes top << 1 is 0, and so is 2^64 mod 2^64
     return true;
 }
 
 // The entry, or NULL with *status set: INK_OK when it may be missing.
-static const inki_gguf_kv *entry(const inki_gguf *g, const char *key, bool required, ink_status *status,
-                                 ink_error *error) {
+static const inki_gguf_kv *entry(const inki_gguf *g, const char *key, bool required,
+                                 ink_status *status, ink_error *error) {
     const inki_gguf_kv *kv = inki_gguf_find(g, key);
     *status = INK_OK;
     if (kv == NULL && required)
@@ -88,27 +105,33 @@ static const inki_gguf_kv *entry(const inki_gguf *g, const char *key, bool requi
     return kv;
 }
 
-static ink_status wrong_type(const inki_gguf_kv *kv, const char *key, const char *expected, ink_error *error) {
+static ink_status wrong_type(const inki_gguf_kv *kv, const char *key, const char *expected,
+                             ink_error *error) {
     const bool array = kv->type == INKI_GGUF_ARRAY;
     return inki_fail(error, INK_E_FORMAT, key, kv->offset, "has the type %s%s, %s was expected",
-                     array ? "array of " : "", inki_gguf_type_name(array ? kv->item_type : kv->type), expected);
+                     array ? "array of " : "",
+                     inki_gguf_type_name(array ? kv->item_type : kv->type), expected);
 }
 
-ink_status inki_gguf_get_u32(const inki_gguf *g, const char *key, bool required, uint32_t *out, ink_error *error) {
+ink_status inki_gguf_get_u32(const inki_gguf *g, const char *key, bool required, uint32_t *out,
+                             ink_error *error) {
     ink_status status;
     bool negative;
     uint64_t magnitude;
     const inki_gguf_kv *kv = entry(g, key, required, &status, error);
     if (kv == NULL) return status;
-    if (!integer_at(kv->data, kv->type, &negative, &magnitude)) return wrong_type(kv, key, "an integer", error);
+    if (!integer_at(kv->data, kv->type, &negative, &magnitude))
+        return wrong_type(kv, key, "an integer", error);
     if (negative || magnitude > UINT32_MAX)
-        return inki_fail(error, INK_E_FORMAT, key, kv->offset, "is %s%llu, 0 to 4294967295 was expected",
-                         negative ? "-" : "", (unsigned long long)magnitude);
+        return inki_fail(error, INK_E_FORMAT, key, kv->offset,
+                         "is %s%llu, 0 to 4294967295 was expected", negative ? "-" : "",
+                         (unsigned long long)magnitude);
     *out = (uint32_t)magnitude;
     return INK_OK;
 }
 
-ink_status inki_gguf_get_f32(const inki_gguf *g, const char *key, bool required, float *out, ink_error *error) {
+ink_status inki_gguf_get_f32(const inki_gguf *g, const char *key, bool required, float *out,
+                             ink_error *error) {
     ink_status status;
     const inki_gguf_kv *kv = entry(g, key, required, &status, error);
     if (kv == NULL) return status;
@@ -124,7 +147,8 @@ ink_status inki_gguf_get_f32(const inki_gguf *g, const char *key, bool required,
     return INK_OK;
 }
 
-ink_status inki_gguf_get_bool(const inki_gguf *g, const char *key, bool required, bool *out, ink_error *error) {
+ink_status inki_gguf_get_bool(const inki_gguf *g, const char *key, bool required, bool *out,
+                              ink_error *error) {
     ink_status status;
     const inki_gguf_kv *kv = entry(g, key, required, &status, error);
     if (kv == NULL) return status;
@@ -133,7 +157,8 @@ ink_status inki_gguf_get_bool(const inki_gguf *g, const char *key, bool required
     return INK_OK;
 }
 
-ink_status inki_gguf_get_str(const inki_gguf *g, const char *key, bool required, inki_str *out, ink_error *error) {
+ink_status inki_gguf_get_str(const inki_gguf *g, const char *key, bool required, inki_str *out,
+                             ink_error *error) {
     ink_status status;
     const inki_gguf_kv *kv = entry(g, key, required, &status, error);
     if (kv == NULL) return status;
@@ -142,8 +167,8 @@ ink_status inki_gguf_get_str(const inki_gguf *g, const char *key, bool required,
     return INK_OK;
 }
 
-ink_status inki_gguf_get_str_run(const inki_gguf *g, const char *key, bool required, inki_str_run *out,
-                                 ink_error *error) {
+ink_status inki_gguf_get_str_run(const inki_gguf *g, const char *key, bool required,
+                                 inki_str_run *out, ink_error *error) {
     ink_status status;
     const inki_gguf_kv *kv = entry(g, key, required, &status, error);
     if (kv == NULL) return status;
@@ -153,12 +178,13 @@ ink_status inki_gguf_get_str_run(const inki_gguf *g, const char *key, bool requi
     return INK_OK;
 }
 
-ink_status inki_gguf_get_i32_run(const inki_gguf *g, const char *key, bool required, const uint8_t **items,
-                                 uint64_t *n, ink_error *error) {
+ink_status inki_gguf_get_i32_run(const inki_gguf *g, const char *key, bool required,
+                                 const uint8_t **items, uint64_t *n, ink_error *error) {
     ink_status status;
     const inki_gguf_kv *kv = entry(g, key, required, &status, error);
     if (kv == NULL) return status;
-    if (kv->type != INKI_GGUF_ARRAY || (kv->item_type != INKI_GGUF_I32 && kv->item_type != INKI_GGUF_U32))
+    if (kv->type != INKI_GGUF_ARRAY ||
+        (kv->item_type != INKI_GGUF_I32 && kv->item_type != INKI_GGUF_U32))
         return wrong_type(kv, key, "array of i32", error);
     *items = kv->data;
     *n = kv->n;
@@ -204,7 +230,8 @@ static void put_value(text_sink *s, const uint8_t *p, uint32_t type) {
     } else if (type == INKI_GGUF_BOOL) {
         sink_put(s, *p != 0 ? "true" : "false", *p != 0 ? 4 : 5);
     } else if (type == INKI_GGUF_F32) {
-        sink_put(s, text, inki_format_float(inki_f32_from_bits((uint32_t)bits_at(p, 4)), text, sizeof text));
+        sink_put(s, text,
+                 inki_format_float(inki_f32_from_bits((uint32_t)bits_at(p, 4)), text, sizeof text));
     } else {
         float value;
         narrow(f64_at(p), &value);
@@ -256,8 +283,10 @@ size_t inki_gguf_value_text(const inki_gguf_kv *kv, char *out, size_t cap) {
     } else if (kv->type == INKI_GGUF_ARRAY) {
         put_array(&count, kv, SIZE_MAX);
         const size_t tail = 5; // the ellipsis with its comma
-        if (count.needed <= sink.room) put_array(&sink, kv, SIZE_MAX);
-        else put_array(&sink, kv, sink.room > tail ? sink.room - tail : 0);
+        if (count.needed <= sink.room)
+            put_array(&sink, kv, SIZE_MAX);
+        else
+            put_array(&sink, kv, sink.room > tail ? sink.room - tail : 0);
     } else {
         put_value(&count, kv->data, kv->type);
         put_value(&sink, kv->data, kv->type);

@@ -28,7 +28,7 @@ struct inki_gguf_writer {
     inki_mem mem;
     inki_out out;
     byte_buffer metadata;
-    written_key *keys; // [cap_keys]
+    written_key *keys;       // [cap_keys]
     written_tensor *tensors; // [cap_tensors]
     size_t n_keys, cap_keys, n_tensors, cap_tensors;
     uint64_t data_bytes; // of all tensors so far, padded
@@ -41,7 +41,8 @@ struct inki_gguf_writer {
 static bool writable(const inki_gguf_writer *w) { return w->failure.status == INK_OK; }
 
 // Room for one more item in a table of *cap items; NULL sticks as a failure.
-static void *grow_table(inki_gguf_writer *w, void *table, size_t n, size_t *cap, size_t elem_bytes) {
+static void *grow_table(inki_gguf_writer *w, void *table, size_t n, size_t *cap,
+                        size_t elem_bytes) {
     if (n < *cap) return table;
     const size_t larger = *cap < 16 ? 16 : *cap * 2;
     void *fresh = inki_alloc(&w->mem, larger, elem_bytes);
@@ -100,11 +101,16 @@ static void put_text(inki_gguf_writer *w, byte_buffer *b, inki_str text) {
 static bool put_key(inki_gguf_writer *w, inki_str key, uint32_t type) {
     if (!writable(w)) return false;
     const char *wrong = NULL;
-    if (w->begun) wrong = "metadata must come before the tensors' bytes";
-    else if (key.bytes == 0 || key.bytes > INKI_GGUF_MAX_KEY) wrong = "a key has 1 to 65535 bytes";
-    else if (memchr(key.data, 0, key.bytes) != NULL) wrong = "a key must not contain a 0 byte";
-    else if (inki_str_equal(key, "general.alignment")) wrong = "the writer's alignment is always 32";
-    else if (w->n_keys >= INKI_GGUF_MAX_KV) wrong = "too many keys, 65536 at most";
+    if (w->begun)
+        wrong = "metadata must come before the tensors' bytes";
+    else if (key.bytes == 0 || key.bytes > INKI_GGUF_MAX_KEY)
+        wrong = "a key has 1 to 65535 bytes";
+    else if (memchr(key.data, 0, key.bytes) != NULL)
+        wrong = "a key must not contain a 0 byte";
+    else if (inki_str_equal(key, "general.alignment"))
+        wrong = "the writer's alignment is always 32";
+    else if (w->n_keys >= INKI_GGUF_MAX_KV)
+        wrong = "too many keys, 65536 at most";
     if (wrong != NULL) {
         char where[64];
         const size_t n = key.bytes < sizeof where - 1 ? key.bytes : sizeof where - 1;
@@ -122,9 +128,10 @@ static bool put_key(inki_gguf_writer *w, inki_str key, uint32_t type) {
     return true;
 }
 
-static inki_str text_of(const char *s) { return (inki_str){s, strlen(s)}; }
+static inki_str c_text(const char *s) { return (inki_str){s, strlen(s)}; }
 
-ink_status inki_gguf_writer_new(inki_gguf_writer **out, const char *path, const inki_mem *mem, ink_error *error) {
+ink_status inki_gguf_writer_new(inki_gguf_writer **out, const char *path, const inki_mem *mem,
+                                ink_error *error) {
     inki_gguf_writer *w = inki_alloc_zero(mem, 1, sizeof *w);
     if (w == NULL) return inki_fail_nomem(error, sizeof *w);
     w->mem = *mem;
@@ -138,33 +145,37 @@ ink_status inki_gguf_writer_new(inki_gguf_writer **out, const char *path, const 
 }
 
 void inki_gguf_add_u32(inki_gguf_writer *w, const char *key, uint32_t value) {
-    if (put_key(w, text_of(key), INKI_GGUF_U32)) put_number(w, &w->metadata, value, 4);
+    if (put_key(w, c_text(key), INKI_GGUF_U32)) put_number(w, &w->metadata, value, 4);
 }
 
 void inki_gguf_add_f32(inki_gguf_writer *w, const char *key, float value) {
-    if (put_key(w, text_of(key), INKI_GGUF_F32)) put_number(w, &w->metadata, inki_f32_bits(value), 4);
+    if (put_key(w, c_text(key), INKI_GGUF_F32))
+        put_number(w, &w->metadata, inki_f32_bits(value), 4);
 }
 
 void inki_gguf_add_bool(inki_gguf_writer *w, const char *key, bool value) {
-    if (put_key(w, text_of(key), INKI_GGUF_BOOL)) put_number(w, &w->metadata, value ? 1 : 0, 1);
+    if (put_key(w, c_text(key), INKI_GGUF_BOOL)) put_number(w, &w->metadata, value ? 1 : 0, 1);
 }
 
 void inki_gguf_add_str(inki_gguf_writer *w, const char *key, inki_str value) {
-    if (put_key(w, text_of(key), INKI_GGUF_STR)) put_text(w, &w->metadata, value);
+    if (put_key(w, c_text(key), INKI_GGUF_STR)) put_text(w, &w->metadata, value);
 }
 
-void inki_gguf_add_str_array(inki_gguf_writer *w, const char *key, const inki_str *values, size_t n) {
-    if (!put_key(w, text_of(key), INKI_GGUF_ARRAY)) return;
+void inki_gguf_add_str_array(inki_gguf_writer *w, const char *key, const inki_str *values,
+                             size_t n) {
+    if (!put_key(w, c_text(key), INKI_GGUF_ARRAY)) return;
     put_number(w, &w->metadata, INKI_GGUF_STR, 4);
     put_number(w, &w->metadata, n, 8);
     for (size_t i = 0; i < n && writable(w); i++) put_text(w, &w->metadata, values[i]);
 }
 
-void inki_gguf_add_i32_array(inki_gguf_writer *w, const char *key, const int32_t *values, size_t n) {
-    if (!put_key(w, text_of(key), INKI_GGUF_ARRAY)) return;
+void inki_gguf_add_i32_array(inki_gguf_writer *w, const char *key, const int32_t *values,
+                             size_t n) {
+    if (!put_key(w, c_text(key), INKI_GGUF_ARRAY)) return;
     put_number(w, &w->metadata, INKI_GGUF_I32, 4);
     put_number(w, &w->metadata, n, 8);
-    for (size_t i = 0; i < n && writable(w); i++) put_number(w, &w->metadata, (uint32_t)values[i], 4);
+    for (size_t i = 0; i < n && writable(w); i++)
+        put_number(w, &w->metadata, (uint32_t)values[i], 4);
 }
 
 void inki_gguf_add_kv(inki_gguf_writer *w, const inki_gguf_kv *kv) {
@@ -181,8 +192,8 @@ void inki_gguf_add_kv(inki_gguf_writer *w, const inki_gguf_kv *kv) {
 }
 
 // Bytes of a tensor of this shape; false with a failure if there is no such tensor.
-static bool shape_bytes(inki_gguf_writer *w, const char *name, uint32_t type, const uint64_t *dims, uint32_t n_dims,
-                        uint64_t *bytes) {
+static bool shape_bytes(inki_gguf_writer *w, const char *name, uint32_t type, const uint64_t *dims,
+                        uint32_t n_dims, uint64_t *bytes) {
     const inki_type_info info = inki_type_of(type);
     if (info.name == NULL) {
         inki_fail(&w->failure, INK_E_ARG, name, 0, "tensor type %u is unknown", (unsigned)type);
@@ -201,15 +212,18 @@ static bool shape_bytes(inki_gguf_writer *w, const char *name, uint32_t type, co
     return fits;
 }
 
-void inki_gguf_add_tensor(inki_gguf_writer *w, const char *name, uint32_t type, const uint64_t *dims,
-                          uint32_t n_dims) {
+void inki_gguf_add_tensor(inki_gguf_writer *w, const char *name, uint32_t type,
+                          const uint64_t *dims, uint32_t n_dims) {
     if (!writable(w)) return;
     written_tensor t = {.n_dims = n_dims, .type = type};
     const size_t n = strlen(name);
     const char *wrong = NULL;
-    if (w->begun) wrong = "tensors must be added before their bytes";
-    else if (n == 0 || n > INKI_GGUF_MAX_NAME) wrong = "a tensor's name has 1 to 63 bytes";
-    else if (w->n_tensors >= INKI_GGUF_MAX_TENSORS) wrong = "too many tensors, 65536 at most";
+    if (w->begun)
+        wrong = "tensors must be added before their bytes";
+    else if (n == 0 || n > INKI_GGUF_MAX_NAME)
+        wrong = "a tensor's name has 1 to 63 bytes";
+    else if (w->n_tensors >= INKI_GGUF_MAX_TENSORS)
+        wrong = "too many tensors, 65536 at most";
     if (wrong != NULL) {
         inki_fail(&w->failure, INK_E_ARG, name, 0, "%s", wrong);
         return;
@@ -219,7 +233,8 @@ void inki_gguf_add_tensor(inki_gguf_writer *w, const char *name, uint32_t type, 
         inki_fail(&w->failure, INK_E_ARG, name, 0, "the file would be over 2^63 bytes");
         return;
     }
-    written_tensor *tensors = grow_table(w, w->tensors, w->n_tensors, &w->cap_tensors, sizeof *tensors);
+    written_tensor *tensors =
+        grow_table(w, w->tensors, w->n_tensors, &w->cap_tensors, sizeof *tensors);
     if (tensors == NULL) return;
     w->tensors = tensors;
     memcpy(t.name, name, n);
@@ -235,7 +250,7 @@ static inki_str written_key_at(const void *items, uint32_t i) {
 }
 
 static inki_str written_name_at(const void *items, uint32_t i) {
-    return text_of(((const inki_gguf_writer *)items)->tensors[i].name);
+    return c_text(((const inki_gguf_writer *)items)->tensors[i].name);
 }
 
 static bool written_key_less(const void *items, uint32_t a, uint32_t b) {
@@ -283,7 +298,8 @@ static ink_status stick(inki_gguf_writer *w, const ink_error *failure, ink_error
 ink_status inki_gguf_writer_begin(inki_gguf_writer *w, ink_error *error) {
     byte_buffer head = {0}, list = {0};
     ink_error failure = {0};
-    if (w->begun && writable(w)) return inki_fail(error, INK_E_ARG, NULL, 0, "the file was begun before");
+    if (w->begun && writable(w))
+        return inki_fail(error, INK_E_ARG, NULL, 0, "the file was begun before");
     refuse_duplicates(w, w->n_keys, written_key_less, written_key_at, "the key");
     refuse_duplicates(w, w->n_tensors, written_name_less, written_name_at, "the tensor");
     put_bytes(w, &head, "GGUF", 4);
@@ -292,7 +308,7 @@ ink_status inki_gguf_writer_begin(inki_gguf_writer *w, ink_error *error) {
     put_number(w, &head, w->n_keys, 8);
     for (size_t i = 0; i < w->n_tensors; i++) {
         const written_tensor *t = &w->tensors[i];
-        put_text(w, &list, text_of(t->name));
+        put_text(w, &list, c_text(t->name));
         put_number(w, &list, t->n_dims, 4);
         for (uint32_t d = 0; d < t->n_dims; d++) put_number(w, &list, t->dims[d], 8);
         put_number(w, &list, t->type, 4);
@@ -303,7 +319,8 @@ ink_status inki_gguf_writer_begin(inki_gguf_writer *w, ink_error *error) {
     if (status == INK_OK) status = inki_out_write(&w->out, head.data, head.used, &failure);
     if (status == INK_OK && w->metadata.used > 0)
         status = inki_out_write(&w->out, w->metadata.data, w->metadata.used, &failure);
-    if (status == INK_OK && list.used > 0) status = inki_out_write(&w->out, list.data, list.used, &failure);
+    if (status == INK_OK && list.used > 0)
+        status = inki_out_write(&w->out, list.data, list.used, &failure);
     if (status == INK_OK) status = write_padding(w, &failure);
     inki_release(&w->mem, head.data, head.cap, 1);
     inki_release(&w->mem, list.data, list.cap, 1);
@@ -311,19 +328,23 @@ ink_status inki_gguf_writer_begin(inki_gguf_writer *w, ink_error *error) {
     return status == INK_OK ? INK_OK : stick(w, &failure, error);
 }
 
-ink_status inki_gguf_writer_data(inki_gguf_writer *w, const void *data, size_t bytes, ink_error *error) {
+ink_status inki_gguf_writer_data(inki_gguf_writer *w, const void *data, size_t bytes,
+                                 ink_error *error) {
     ink_error failure = {0};
     const uint8_t *from = data;
     if (!writable(w)) return stick(w, &w->failure, error);
-    if (!w->begun) return inki_fail(error, INK_E_ARG, NULL, 0, "bytes of tensors came before the beginning");
+    if (!w->begun)
+        return inki_fail(error, INK_E_ARG, NULL, 0, "bytes of tensors came before the beginning");
     while (bytes > 0) {
         if (w->current == w->n_tensors) {
-            inki_fail(&failure, INK_E_ARG, NULL, w->out.at, "%zu bytes came after the last tensor", bytes);
+            inki_fail(&failure, INK_E_ARG, NULL, w->out.at, "%zu bytes came after the last tensor",
+                      bytes);
             return stick(w, &failure, error);
         }
         const uint64_t left = w->tensors[w->current].bytes - w->filled;
         const size_t take = left < bytes ? (size_t)left : bytes;
-        if (inki_out_write(&w->out, from, take, &failure) != INK_OK) return stick(w, &failure, error);
+        if (inki_out_write(&w->out, from, take, &failure) != INK_OK)
+            return stick(w, &failure, error);
         from += take;
         bytes -= take;
         w->filled += take;
@@ -351,8 +372,9 @@ ink_status inki_gguf_writer_finish(inki_gguf_writer *w, ink_error *error) {
         status = inki_fail(error, INK_E_ARG, NULL, 0, "the file was not begun");
     } else if (w->current < w->n_tensors) {
         const written_tensor *t = &w->tensors[w->current];
-        status = inki_fail(error, INK_E_ARG, t->name, w->out.at, "%llu of its %llu bytes are missing",
-                           (unsigned long long)(t->bytes - w->filled), (unsigned long long)t->bytes);
+        status =
+            inki_fail(error, INK_E_ARG, t->name, w->out.at, "%llu of its %llu bytes are missing",
+                      (unsigned long long)(t->bytes - w->filled), (unsigned long long)t->bytes);
     } else {
         status = inki_out_commit(&w->out, error);
     }

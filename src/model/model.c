@@ -26,7 +26,8 @@ static const inki_arch *const archs[] = {&inki_arch_gpt2};
 
 static ink_status find_arch(model_parse *p) {
     inki_str name = {"", 0};
-    const ink_status status = inki_gguf_get_str(p->gguf, "general.architecture", true, &name, p->error);
+    const ink_status status =
+        inki_gguf_get_str(p->gguf, "general.architecture", true, &name, p->error);
     if (status != INK_OK) return status;
     for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++)
         if (inki_str_equal(name, archs[i]->name)) {
@@ -35,17 +36,19 @@ static ink_status find_arch(model_parse *p) {
         }
     return inki_fail(p->error, INK_E_UNSUPPORTED, "general.architecture",
                      inki_gguf_find(p->gguf, "general.architecture")->offset,
-                     "is \"%.*s\", \"gpt2\" was expected", (int)(name.bytes < 60 ? name.bytes : 60), name.data);
+                     "is \"%.*s\", \"gpt2\" was expected", (int)(name.bytes < 60 ? name.bytes : 60),
+                     name.data);
 }
 
 static ink_status get_size(model_parse *p, const char *key, uint32_t limit, uint32_t *out) {
     const ink_status status = inki_gguf_get_u32(p->gguf, key, true, out, p->error);
     if (status != INK_OK) return status;
     const uint64_t offset = inki_gguf_find(p->gguf, key)->offset;
-    if (*out == 0) return inki_fail(p->error, INK_E_FORMAT, key, offset, "is 0, at least 1 was expected");
+    if (*out == 0)
+        return inki_fail(p->error, INK_E_FORMAT, key, offset, "is 0, at least 1 was expected");
     if (*out > limit)
-        return inki_fail(p->error, INK_E_LIMIT, key, offset, "is %u, at most %u is supported", (unsigned)*out,
-                         (unsigned)limit);
+        return inki_fail(p->error, INK_E_LIMIT, key, offset, "is %u, at most %u is supported",
+                         (unsigned)*out, (unsigned)limit);
     return INK_OK;
 }
 
@@ -72,44 +75,54 @@ static ink_status check_sizes(model_parse *p) {
     inki_weights *w = p->w;
     const inki_arch *a = p->arch;
     if (w->n_embd % w->n_head != 0)
-        return inki_fail(p->error, INK_E_FORMAT, a->n_head, inki_gguf_find(p->gguf, a->n_head)->offset,
-                         "is %u, which does not divide the embedding length %u", (unsigned)w->n_head,
-                         (unsigned)w->n_embd);
+        return inki_fail(p->error, INK_E_FORMAT, a->n_head,
+                         inki_gguf_find(p->gguf, a->n_head)->offset,
+                         "is %u, which does not divide the embedding length %u",
+                         (unsigned)w->n_head, (unsigned)w->n_embd);
     w->head_dim = w->n_embd / w->n_head;
     if (w->head_dim > INKI_MAX_HEAD_DIM)
-        return inki_fail(p->error, INK_E_LIMIT, a->n_head, inki_gguf_find(p->gguf, a->n_head)->offset,
-                         "gives heads of %u values, at most %d are supported", (unsigned)w->head_dim,
-                         (int)INKI_MAX_HEAD_DIM);
+        return inki_fail(p->error, INK_E_LIMIT, a->n_head,
+                         inki_gguf_find(p->gguf, a->n_head)->offset,
+                         "gives heads of %u values, at most %d are supported",
+                         (unsigned)w->head_dim, (int)INKI_MAX_HEAD_DIM);
     uint32_t n_head_kv = w->n_head;
     const ink_status status = inki_gguf_get_u32(p->gguf, a->n_head_kv, false, &n_head_kv, p->error);
     if (status != INK_OK) return status;
     if (n_head_kv != w->n_head)
-        return inki_fail(p->error, INK_E_UNSUPPORTED, a->n_head_kv, inki_gguf_find(p->gguf, a->n_head_kv)->offset,
-                         "is %u, the %u of the head count was expected", (unsigned)n_head_kv, (unsigned)w->n_head);
+        return inki_fail(p->error, INK_E_UNSUPPORTED, a->n_head_kv,
+                         inki_gguf_find(p->gguf, a->n_head_kv)->offset,
+                         "is %u, the %u of the head count was expected", (unsigned)n_head_kv,
+                         (unsigned)w->n_head);
     if (!(w->norm_eps > 0 && w->norm_eps <= 1)) // a NaN is neither
-        return inki_fail(p->error, INK_E_FORMAT, a->norm_eps, inki_gguf_find(p->gguf, a->norm_eps)->offset,
+        return inki_fail(p->error, INK_E_FORMAT, a->norm_eps,
+                         inki_gguf_find(p->gguf, a->norm_eps)->offset,
                          "is out of range, a number above 0 and up to 1 was expected");
     if (p->gguf->n_tensors / MODEL_TENSORS_A_LAYER < w->n_layer)
-        return inki_fail(p->error, INK_E_FORMAT, a->n_layer, inki_gguf_find(p->gguf, a->n_layer)->offset,
+        return inki_fail(p->error, INK_E_FORMAT, a->n_layer,
+                         inki_gguf_find(p->gguf, a->n_layer)->offset,
                          "is %u, too many for the %zu tensors in the file", (unsigned)w->n_layer,
                          p->gguf->n_tensors);
     return INK_OK;
 }
 
 // rows 0: any number.
-static ink_status check_shape(model_parse *p, const inki_gguf_tensor *t, uint32_t cols, uint64_t rows) {
-    const bool fits = t->dims[0] == cols && (rows == 0 || t->dims[1] == rows) && t->dims[2] == 1 && t->dims[3] == 1;
+static ink_status check_shape(model_parse *p, const inki_gguf_tensor *t, uint32_t cols,
+                              uint64_t rows) {
+    const bool fits = t->dims[0] == cols && (rows == 0 || t->dims[1] == rows) && t->dims[2] == 1 &&
+                      t->dims[3] == 1;
     if (!fits) {
         char wanted[24] = "any number";
         if (rows != 0) snprintf(wanted, sizeof wanted, "%llu", (model_ull)rows);
         return inki_fail(p->error, INK_E_FORMAT, t->name, t->offset,
-                         "has the shape [%llu, %llu, %llu, %llu], [%u, %s, 1, 1] was expected", (model_ull)t->dims[0],
-                         (model_ull)t->dims[1], (model_ull)t->dims[2], (model_ull)t->dims[3], (unsigned)cols, wanted);
+                         "has the shape [%llu, %llu, %llu, %llu], [%u, %s, 1, 1] was expected",
+                         (model_ull)t->dims[0], (model_ull)t->dims[1], (model_ull)t->dims[2],
+                         (model_ull)t->dims[3], (unsigned)cols, wanted);
     }
     // A caller's memory may begin anywhere, offsets in the file say nothing about that.
     if ((uintptr_t)t->data % sizeof(float) != 0)
-        return inki_fail(p->error, INK_E_ARG, t->name, t->offset,
-                         "does not lie at a multiple of 4 in memory: the model must begin at a multiple of 8");
+        return inki_fail(
+            p->error, INK_E_ARG, t->name, t->offset,
+            "does not lie at a multiple of 4 in memory: the model must begin at a multiple of 8");
     return INK_OK;
 }
 
@@ -117,9 +130,10 @@ static ink_status check_type(model_parse *p, const inki_gguf_tensor *t, int use)
     const bool multiplies = (use & USE_MATMUL) == 0 || p->kernels->matmul[t->type] != NULL;
     const bool gives_rows = (use & USE_ROWS) == 0 || p->kernels->dequantize[t->type] != NULL;
     if (multiplies && gives_rows) return INK_OK;
-    return inki_fail(p->error, INK_E_UNSUPPORTED, t->name, t->offset,
-                     "has the type %s, for which there are no kernels (F32, F16, BF16, Q8_0, Q4_0 have some)",
-                     inki_type_of(t->type).name);
+    return inki_fail(
+        p->error, INK_E_UNSUPPORTED, t->name, t->offset,
+        "has the type %s, for which there are no kernels (F32, F16, BF16, Q8_0, Q4_0 have some)",
+        inki_type_of(t->type).name);
 }
 
 static const inki_gguf_tensor *find_named(model_parse *p, const char *name, char full[MODEL_NAME]) {
@@ -140,14 +154,14 @@ static ink_status need_vector(model_parse *p, const char *name, uint32_t n, cons
     if (status == INK_OK) status = check_shape(p, t, n, 1);
     if (status != INK_OK) return status;
     if (t->type != INKI_F32)
-        return inki_fail(p->error, INK_E_UNSUPPORTED, t->name, t->offset, "has the type %s, vectors must be F32",
-                         inki_type_of(t->type).name);
+        return inki_fail(p->error, INK_E_UNSUPPORTED, t->name, t->offset,
+                         "has the type %s, vectors must be F32", inki_type_of(t->type).name);
     *out = t->data;
     return INK_OK;
 }
 
-static ink_status need_matrix(model_parse *p, const char *name, uint32_t cols, uint32_t rows, int use,
-                              inki_tensor *out) {
+static ink_status need_matrix(model_parse *p, const char *name, uint32_t cols, uint32_t rows,
+                              int use, inki_tensor *out) {
     const inki_gguf_tensor *t;
     uint64_t row_bytes = 0;
     ink_status status = need_tensor(p, name, &t);
@@ -155,8 +169,9 @@ static ink_status need_matrix(model_parse *p, const char *name, uint32_t cols, u
     if (status == INK_OK) status = check_type(p, t, use);
     if (status != INK_OK) return status;
     if (t->dims[1] > INKI_MAX_VOCAB)
-        return inki_fail(p->error, INK_E_LIMIT, t->name, t->offset, "has %llu rows, at most %d are supported",
-                         (model_ull)t->dims[1], (int)INKI_MAX_VOCAB);
+        return inki_fail(p->error, INK_E_LIMIT, t->name, t->offset,
+                         "has %llu rows, at most %d are supported", (model_ull)t->dims[1],
+                         (int)INKI_MAX_VOCAB);
     inki_type_row_bytes(t->type, cols, &row_bytes);
     *out = (inki_tensor){t->data, t->name, t->type, (uint32_t)t->dims[1], cols, (size_t)row_bytes};
     return INK_OK;
@@ -198,7 +213,8 @@ static ink_status find_layers(model_parse *p) {
     // With a layer too few the model would run and write nonsense.
     snprintf(p->prefix, sizeof p->prefix, "blk.%u.", (unsigned)w->n_layer);
     if (status == INK_OK && find_named(p, a->attn_norm_gain, full) != NULL)
-        status = inki_fail(p->error, INK_E_FORMAT, a->n_layer, inki_gguf_find(p->gguf, a->n_layer)->offset,
+        status = inki_fail(p->error, INK_E_FORMAT, a->n_layer,
+                           inki_gguf_find(p->gguf, a->n_layer)->offset,
                            "is %u, but there is a tensor %s", (unsigned)w->n_layer, full);
     p->prefix[0] = 0;
     return status;
@@ -210,15 +226,18 @@ static ink_status find_tensors(model_parse *p) {
     char full[MODEL_NAME];
     const bool tied = find_named(p, a->head, full) == NULL;
     ink_status status = INK_OK;
-    STEP(need_matrix(p, a->token_embd, w->n_embd, 0, tied ? USE_ROWS | USE_MATMUL : USE_ROWS, &w->token_embd));
+    STEP(need_matrix(p, a->token_embd, w->n_embd, 0, tied ? USE_ROWS | USE_MATMUL : USE_ROWS,
+                     &w->token_embd));
     STEP(need_matrix(p, a->pos_embd, w->n_embd, w->n_ctx, USE_ROWS, &w->pos_embd));
     if (status != INK_OK) return status;
     w->n_vocab = w->token_embd.n_rows;
     STEP(find_layers(p));
     STEP(need_vector(p, a->out_norm_gain, w->n_embd, &w->out_norm_gain));
     STEP(need_vector(p, a->out_norm_bias, w->n_embd, &w->out_norm_bias));
-    if (tied) w->head = w->token_embd;
-    else STEP(need_matrix(p, a->head, w->n_embd, w->n_vocab, USE_MATMUL, &w->head));
+    if (tied)
+        w->head = w->token_embd;
+    else
+        STEP(need_matrix(p, a->head, w->n_embd, w->n_vocab, USE_MATMUL, &w->head));
     return status;
 }
 
@@ -231,8 +250,10 @@ ink_status inki_weights_open(inki_weights *out, const inki_gguf *gguf, const ink
     STEP(get_sizes(&p));
     STEP(check_sizes(&p));
     STEP(find_tensors(&p));
-    if (status == INK_OK) *out = w;
-    else inki_weights_close(&w);
+    if (status == INK_OK)
+        *out = w;
+    else
+        inki_weights_close(&w);
     return status;
 }
 #undef STEP
@@ -242,8 +263,8 @@ void inki_weights_close(inki_weights *w) {
     *w = (inki_weights){0};
 }
 
-// The first element of values [n] that is no finite number; n if all are. Seen in the bits: compilers
-// may be told that infinities do not occur.
+// The first element of values [n] that is no finite number; n if all are. Seen in the bits:
+// compilers may be told that infinities do not occur.
 static size_t first_nonfinite(const float *values, size_t n) {
     for (size_t i = 0; i < n; i++) {
         uint32_t bits;
@@ -253,7 +274,8 @@ static size_t first_nonfinite(const float *values, size_t n) {
     return n;
 }
 
-const char *inki_weights_find_nonfinite(const inki_gguf *gguf, const inki_kernels *kernels, uint64_t *index) {
+const char *inki_weights_find_nonfinite(const inki_gguf *gguf, const inki_kernels *kernels,
+                                        uint64_t *index) {
     for (size_t i = 0; i < gguf->n_tensors; i++) {
         const inki_gguf_tensor *t = &gguf->tensors[i];
         const inki_type_info info = inki_type_of(t->type);

@@ -15,11 +15,12 @@ static ink_status file_trouble(ink_error *error, const char *name, const char *v
     inki_os_error_text(code, words, sizeof words);
     if (code == ENOENT || code == ENOTDIR)
         return inki_fail(error, INK_E_NOT_FOUND, name, 0, "no such file (%s)", words);
-    return inki_fail(error, code == ENOMEM ? INK_E_NOMEM : INK_E_IO, name, 0, "cannot be %s: %s", verb, words);
+    return inki_fail(error, code == ENOMEM ? INK_E_NOMEM : INK_E_IO, name, 0, "cannot be %s: %s",
+                     verb, words);
 }
 
-// Only regular files: of anything else (a pipe, a terminal, /dev/zero) neither the size is known nor
-// whether reading ever ends.
+// Only regular files: of anything else (a pipe, a terminal, /dev/zero) neither the size is known
+// nor whether reading ever ends.
 static ink_status check_regular(int fd, const char *name, uint64_t *bytes, ink_error *error) {
     struct stat st;
     if (fstat(fd, &st) != 0) return file_trouble(error, name, "read", errno);
@@ -31,7 +32,8 @@ static ink_status check_regular(int fd, const char *name, uint64_t *bytes, ink_e
     return INK_OK;
 }
 
-static ink_status read_range(uint8_t *to, int fd, uint64_t offset, size_t n, const char *name, ink_error *error) {
+static ink_status read_range(uint8_t *to, int fd, uint64_t offset, size_t n, const char *name,
+                             ink_error *error) {
     for (size_t done = 0; done < n;) {
         const size_t most = (size_t)1 << 30; // a single read stops a little below 2 GiB anyway
         const size_t want = n - done < most ? n - done : most;
@@ -39,14 +41,15 @@ static ink_status read_range(uint8_t *to, int fd, uint64_t offset, size_t n, con
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return file_trouble(error, name, "read", errno);
         if (got == 0)
-            return inki_fail(error, INK_E_IO, name, offset + done, "the file became shorter while it was read");
+            return inki_fail(error, INK_E_IO, name, offset + done,
+                             "the file became shorter while it was read");
         done += (size_t)got;
     }
     return INK_OK;
 }
 
-static ink_status copy_range(inki_file *file, int fd, uint64_t offset, size_t n, const inki_mem *mem,
-                             const char *name, ink_error *error) {
+static ink_status copy_range(inki_file *file, int fd, uint64_t offset, size_t n,
+                             const inki_mem *mem, const char *name, ink_error *error) {
     uint8_t *heap = inki_alloc(mem, n, 1);
     if (heap == NULL) return inki_fail_nomem(error, n);
     const ink_status status = read_range(heap, fd, offset, n, name, error);
@@ -68,30 +71,38 @@ static bool map_range(inki_file *file, int fd, uint64_t offset, size_t n, const 
     }
     void *map = mmap(NULL, lead + n, PROT_READ, MAP_PRIVATE, fd, (off_t)(offset - lead));
     if (map == MAP_FAILED) return false;
-    *file = (inki_file){
-        .data = (const uint8_t *)map + lead, .bytes = n, .map = map, .map_bytes = lead + n, .mem = *mem};
+    *file = (inki_file){.data = (const uint8_t *)map + lead,
+                        .bytes = n,
+                        .map = map,
+                        .map_bytes = lead + n,
+                        .mem = *mem};
     return true;
 }
 
-static ink_status open_range(inki_file *out, int fd, uint64_t offset, uint64_t n, bool copy, const inki_mem *mem,
-                             const char *name, ink_error *error) {
+static ink_status open_range(inki_file *out, int fd, uint64_t offset, uint64_t n, bool copy,
+                             const inki_mem *mem, const char *name, ink_error *error) {
     uint64_t size = 0;
     const ink_status status = check_regular(fd, name, &size, error);
     if (status != INK_OK) return status;
     if (offset > size || n > size - offset)
         return inki_fail(error, INK_E_ARG, name, offset,
-                         "the range of %llu bytes at %llu passes the end of the file at %llu", (unsigned long long)n,
-                         (unsigned long long)offset, (unsigned long long)size);
+                         "the range of %llu bytes at %llu passes the end of the file at %llu",
+                         (unsigned long long)n, (unsigned long long)offset,
+                         (unsigned long long)size);
     if (n == 0) n = size - offset;
     if (n == 0) return inki_fail(error, INK_E_IO, name, offset, "the range is empty");
-    if (n > SIZE_MAX / 2) return inki_fail(error, INK_E_LIMIT, name, 0, "the file is too large for this machine");
-    if (copy || offset % FILE_ALIGN != 0) return copy_range(out, fd, offset, (size_t)n, mem, name, error);
+    if (n > SIZE_MAX / 2)
+        return inki_fail(error, INK_E_LIMIT, name, 0, "the file is too large for this machine");
+    if (copy || offset % FILE_ALIGN != 0)
+        return copy_range(out, fd, offset, (size_t)n, mem, name, error);
     if (map_range(out, fd, offset, (size_t)n, mem)) return INK_OK;
-    if (errno == ENODEV) return copy_range(out, fd, offset, (size_t)n, mem, name, error); // a file system without
+    if (errno == ENODEV)
+        return copy_range(out, fd, offset, (size_t)n, mem, name, error); // a file system without
     return file_trouble(error, name, "mapped", errno);
 }
 
-ink_status inki_os_open_path(inki_file *out, const char *path, bool copy, const inki_mem *mem, ink_error *error) {
+ink_status inki_os_open_path(inki_file *out, const char *path, bool copy, const inki_mem *mem,
+                             ink_error *error) {
     int fd;
     // Without O_NONBLOCK the opening of a FIFO would wait for a writer.
     do fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -102,8 +113,8 @@ ink_status inki_os_open_path(inki_file *out, const char *path, bool copy, const 
     return status;
 }
 
-ink_status inki_os_open_fd(inki_file *out, int fd, uint64_t offset, uint64_t n, bool copy, const inki_mem *mem,
-                           ink_error *error) {
+ink_status inki_os_open_fd(inki_file *out, int fd, uint64_t offset, uint64_t n, bool copy,
+                           const inki_mem *mem, ink_error *error) {
     return open_range(out, fd, offset, n, copy, mem, "file descriptor", error);
 }
 

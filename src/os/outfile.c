@@ -12,7 +12,8 @@
 
 enum { OUT_MAX_LINKS = 40, OUT_MAX_TRIES = 100, OUT_PATH_MAX = 4096 };
 
-static ink_status out_trouble(ink_error *error, const char *path, const char *verb, int code, uint64_t at) {
+static ink_status out_trouble(ink_error *error, const char *path, const char *verb, int code,
+                              uint64_t at) {
     char words[128];
     inki_os_error_text(code, words, sizeof words);
     return inki_fail(error, INK_E_IO, path, at, "cannot be %s: %s", verb, words);
@@ -51,7 +52,8 @@ static char *copy_text(const inki_mem *mem, const char *text, size_t n) {
 
 static void drop_texts(inki_out *out) {
     if (out->path != NULL) inki_release(&out->mem, out->path, strlen(out->path) + 1, 1);
-    if (out->temporary != NULL) inki_release(&out->mem, out->temporary, strlen(out->temporary) + 1, 1);
+    if (out->temporary != NULL)
+        inki_release(&out->mem, out->temporary, strlen(out->temporary) + 1, 1);
     *out = (inki_out){.fd = -1};
 }
 
@@ -67,13 +69,15 @@ static int open_retry(const char *path, int flags) {
 static ink_status find_target(char *target, bool *through, const char *path, ink_error *error) {
     struct stat st, end;
     const size_t n = strlen(path);
-    if (n == 0) return inki_fail(error, INK_E_IO, "output", 0, "the name of the file to write is empty");
+    if (n == 0)
+        return inki_fail(error, INK_E_IO, "output", 0, "the name of the file to write is empty");
     if (n >= OUT_PATH_MAX) return out_trouble(error, path, "written", ENAMETOOLONG, 0);
     memcpy(target, path, n + 1);
     const bool exists = stat(path, &st) == 0;
     if (!exists && errno != ENOENT) return out_trouble(error, path, "written", errno, 0);
     if (path[n - 1] == '/' || (exists && S_ISDIR(st.st_mode)))
-        return inki_fail(error, INK_E_IO, path, 0, "is a directory, the name of a file to write was expected");
+        return inki_fail(error, INK_E_IO, path, 0,
+                         "is a directory, the name of a file to write was expected");
     *through = exists && !S_ISREG(st.st_mode);
     if (*through) return INK_OK;
     const int code = follow_links(target);
@@ -83,7 +87,8 @@ static ink_status find_target(char *target, bool *through, const char *path, ink
         *through = true;
         return INK_OK;
     }
-    // A rename needs no right to write to the file it replaces; users who made it read-only meant it.
+    // A rename needs no right to write to the file it replaces; users who made it read-only meant
+    // it.
     if (exists && faccessat(AT_FDCWD, target, W_OK, AT_EACCESS) != 0)
         return out_trouble(error, path, "written", errno, 0);
     return INK_OK;
@@ -135,7 +140,8 @@ static ink_status not_open(ink_error *error) {
 }
 
 // position: UINT64_MAX for "where the file is".
-static ink_status write_all(inki_out *out, uint64_t position, const void *data, size_t n, ink_error *error) {
+static ink_status write_all(inki_out *out, uint64_t position, const void *data, size_t n,
+                            ink_error *error) {
     const uint8_t *from = data;
     for (size_t done = 0; done < n;) {
         const size_t most = (size_t)1 << 30;
@@ -160,10 +166,12 @@ ink_status inki_out_write(inki_out *out, const void *data, size_t bytes, ink_err
     return status;
 }
 
-ink_status inki_out_write_at(inki_out *out, uint64_t at, const void *data, size_t bytes, ink_error *error) {
+ink_status inki_out_write_at(inki_out *out, uint64_t at, const void *data, size_t bytes,
+                             ink_error *error) {
     if (out->path == NULL || out->fd < 0) return not_open(error);
     if (at > out->at || bytes > out->at - at)
-        return inki_fail(error, INK_E_ARG, out->path, at, "only bytes already written can be overwritten");
+        return inki_fail(error, INK_E_ARG, out->path, at,
+                         "only bytes already written can be overwritten");
     return write_all(out, at, data, bytes, error);
 }
 
@@ -172,8 +180,10 @@ ink_status inki_out_write_at(inki_out *out, uint64_t at, const void *data, size_
 static void sync_folder(const char *path) {
     char folder[OUT_PATH_MAX];
     size_t n = folder_length(path);
-    if (n == 0) folder[n++] = '.';
-    else memcpy(folder, path, n);
+    if (n == 0)
+        folder[n++] = '.';
+    else
+        memcpy(folder, path, n);
     folder[n] = 0;
     const int fd = open(folder, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
     if (fd < 0) return;
@@ -186,8 +196,10 @@ ink_status inki_out_commit(inki_out *out, ink_error *error) {
     int code = 0, result;
     do result = fsync(out->fd);
     while (result != 0 && errno == EINTR);
-    if (result != 0 && errno != EINVAL && errno != ENOTSUP && errno != EROFS) code = errno; // pipes and devices cannot
-    if (close(out->fd) != 0 && errno != EINTR && code == 0) code = errno; // after EINTR it is closed as well
+    if (result != 0 && errno != EINVAL && errno != ENOTSUP && errno != EROFS)
+        code = errno; // pipes and devices cannot
+    if (close(out->fd) != 0 && errno != EINTR && code == 0)
+        code = errno; // after EINTR it is closed as well
     out->fd = -1;
     if (code == 0 && out->temporary != NULL && rename(out->temporary, out->path) != 0) code = errno;
     ink_status status = INK_OK;

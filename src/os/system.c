@@ -83,6 +83,8 @@ void inki_os_error_text(int code, char *out, size_t cap) {
     case ENXIO: words = "no such device"; break;
     default: break;
     }
-    if (words != NULL) snprintf(out, cap, "%s", words);
-    else snprintf(out, cap, "error %d of the system", code);
+    if (words != NULL)
+        snprintf(out, cap, "%s", words);
+    else
+        snprintf(out, cap, "error %d of the system", code);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Damaged model files: cut at every byte, every bit of the header flipped, and each kind of wrong
-// content by name. All copies have their exact size on the heap, so that a sanitizer sees a read past
-// the end.
+// content by name. All copies have their exact size on the heap, so that a sanitizer sees a read
+// past the end.
 #include "model/model.h"
 #include "tests/support/raw_gguf.h"
 #include "tests/support/tiny_model.h"
@@ -38,7 +38,8 @@ static unsigned touch(const inki_gguf *g) {
     return sum;
 }
 
-// Opens container and weights of an exact copy. Failures must fill the error and leave outputs alone.
+// Opens container and weights of an exact copy. Failures must fill the error and leave outputs
+// alone.
 static ink_status open_copy(const uint8_t *data, size_t n, ink_error *error) {
     uint8_t *copy = malloc(n > 0 ? n : 1);
     assert_non_null(copy);
@@ -57,8 +58,10 @@ static ink_status open_copy(const uint8_t *data, size_t n, ink_error *error) {
         volatile unsigned keep = touch(&g);
         (void)keep;
         status = inki_weights_open(&w, &g, &kernels, &mem, error);
-        if (status != INK_OK) assert_memory_equal(&w, &untouched_w, sizeof w);
-        else inki_weights_close(&w);
+        if (status != INK_OK)
+            assert_memory_equal(&w, &untouched_w, sizeof w);
+        else
+            inki_weights_close(&w);
         inki_gguf_close(&g);
     }
     if (status == INK_OK) {
@@ -107,7 +110,8 @@ static void cut_at_every_byte(void **state) {
     inki_gguf_close(&g);
     ink_error error;
     for (size_t at = 0; at < end; at++) {
-        if (open_copy(file, at, &error) == INK_OK) fail_msg("a file cut at byte %zu of %zu was opened", at, n);
+        if (open_copy(file, at, &error) == INK_OK)
+            fail_msg("a file cut at byte %zu of %zu was opened", at, n);
         assert_int_equal(error.status, INK_E_FORMAT);
     }
     for (size_t at = end; at <= n; at++) assert_int_equal(open_copy(file, at, &error), INK_OK);
@@ -139,14 +143,15 @@ static void refuses(raw_gguf *file, ink_status status, const char *word, const c
     ink_error error;
     const ink_status got = open_copy(file->data, file->bytes, &error);
     if (got != status)
-        fail_msg("%s: status %s, %s was expected; message: %s", word, ink_status_name(got), ink_status_name(status),
-                 error.message);
+        fail_msg("%s: status %s, %s was expected; message: %s", word, ink_status_name(got),
+                 ink_status_name(status), error.message);
     if (strstr(error.message, word) == NULL || strstr(error.message, other) == NULL)
         fail_msg("\"%s\" does not name %s and %s", error.message, word, other);
     raw_free(file);
 }
 
-static void refuses_model(const raw_model *m, ink_status status, const char *word, const char *other) {
+static void refuses_model(const raw_model *m, ink_status status, const char *word,
+                          const char *other) {
     raw_gguf file = raw_gpt2(m);
     refuses(&file, status, word, other);
 }
@@ -177,7 +182,8 @@ static void wrong_version(void **state) {
     static const struct {
         uint32_t version;
         const char *word;
-    } cases[] = {{0, "version 0"}, {1, "version 1"}, {4, "version 4"}, {0xffffffff, "4294967295"},
+    } cases[] = {{0, "version 0"},           {1, "version 1"},
+                 {4, "version 4"},           {0xffffffff, "4294967295"},
                  {0x03000000, "big-endian"}, {0x02000000, "big-endian"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         raw_gguf file = raw_gpt2(&(raw_model){.n_embd = 4});
@@ -188,7 +194,8 @@ static void wrong_version(void **state) {
 
 static void absurd_counts(void **state) {
     (void)state;
-    static const uint64_t counts[] = {1000, 65537, 1u << 31, UINT64_C(1) << 32, INT64_MAX, UINT64_MAX};
+    static const uint64_t counts[] = {1000,      65537,     1u << 31, UINT64_C(1) << 32,
+                                      INT64_MAX, UINT64_MAX};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         raw_gguf file = {0};
         raw_head(&file, 3, counts[i], 0);
@@ -258,7 +265,8 @@ static void long_names(void **state) {
     refuses(&file, INK_E_LIMIT, "metadata key", "65535");
     free(key);
     raw_head(&file, 3, 1, 0);
-    raw_tensor(&file, "0123456789012345678901234567890123456789012345678901234567890123", 1, (uint64_t[]){1}, 0, 0);
+    raw_tensor(&file, "0123456789012345678901234567890123456789012345678901234567890123", 1,
+               (uint64_t[]){1}, 0, 0);
     raw_zeros(&file, 64);
     refuses(&file, INK_E_LIMIT, "tensor name", "63");
     raw_head(&file, 3, 1, 0);
@@ -341,37 +349,46 @@ static void wrong_alignment(void **state) {
 static void wrong_places(void **state) {
     (void)state;
     static const char name[] = "blk.0.ffn_up.weight";
-    static const uint64_t past[] = {1 << 20, UINT64_C(1) << 40, UINT64_C(1) << 63, UINT64_MAX - 0xffff};
+    static const uint64_t past[] = {1 << 20, UINT64_C(1) << 40, UINT64_C(1) << 63,
+                                    UINT64_MAX - 0xffff};
     for (size_t i = 0; i < sizeof past / sizeof past[0]; i++)
-        refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .move = past[i] / 32 * 32}, INK_E_FORMAT, name,
-                      "end of the file");
+        refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .move = past[i] / 32 * 32},
+                      INK_E_FORMAT, name, "end of the file");
     for (uint64_t move = 1; move < 32; move++)
-        refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .move = move}, INK_E_FORMAT, name, "misaligned");
-    refuses_model(&(raw_model){.n_embd = 4, .alignment = 64, .tensor = name, .move = 32}, INK_E_FORMAT, name,
-                  "multiple of 64");
-    refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .move = 32}, INK_E_FORMAT, "blk.0.ffn_up.bias",
-                  "overlaps the tensor blk.0.ffn_up.weight");
-    refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .move = UINT64_MAX - 31}, INK_E_FORMAT, name, "overlaps");
+        refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .move = move}, INK_E_FORMAT, name,
+                      "misaligned");
+    refuses_model(&(raw_model){.n_embd = 4, .alignment = 64, .tensor = name, .move = 32},
+                  INK_E_FORMAT, name, "multiple of 64");
+    refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .move = 32}, INK_E_FORMAT,
+                  "blk.0.ffn_up.bias", "overlaps the tensor blk.0.ffn_up.weight");
+    refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .move = UINT64_MAX - 31}, INK_E_FORMAT,
+                  name, "overlaps");
 }
 
 static void impossible_shapes(void **state) {
     (void)state;
     static const char name[] = "token_embd.weight";
     static const uint64_t huge = UINT64_C(1) << 62;
-    refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .n_dims = 5, .dims = {4, 5, 1, 1}}, INK_E_FORMAT, name,
-                  "n_dims is 5");
-    refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .n_dims = 2, .dims = {4, 0}}, INK_E_FORMAT, name,
-                  "dimension 1 is 0");
-    refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .n_dims = 1, .dims = {0}}, INK_E_FORMAT, name,
-                  "dimension 0 is 0");
-    refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .n_dims = 1, .dims = {huge}}, INK_E_FORMAT, name,
-                  "overflows");
-    refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .n_dims = 2, .dims = {UINT64_C(1) << 31, UINT64_C(1) << 31}},
+    refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .n_dims = 5, .dims = {4, 5, 1, 1}},
+                  INK_E_FORMAT, name, "n_dims is 5");
+    refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .n_dims = 2, .dims = {4, 0}},
+                  INK_E_FORMAT, name, "dimension 1 is 0");
+    refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .n_dims = 1, .dims = {0}}, INK_E_FORMAT,
+                  name, "dimension 0 is 0");
+    refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .n_dims = 1, .dims = {huge}},
                   INK_E_FORMAT, name, "overflows");
-    refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .n_dims = 4, .dims = {4, 65536, 65536, UINT64_C(1) << 30}},
+    refuses_model(&(raw_model){.n_embd = 4,
+                               .tensor = name,
+                               .n_dims = 2,
+                               .dims = {UINT64_C(1) << 31, UINT64_C(1) << 31}},
                   INK_E_FORMAT, name, "overflows");
-    refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .n_dims = 2, .dims = {4, UINT64_C(1) << 50}},
-                  INK_E_FORMAT, name, "end of the file");
+    refuses_model(
+        &(raw_model){
+            .n_embd = 4, .tensor = name, .n_dims = 4, .dims = {4, 65536, 65536, UINT64_C(1) << 30}},
+        INK_E_FORMAT, name, "overflows");
+    refuses_model(
+        &(raw_model){.n_embd = 4, .tensor = name, .n_dims = 2, .dims = {4, UINT64_C(1) << 50}},
+        INK_E_FORMAT, name, "end of the file");
     raw_gguf file = {0};
     raw_head(&file, 3, 1, 0);
     raw_tensor(&file, "weight", 0, NULL, 0, 0);
@@ -383,29 +400,36 @@ static void wrong_shapes(void **state) {
     (void)state;
     static const char qkv[] = "blk.0.attn_qkv.weight";
     // Transposed; a row short; with a third dimension; a vector of another length.
-    refuses_model(&(raw_model){.n_embd = 4, .tensor = qkv, .n_dims = 2, .dims = {12, 4, 1, 1}}, INK_E_FORMAT, qkv,
-                  "[12, 4, 1, 1], [4, 12, 1, 1] was expected");
-    refuses_model(&(raw_model){.n_embd = 4, .tensor = qkv, .n_dims = 2, .dims = {4, 11, 1, 1}}, INK_E_FORMAT, qkv,
-                  "[4, 12, 1, 1] was expected");
-    refuses_model(&(raw_model){.n_embd = 4, .tensor = qkv, .n_dims = 3, .dims = {4, 6, 2, 1}}, INK_E_FORMAT, qkv,
-                  "[4, 12, 1, 1] was expected");
-    refuses_model(&(raw_model){.n_embd = 4, .tensor = "output_norm.bias", .n_dims = 1, .dims = {3, 1, 1, 1}},
-                  INK_E_FORMAT, "output_norm.bias", "[4, 1, 1, 1] was expected");
-    refuses_model(&(raw_model){.n_embd = 4, .tensor = "output.weight", .n_dims = 2, .dims = {4, 4, 1, 1}},
-                  INK_E_FORMAT, "output.weight", "[4, 5, 1, 1] was expected");
-    refuses_model(&(raw_model){.n_embd = 4, .tensor = "position_embd.weight", .n_dims = 2, .dims = {4, 2, 1, 1}},
-                  INK_E_FORMAT, "position_embd.weight", "[4, 3, 1, 1] was expected");
+    refuses_model(&(raw_model){.n_embd = 4, .tensor = qkv, .n_dims = 2, .dims = {12, 4, 1, 1}},
+                  INK_E_FORMAT, qkv, "[12, 4, 1, 1], [4, 12, 1, 1] was expected");
+    refuses_model(&(raw_model){.n_embd = 4, .tensor = qkv, .n_dims = 2, .dims = {4, 11, 1, 1}},
+                  INK_E_FORMAT, qkv, "[4, 12, 1, 1] was expected");
+    refuses_model(&(raw_model){.n_embd = 4, .tensor = qkv, .n_dims = 3, .dims = {4, 6, 2, 1}},
+                  INK_E_FORMAT, qkv, "[4, 12, 1, 1] was expected");
+    refuses_model(
+        &(raw_model){.n_embd = 4, .tensor = "output_norm.bias", .n_dims = 1, .dims = {3, 1, 1, 1}},
+        INK_E_FORMAT, "output_norm.bias", "[4, 1, 1, 1] was expected");
+    refuses_model(
+        &(raw_model){.n_embd = 4, .tensor = "output.weight", .n_dims = 2, .dims = {4, 4, 1, 1}},
+        INK_E_FORMAT, "output.weight", "[4, 5, 1, 1] was expected");
+    refuses_model(
+        &(raw_model){
+            .n_embd = 4, .tensor = "position_embd.weight", .n_dims = 2, .dims = {4, 2, 1, 1}},
+        INK_E_FORMAT, "position_embd.weight", "[4, 3, 1, 1] was expected");
 }
 
 static void a_missing_tensor(void **state) {
     (void)state;
     static const char *const names[] = {
-        "token_embd.weight",      "position_embd.weight", "blk.0.attn_norm.weight",   "blk.0.attn_norm.bias",
-        "blk.0.attn_qkv.weight",  "blk.0.attn_qkv.bias",  "blk.0.attn_output.weight", "blk.0.attn_output.bias",
-        "blk.0.ffn_norm.weight",  "blk.0.ffn_norm.bias",  "blk.0.ffn_up.weight",      "blk.0.ffn_up.bias",
-        "blk.0.ffn_down.weight",  "blk.0.ffn_down.bias",  "output_norm.weight",       "output_norm.bias"};
+        "token_embd.weight",        "position_embd.weight",   "blk.0.attn_norm.weight",
+        "blk.0.attn_norm.bias",     "blk.0.attn_qkv.weight",  "blk.0.attn_qkv.bias",
+        "blk.0.attn_output.weight", "blk.0.attn_output.bias", "blk.0.ffn_norm.weight",
+        "blk.0.ffn_norm.bias",      "blk.0.ffn_up.weight",    "blk.0.ffn_up.bias",
+        "blk.0.ffn_down.weight",    "blk.0.ffn_down.bias",    "output_norm.weight",
+        "output_norm.bias"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        refuses_model(&(raw_model){.n_embd = 4, .no_tensor = names[i]}, INK_E_FORMAT, names[i], "missing");
+        refuses_model(&(raw_model){.n_embd = 4, .no_tensor = names[i]}, INK_E_FORMAT, names[i],
+                      "missing");
 }
 
 static void unknown_types(void **state) {
@@ -413,56 +437,65 @@ static void unknown_types(void **state) {
     static const char name[] = "blk.0.ffn_up.weight";
     static const uint32_t unknown[] = {4, 5, 16, 29, 31, 99, UINT32_MAX - 1};
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++)
-        refuses_model(&(raw_model){.n_embd = 32, .tensor = name, .type_plus_1 = unknown[i] + 1}, INK_E_UNSUPPORTED,
-                      name, "tensor type");
+        refuses_model(&(raw_model){.n_embd = 32, .tensor = name, .type_plus_1 = unknown[i] + 1},
+                      INK_E_UNSUPPORTED, name, "tensor type");
     // Known to the container, no kernel; a vector that is not F32; a row that is no whole block.
-    refuses_model(&(raw_model){.n_embd = 32, .tensor = name, .type_plus_1 = INKI_Q5_1 + 1}, INK_E_UNSUPPORTED, name,
-                  "Q5_1");
-    refuses_model(&(raw_model){.n_embd = 32, .tensor = "blk.0.ffn_up.bias", .type_plus_1 = INKI_F16 + 1},
-                  INK_E_UNSUPPORTED, "blk.0.ffn_up.bias", "F32");
-    refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .type_plus_1 = INKI_Q8_0 + 1}, INK_E_FORMAT, name,
-                  "multiples of 32");
+    refuses_model(&(raw_model){.n_embd = 32, .tensor = name, .type_plus_1 = INKI_Q5_1 + 1},
+                  INK_E_UNSUPPORTED, name, "Q5_1");
+    refuses_model(
+        &(raw_model){.n_embd = 32, .tensor = "blk.0.ffn_up.bias", .type_plus_1 = INKI_F16 + 1},
+        INK_E_UNSUPPORTED, "blk.0.ffn_up.bias", "F32");
+    refuses_model(&(raw_model){.n_embd = 4, .tensor = name, .type_plus_1 = INKI_Q8_0 + 1},
+                  INK_E_FORMAT, name, "multiples of 32");
 }
 
 static void unknown_architecture(void **state) {
     (void)state;
-    refuses_model(&(raw_model){.n_embd = 4, .architecture = "llama"}, INK_E_UNSUPPORTED, "general.architecture",
-                  "\"llama\"");
-    refuses_model(&(raw_model){.n_embd = 4, .architecture = ""}, INK_E_UNSUPPORTED, "general.architecture", "gpt2");
-    refuses_model(&(raw_model){.n_embd = 4, .architecture = "gpt"}, INK_E_UNSUPPORTED, "general.architecture",
-                  "\"gpt\"");
-    refuses_model(&(raw_model){.n_embd = 4, .no_key = "general.architecture"}, INK_E_FORMAT, "general.architecture",
-                  "missing");
+    refuses_model(&(raw_model){.n_embd = 4, .architecture = "llama"}, INK_E_UNSUPPORTED,
+                  "general.architecture", "\"llama\"");
+    refuses_model(&(raw_model){.n_embd = 4, .architecture = ""}, INK_E_UNSUPPORTED,
+                  "general.architecture", "gpt2");
+    refuses_model(&(raw_model){.n_embd = 4, .architecture = "gpt"}, INK_E_UNSUPPORTED,
+                  "general.architecture", "\"gpt\"");
+    refuses_model(&(raw_model){.n_embd = 4, .no_key = "general.architecture"}, INK_E_FORMAT,
+                  "general.architecture", "missing");
 }
 
 static void wrong_metadata(void **state) {
     (void)state;
-    static const char *const sizes[] = {"gpt2.context_length", "gpt2.embedding_length", "gpt2.feed_forward_length",
-                                        "gpt2.block_count", "gpt2.attention.head_count"};
+    static const char *const sizes[] = {"gpt2.context_length", "gpt2.embedding_length",
+                                        "gpt2.feed_forward_length", "gpt2.block_count",
+                                        "gpt2.attention.head_count"};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         const char *key = sizes[i];
         refuses_model(&(raw_model){.n_embd = 4, .no_key = key}, INK_E_FORMAT, key, "missing");
         refuses_model(&(raw_model){.n_embd = 4, .key = key}, INK_E_FORMAT, key, "is 0");
-        refuses_model(&(raw_model){.n_embd = 4, .key = key, .key_value = UINT32_MAX}, INK_E_LIMIT, key, "at most");
-        refuses_model(&(raw_model){.n_embd = 4, .key = key, .key_type = 5, .key_value = UINT32_MAX}, INK_E_FORMAT, key,
-                      "is -1");
-        refuses_model(&(raw_model){.n_embd = 4, .key = key, .key_type = 10, .key_value = UINT64_C(1) << 32},
-                      INK_E_FORMAT, key, "is 4294967296");
-        refuses_model(&(raw_model){.n_embd = 4, .key = key, .key_type = 8}, INK_E_FORMAT, key, "type str");
-        refuses_model(&(raw_model){.n_embd = 4, .key = key, .key_type = 6}, INK_E_FORMAT, key, "type f32");
+        refuses_model(&(raw_model){.n_embd = 4, .key = key, .key_value = UINT32_MAX}, INK_E_LIMIT,
+                      key, "at most");
+        refuses_model(&(raw_model){.n_embd = 4, .key = key, .key_type = 5, .key_value = UINT32_MAX},
+                      INK_E_FORMAT, key, "is -1");
+        refuses_model(
+            &(raw_model){.n_embd = 4, .key = key, .key_type = 10, .key_value = UINT64_C(1) << 32},
+            INK_E_FORMAT, key, "is 4294967296");
+        refuses_model(&(raw_model){.n_embd = 4, .key = key, .key_type = 8}, INK_E_FORMAT, key,
+                      "type str");
+        refuses_model(&(raw_model){.n_embd = 4, .key = key, .key_type = 6}, INK_E_FORMAT, key,
+                      "type f32");
     }
-    refuses_model(&(raw_model){.n_embd = 4, .key = "gpt2.attention.head_count", .key_value = 3}, INK_E_FORMAT,
-                  "gpt2.attention.head_count", "divide");
-    refuses_model(&(raw_model){.n_embd = 4, .key = "gpt2.block_count", .key_value = 4096}, INK_E_FORMAT,
-                  "gpt2.block_count", "too many");
-    refuses_model(&(raw_model){.n_embd = 4, .key = "gpt2.attention.head_count_kv", .key_value = 1}, INK_E_UNSUPPORTED,
-                  "gpt2.attention.head_count_kv", "is 1");
+    refuses_model(&(raw_model){.n_embd = 4, .key = "gpt2.attention.head_count", .key_value = 3},
+                  INK_E_FORMAT, "gpt2.attention.head_count", "divide");
+    refuses_model(&(raw_model){.n_embd = 4, .key = "gpt2.block_count", .key_value = 4096},
+                  INK_E_FORMAT, "gpt2.block_count", "too many");
+    refuses_model(&(raw_model){.n_embd = 4, .key = "gpt2.attention.head_count_kv", .key_value = 1},
+                  INK_E_UNSUPPORTED, "gpt2.attention.head_count_kv", "is 1");
     static const char eps[] = "gpt2.attention.layer_norm_epsilon";
-    static const uint32_t wrong[] = {0, 0x80000000, 0xb727c5ac, 0x7f800000, 0xff800000, 0x7fc00000, 0x40000000};
+    static const uint32_t wrong[] = {0,          0x80000000, 0xb727c5ac, 0x7f800000,
+                                     0xff800000, 0x7fc00000, 0x40000000};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
-        refuses_model(&(raw_model){.n_embd = 4, .key = eps, .key_type = 6, .key_value = wrong[i]}, INK_E_FORMAT, eps,
-                      "out of range");
-    refuses_model(&(raw_model){.n_embd = 4, .key = eps, .key_value = 1}, INK_E_FORMAT, eps, "type u32");
+        refuses_model(&(raw_model){.n_embd = 4, .key = eps, .key_type = 6, .key_value = wrong[i]},
+                      INK_E_FORMAT, eps, "out of range");
+    refuses_model(&(raw_model){.n_embd = 4, .key = eps, .key_value = 1}, INK_E_FORMAT, eps,
+                  "type u32");
 }
 
 // With a block too few in the metadata the model would run and talk nonsense.
@@ -483,16 +516,26 @@ static void more_layers_than_said(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_raw_model_is_right), cmocka_unit_test(cut_at_every_byte),
-        cmocka_unit_test(every_bit_of_the_header), cmocka_unit_test(wrong_magic),
-        cmocka_unit_test(wrong_version),           cmocka_unit_test(absurd_counts),
-        cmocka_unit_test(absurd_lengths),          cmocka_unit_test(long_names),
-        cmocka_unit_test(zero_bytes_in_names),     cmocka_unit_test(wrong_value_types),
-        cmocka_unit_test(said_twice),              cmocka_unit_test(wrong_alignment),
-        cmocka_unit_test(wrong_places),            cmocka_unit_test(impossible_shapes),
-        cmocka_unit_test(wrong_shapes),            cmocka_unit_test(a_missing_tensor),
-        cmocka_unit_test(unknown_types),           cmocka_unit_test(unknown_architecture),
-        cmocka_unit_test(wrong_metadata),          cmocka_unit_test(more_layers_than_said),
+        cmocka_unit_test(the_raw_model_is_right),
+        cmocka_unit_test(cut_at_every_byte),
+        cmocka_unit_test(every_bit_of_the_header),
+        cmocka_unit_test(wrong_magic),
+        cmocka_unit_test(wrong_version),
+        cmocka_unit_test(absurd_counts),
+        cmocka_unit_test(absurd_lengths),
+        cmocka_unit_test(long_names),
+        cmocka_unit_test(zero_bytes_in_names),
+        cmocka_unit_test(wrong_value_types),
+        cmocka_unit_test(said_twice),
+        cmocka_unit_test(wrong_alignment),
+        cmocka_unit_test(wrong_places),
+        cmocka_unit_test(impossible_shapes),
+        cmocka_unit_test(wrong_shapes),
+        cmocka_unit_test(a_missing_tensor),
+        cmocka_unit_test(unknown_types),
+        cmocka_unit_test(unknown_architecture),
+        cmocka_unit_test(wrong_metadata),
+        cmocka_unit_test(more_layers_than_said),
     };
     return cmocka_run_group_tests(tests, load_kernels, NULL);
 }

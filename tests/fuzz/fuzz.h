@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A fuzz target: one file fuzz_NAME.c with one function that holds its property for every input. It is
-// linked with libFuzzer, or with replay.c in the ordinary tests. Seeds lie in tests/fuzz/seeds/NAME.
+// A fuzz target: one file fuzz_NAME.c with one function that holds its property for every input. It
+// is linked with libFuzzer, or with replay.c in the ordinary tests. Seeds lie in
+// tests/fuzz/seeds/NAME.
 #ifndef TESTS_FUZZ_H
 #define TESTS_FUZZ_H
 
@@ -12,12 +13,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 // Ends the program when the property does not hold: that is what a fuzzer notices.
-#define FUZZ_CHECK(property)                                                                   \
-    do {                                                                                       \
-        if (!(property)) {                                                                     \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #property);     \
-            abort();                                                                           \
-        }                                                                                      \
+#define FUZZ_CHECK(property)                                                                       \
+    do {                                                                                           \
+        if (!(property)) {                                                                         \
+            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #property);          \
+            abort();                                                                               \
+        }                                                                                          \
     } while (0)
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Any bytes: the container and the weights open, or fail with a filled error; what they hand out can
-// be read to its last byte and is found by its name.
+// Any bytes: the container and the weights open, or fail with a filled error; what they hand out
+// can be read to its last byte and is found by its name.
 #include "fuzz.h"
 
 #include "model/model.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Runs a fuzz target without a fuzzer: over the files given, or over its seeds and mutations of them
-// that are the same in every run. INKLING_TEST_LONG: a hundred times as many.
+// Runs a fuzz target without a fuzzer: over the files given, or over its seeds and mutations of
+// them that are the same in every run. INKLING_TEST_LONG: a hundred times as many.
 #include "fuzz.h"
 
 #include <dirent.h>
@@ -79,7 +79,9 @@ static int add_file(const char *path) {
     return 0;
 }
 
-static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
+static int by_name(const struct dirent **a, const struct dirent **b) {
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
 
 static void add_folder(const char *name) {
     const char *source = getenv("INKLING_SOURCE_DIR");
@@ -97,8 +99,9 @@ static void add_folder(const char *name) {
 
 // One change; data has room for 16 more bytes. Returns the new length.
 static size_t mutate_once(uint8_t *data, size_t n) {
-    static const uint64_t edges[] = {0, 1, 0x7f, 0x80, 0xff, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff,
-                                     INT64_MAX, UINT64_MAX, UINT64_MAX - 7};
+    static const uint64_t edges[] = {0,          1,         0x7f,       0x80,
+                                     0xff,       0xffff,    0x7fffffff, 0x80000000,
+                                     0xffffffff, INT64_MAX, UINT64_MAX, UINT64_MAX - 7};
     static const size_t widths[] = {1, 2, 4, 8};
     const size_t at = next_below(n), width = widths[next_below(4)], other = next_below(n);
     uint64_t value = edges[next_below(sizeof edges / sizeof edges[0])];
@@ -111,11 +114,12 @@ static size_t mutate_once(uint8_t *data, size_t n) {
     case 1: data[at] = (uint8_t)next_below(256); return n;
     case 2: data[at] = (uint8_t)(data[at] + 1 + 254 * next_below(2)); return n;
     case 3: return at; // cut
-    case 4: // an edge value, little-endian
+    case 4:            // an edge value, little-endian
         for (size_t i = 0; i < width && at + i < n; i++, value >>= 8) data[at + i] = (uint8_t)value;
         return n;
     case 5: // a piece gone
-        memmove(data + at, data + at + (n - at < width ? n - at : width), n - at - (n - at < width ? n - at : width));
+        memmove(data + at, data + at + (n - at < width ? n - at : width),
+                n - at - (n - at < width ? n - at : width));
         return n - (n - at < width ? n - at : width);
     case 6: // a piece twice
         memmove(data + at + width, data + at, n - at);
@@ -153,7 +157,8 @@ int main(int argc, char **argv) {
         add_folder(strncmp(program, "fuzz_", 5) == 0 ? program + 5 : program);
         const size_t from_files = n_seeds;
         add_seed("", 0);
-        static const char text[] = "Once upon a time,\n{\"key\": [1, -2.5e3]} \xc3\xa9\xf0\x9f\x99\x82\xff";
+        static const char text[] =
+            "Once upon a time,\n{\"key\": [1, -2.5e3]} \xc3\xa9\xf0\x9f\x99\x82\xff";
         add_seed(text, sizeof text - 1);
         add_seed((const uint8_t[64]){0}, 64);
         for (size_t i = 0; i < n_seeds; i++) run(seeds[i].data, seeds[i].bytes);

@@ -20,7 +20,8 @@ void raw_zeros(raw_gguf *r, size_t n) {
 }
 
 void raw_number(raw_gguf *r, uint64_t value, size_t bytes) {
-    for (size_t i = 0; i < bytes; i++, value >>= 8) raw_bytes(r, &(uint8_t){(uint8_t)(value & 0xff)}, 1);
+    for (size_t i = 0; i < bytes; i++, value >>= 8)
+        raw_bytes(r, &(uint8_t){(uint8_t)(value & 0xff)}, 1);
 }
 
 void raw_text(raw_gguf *r, const char *text) {
@@ -50,7 +51,8 @@ void raw_kv_str(raw_gguf *r, const char *key, const char *value) {
     raw_text(r, value);
 }
 
-void raw_tensor(raw_gguf *r, const char *name, uint32_t n_dims, const uint64_t *dims, uint32_t type, uint64_t offset) {
+void raw_tensor(raw_gguf *r, const char *name, uint32_t n_dims, const uint64_t *dims, uint32_t type,
+                uint64_t offset) {
     raw_text(r, name);
     raw_number(r, n_dims, 4);
     for (uint32_t i = 0; i < n_dims; i++) raw_number(r, i < 4 ? dims[i] : 1, 8);
@@ -67,7 +69,9 @@ void raw_free(raw_gguf *r) {
     *r = (raw_gguf){0};
 }
 
-static bool is_named(const char *a, const char *b) { return a != NULL && b != NULL && strcmp(a, b) == 0; }
+static bool is_named(const char *a, const char *b) {
+    return a != NULL && b != NULL && strcmp(a, b) == 0;
+}
 
 static size_t raw_value_bytes(uint32_t type) {
     static const size_t bytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
@@ -75,7 +79,8 @@ static size_t raw_value_bytes(uint32_t type) {
 }
 
 // Adds the entry and counts it, unless it is left out.
-static void raw_entry(raw_gguf *r, const raw_model *m, const char *key, uint32_t type, uint64_t value, uint64_t *n) {
+static void raw_entry(raw_gguf *r, const raw_model *m, const char *key, uint32_t type,
+                      uint64_t value, uint64_t *n) {
     if (is_named(m->no_key, key)) return;
     ++*n;
     if (is_named(m->key, key)) {
@@ -83,8 +88,10 @@ static void raw_entry(raw_gguf *r, const raw_model *m, const char *key, uint32_t
         value = m->key_value;
     }
     raw_key(r, key, type);
-    if (type == 8) raw_text(r, "text");
-    else raw_number(r, value, raw_value_bytes(type));
+    if (type == 8)
+        raw_text(r, "text");
+    else
+        raw_number(r, value, raw_value_bytes(type));
 }
 
 static uint64_t raw_metadata(raw_gguf *r, const raw_model *m) {
@@ -110,12 +117,23 @@ raw_gguf raw_gpt2(const raw_model *m) {
         const char *name;
         uint64_t cols, rows; // rows 0: a vector
     } tensors[] = {
-        {"token_embd.weight", e, 5},        {"position_embd.weight", e, 3},   {"blk.0.attn_norm.weight", e, 0},
-        {"blk.0.attn_norm.bias", e, 0},     {"blk.0.attn_qkv.weight", e, 3 * e}, {"blk.0.attn_qkv.bias", 3 * e, 0},
-        {"blk.0.attn_output.weight", e, e}, {"blk.0.attn_output.bias", e, 0}, {"blk.0.ffn_norm.weight", e, 0},
-        {"blk.0.ffn_norm.bias", e, 0},      {"blk.0.ffn_up.weight", e, f},    {"blk.0.ffn_up.bias", f, 0},
-        {"blk.0.ffn_down.weight", f, e},    {"blk.0.ffn_down.bias", e, 0},    {"output_norm.weight", e, 0},
-        {"output_norm.bias", e, 0},         {"output.weight", e, 5},
+        {"token_embd.weight", e, 5},
+        {"position_embd.weight", e, 3},
+        {"blk.0.attn_norm.weight", e, 0},
+        {"blk.0.attn_norm.bias", e, 0},
+        {"blk.0.attn_qkv.weight", e, 3 * e},
+        {"blk.0.attn_qkv.bias", 3 * e, 0},
+        {"blk.0.attn_output.weight", e, e},
+        {"blk.0.attn_output.bias", e, 0},
+        {"blk.0.ffn_norm.weight", e, 0},
+        {"blk.0.ffn_norm.bias", e, 0},
+        {"blk.0.ffn_up.weight", e, f},
+        {"blk.0.ffn_up.bias", f, 0},
+        {"blk.0.ffn_down.weight", f, e},
+        {"blk.0.ffn_down.bias", e, 0},
+        {"output_norm.weight", e, 0},
+        {"output_norm.bias", e, 0},
+        {"output.weight", e, 5},
     };
     raw_gguf file = {0}, list = {0}, metadata = {0}, data = {0};
     uint64_t n = 0;
@@ -128,7 +146,8 @@ raw_gguf raw_gpt2(const raw_model *m) {
             n_dims = m->n_dims;
             memcpy(dims, m->dims, sizeof dims);
         }
-        raw_tensor(&list, tensors[i].name, n_dims, dims, changed && m->type_plus_1 > 0 ? m->type_plus_1 - 1 : 0,
+        raw_tensor(&list, tensors[i].name, n_dims, dims,
+                   changed && m->type_plus_1 > 0 ? m->type_plus_1 - 1 : 0,
                    data.bytes + (changed ? m->move : 0));
         // As many bytes as the shape that is right takes in F32: more than any other type needs.
         for (uint64_t k = 0; k < tensors[i].cols * (tensors[i].rows > 0 ? tensors[i].rows : 1); k++)

@@ -50,9 +50,26 @@ static bool known_text(const tiny_text *tokens, size_t n, const char *text) {
 
 // The space before a word is "\xc4\xa0" in this form (U+0120).
 static const char *const word_merges[][2] = {
-    {"\xc4\xa0", "t"}, {"h", "e"}, {"i", "n"},  {"r", "e"},  {"o", "n"}, {"\xc4\xa0t", "he"},
-    {"\xc4\xa0", "a"}, {"n", "d"}, {"e", "r"},  {"\xc4\xa0", "s"}, {"o", "u"}, {"in", "g"},
-    {"\xc4\xa0", "w"}, {"e", "d"}, {"\xc4\xa0" "a", "nd"}, {"a", "t"}, {"o", "r"}, {"i", "s"},
+    {"\xc4\xa0", "t"},
+    {"h", "e"},
+    {"i", "n"},
+    {"r", "e"},
+    {"o", "n"},
+    {"\xc4\xa0t", "he"},
+    {"\xc4\xa0", "a"},
+    {"n", "d"},
+    {"e", "r"},
+    {"\xc4\xa0", "s"},
+    {"o", "u"},
+    {"in", "g"},
+    {"\xc4\xa0", "w"},
+    {"e", "d"},
+    {"\xc4\xa0"
+     "a",
+     "nd"},
+    {"a", "t"},
+    {"o", "r"},
+    {"i", "s"},
 };
 
 // tokens [256 + n] and merges [n]: a list of usual ones, then pairs of printable characters.
@@ -91,7 +108,8 @@ static ink_status add_vocabulary(inki_gguf_writer *w, const tiny_model *m, ink_e
             views[i] = (inki_str){tokens[i].text, strlen(tokens[i].text)};
             types[i] = i + 1 < n ? 1 : 3;
         }
-        for (size_t i = 0; i < n_merges; i++) views[n + i] = (inki_str){merges[i].text, strlen(merges[i].text)};
+        for (size_t i = 0; i < n_merges; i++)
+            views[n + i] = (inki_str){merges[i].text, strlen(merges[i].text)};
         inki_gguf_add_str(w, "tokenizer.ggml.model", (inki_str){"gpt2", 4});
         inki_gguf_add_str(w, "tokenizer.ggml.pre", (inki_str){"gpt-2", 5});
         inki_gguf_add_str_array(w, "tokenizer.ggml.tokens", views, n);
@@ -104,7 +122,8 @@ static ink_status add_vocabulary(inki_gguf_writer *w, const tiny_model *m, ink_e
     free(merges);
     free(views);
     free(types);
-    return whole ? INK_OK : inki_fail(error, INK_E_NOMEM, "tiny model", 0, "no memory for its vocabulary");
+    return whole ? INK_OK
+                 : inki_fail(error, INK_E_NOMEM, "tiny model", 0, "no memory for its vocabulary");
 }
 
 static void add_metadata(inki_gguf_writer *w, const tiny_model *m) {
@@ -126,8 +145,8 @@ typedef struct tiny_tensor {
     float mean, spread;
 } tiny_tensor;
 
-static void plan_one(tiny_tensor *plan, size_t *n, const char *prefix, const char *name, uint32_t cols, uint32_t rows,
-                     float mean, float spread) {
+static void plan_one(tiny_tensor *plan, size_t *n, const char *prefix, const char *name,
+                     uint32_t cols, uint32_t rows, float mean, float spread) {
     tiny_tensor *t = &plan[(*n)++];
     *t = (tiny_tensor){.cols = cols, .rows = rows, .mean = mean, .spread = spread};
     snprintf(t->name, sizeof t->name, "%s%s", prefix, name);
@@ -167,19 +186,22 @@ static float next_uniform(uint64_t *state) {
     return (float)(int32_t)(*state >> 40) / (float)(1 << 23) - 1.0f; // 24 bits: exact
 }
 
-static ink_status write_rows(inki_gguf_writer *w, const tiny_tensor *t, uint32_t type, uint64_t *state,
-                             ink_error *error) {
+static ink_status write_rows(inki_gguf_writer *w, const tiny_tensor *t, uint32_t type,
+                             uint64_t *state, ink_error *error) {
     float *values = malloc(t->cols * sizeof *values);
     void *row = malloc(t->cols * sizeof *values);
     uint64_t row_bytes = 0;
-    ink_status status = values != NULL && row != NULL && inki_type_row_bytes(type, t->cols, &row_bytes)
-                            ? INK_OK
-                            : inki_fail(error, INK_E_ARG, t->name, 0, "no row of this type");
+    ink_status status =
+        values != NULL && row != NULL && inki_type_row_bytes(type, t->cols, &row_bytes)
+            ? INK_OK
+            : inki_fail(error, INK_E_ARG, t->name, 0, "no row of this type");
     for (uint32_t r = 0; r < (t->rows > 0 ? t->rows : 1) && status == INK_OK; r++) {
-        for (uint32_t c = 0; c < t->cols; c++) values[c] = t->mean + t->spread * next_uniform(state);
+        for (uint32_t c = 0; c < t->cols; c++)
+            values[c] = t->mean + t->spread * next_uniform(state);
         if (inki_quantize_row(type, row, values, t->cols))
             status = inki_gguf_writer_data(w, row, (size_t)row_bytes, error);
-        else status = inki_fail(error, INK_E_ARG, t->name, 0, "no quantiser");
+        else
+            status = inki_fail(error, INK_E_ARG, t->name, 0, "no quantiser");
     }
     free(values);
     free(row);
@@ -188,12 +210,14 @@ static ink_status write_rows(inki_gguf_writer *w, const tiny_tensor *t, uint32_t
 
 static ink_status write_tensors(inki_gguf_writer *w, const tiny_model *m, ink_error *error) {
     tiny_tensor *plan = calloc(5 + 12 * (size_t)m->n_layer, sizeof *plan);
-    if (plan == NULL) return inki_fail(error, INK_E_NOMEM, "tiny model", 0, "no memory for its plan");
+    if (plan == NULL)
+        return inki_fail(error, INK_E_NOMEM, "tiny model", 0, "no memory for its plan");
     const size_t n = make_plan(plan, m);
     uint64_t state = m->seed * 0x9e3779b97f4a7c15u + 12345;
     for (size_t i = 0; i < n; i++) {
         const uint64_t dims[2] = {plan[i].cols, plan[i].rows};
-        inki_gguf_add_tensor(w, plan[i].name, plan[i].rows > 0 ? m->type : INKI_F32, dims, plan[i].rows > 0 ? 2 : 1);
+        inki_gguf_add_tensor(w, plan[i].name, plan[i].rows > 0 ? m->type : INKI_F32, dims,
+                             plan[i].rows > 0 ? 2 : 1);
     }
     ink_status status = inki_gguf_writer_begin(w, error);
     for (size_t i = 0; i < n && status == INK_OK; i++)
@@ -203,7 +227,8 @@ static ink_status write_tensors(inki_gguf_writer *w, const tiny_model *m, ink_er
 }
 
 ink_status tiny_model_write(const char *path, const tiny_model *m, ink_error *error) {
-    if (m->n_vocab < 257 || m->n_vocab > 257 + TINY_MAX_MERGES || m->n_head == 0 || m->n_embd % m->n_head != 0)
+    if (m->n_vocab < 257 || m->n_vocab > 257 + TINY_MAX_MERGES || m->n_head == 0 ||
+        m->n_embd % m->n_head != 0)
         return inki_fail(error, INK_E_ARG, "tiny model", 0, "wrong parameters");
     const inki_mem mem = inki_mem_from(NULL);
     inki_gguf_writer *w = NULL;

@@ -13,8 +13,8 @@
 
 typedef struct tiny_model {
     uint32_t n_embd, n_head, n_layer, n_ctx, n_ff;
-    // 256 byte tokens in GPT-2's order, n_vocab - 257 merged ones (at most 8,000; id 256 + i comes from
-    // merge i), <|endoftext|> last.
+    // 256 byte tokens in GPT-2's order, n_vocab - 257 merged ones (at most 8,000; id 256 + i comes
+    // from merge i), <|endoftext|> last.
     uint32_t n_vocab;
     uint32_t type; // of the matrices: F32, F16, BF16, Q8_0, Q4_0 (widths then multiples of 32)
     bool tied;     // no output.weight of its own
@@ -27,7 +27,8 @@ tiny_model tiny_model_defaults(void);
 // Writes the model to path. Errors: those of the writer; INK_E_ARG for parameters that cannot be.
 ink_status tiny_model_write(const char *path, const tiny_model *model, ink_error *error);
 
-// The same file in memory (free it), made by way of a temporary file in TMPDIR; NULL on any failure.
+// The same file in memory (free it), made by way of a temporary file in TMPDIR; NULL on any
+// failure.
 uint8_t *tiny_model_bytes(const tiny_model *model, size_t *bytes);
 
 #endif

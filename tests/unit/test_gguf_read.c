@@ -18,7 +18,8 @@ static inki_gguf opened_raw(const raw_gguf *r) {
     const inki_mem mem = inki_mem_from(NULL);
     ink_error error = {0};
     inki_gguf g;
-    if (inki_gguf_open(&g, r->data, r->bytes, &mem, &error) != INK_OK) fail_msg("%s", error.message);
+    if (inki_gguf_open(&g, r->data, r->bytes, &mem, &error) != INK_OK)
+        fail_msg("%s", error.message);
     return g;
 }
 
@@ -30,8 +31,16 @@ static raw_gguf every_type(void) {
         uint32_t type;
         uint64_t value;
         size_t bytes;
-    } numbers[] = {{0, 200, 1}, {1, 0x80, 1}, {2, 50000, 2}, {3, 0x8000, 2}, {4, 4000000000, 4}, {5, 0x80000000, 4},
-                   {6, 0x3f000000, 4}, {7, 1, 1}, {10, UINT64_MAX, 8}, {11, UINT64_C(1) << 63, 8},
+    } numbers[] = {{0, 200, 1},
+                   {1, 0x80, 1},
+                   {2, 50000, 2},
+                   {3, 0x8000, 2},
+                   {4, 4000000000, 4},
+                   {5, 0x80000000, 4},
+                   {6, 0x3f000000, 4},
+                   {7, 1, 1},
+                   {10, UINT64_MAX, 8},
+                   {11, UINT64_C(1) << 63, 8},
                    {12, 0x3ff8000000000000, 8}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         char key[8];
@@ -74,10 +83,18 @@ static void integers_of_every_width(void **state) {
     static const struct {
         const char *key, *refusal; // NULL: taken
         uint32_t value;
-    } cases[] = {{"k0", NULL, 200}, {"k2", NULL, 50000}, {"k4", NULL, 4000000000}, {"k1", "is -128", 0},
-                 {"k3", "is -32768", 0}, {"k5", "is -2147483648", 0}, {"k10", "is 18446744073709551615", 0},
-                 {"k11", "is -9223372036854775808", 0}, {"k6", "type f32", 0}, {"k7", "type bool", 0},
-                 {"k8", "type str", 0}, {"ints", "type array of i32", 0}};
+    } cases[] = {{"k0", NULL, 200},
+                 {"k2", NULL, 50000},
+                 {"k4", NULL, 4000000000},
+                 {"k1", "is -128", 0},
+                 {"k3", "is -32768", 0},
+                 {"k5", "is -2147483648", 0},
+                 {"k10", "is 18446744073709551615", 0},
+                 {"k11", "is -9223372036854775808", 0},
+                 {"k6", "type f32", 0},
+                 {"k7", "type bool", 0},
+                 {"k8", "type str", 0},
+                 {"ints", "type array of i32", 0}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         v = 77;
         const ink_status status = inki_gguf_get_u32(&g, cases[i].key, true, &v, &error);
@@ -115,7 +132,8 @@ static void other_values(void **state) {
     assert_int_equal(inki_gguf_get_bool(&g, "k0", true, &b, &error), INK_E_FORMAT);
     assert_int_equal(inki_gguf_get_str(&g, "k8", true, &s, &error), INK_OK);
     assert_true(inki_str_equal(s, "plain text"));
-    assert_true((const uint8_t *)s.data > r.data && (const uint8_t *)s.data < r.data + r.bytes); // a view
+    assert_true((const uint8_t *)s.data > r.data &&
+                (const uint8_t *)s.data < r.data + r.bytes); // a view
     assert_int_equal(inki_gguf_get_str(&g, "texts", true, &s, &error), INK_E_FORMAT);
     assert_int_equal(inki_gguf_get_str_run(&g, "texts", true, &run, &error), INK_OK);
     assert_int_equal(run.n, 3);
@@ -161,10 +179,22 @@ static void values_as_text(void **state) {
     inki_gguf g = opened_raw(&r);
     static const struct {
         const char *key, *text;
-    } cases[] = {{"k0", "200"}, {"k1", "-128"}, {"k2", "50000"}, {"k3", "-32768"}, {"k4", "4000000000"},
-                 {"k5", "-2147483648"}, {"k6", "0.5"}, {"k7", "true"}, {"k8", "plain text"},
-                 {"k10", "18446744073709551615"}, {"k11", "-9223372036854775808"}, {"k12", "1.5"}, {"big", "inf"},
-                 {"texts", "[3] one, , three"}, {"ints", "[3] 7, -1, 100000"}, {"flags", "[2] true, false"},
+    } cases[] = {{"k0", "200"},
+                 {"k1", "-128"},
+                 {"k2", "50000"},
+                 {"k3", "-32768"},
+                 {"k4", "4000000000"},
+                 {"k5", "-2147483648"},
+                 {"k6", "0.5"},
+                 {"k7", "true"},
+                 {"k8", "plain text"},
+                 {"k10", "18446744073709551615"},
+                 {"k11", "-9223372036854775808"},
+                 {"k12", "1.5"},
+                 {"big", "inf"},
+                 {"texts", "[3] one, , three"},
+                 {"ints", "[3] 7, -1, 100000"},
+                 {"flags", "[2] true, false"},
                  {"none", "[0]"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const inki_gguf_kv *kv = inki_gguf_find(&g, cases[i].key);
@@ -218,7 +248,8 @@ static void tensors_are_views(void **state) {
         raw_head(&r, 3, 3, 1);
         raw_kv_u32(&r, "general.alignment", alignment);
         raw_tensor(&r, "cube", 4, (uint64_t[]){2, 3, 4, 5}, INKI_F16, 2 * (uint64_t)alignment);
-        raw_tensor(&r, "blocks", 2, (uint64_t[]){64, 1}, INKI_Q4_0, 16 * (uint64_t)alignment + 65536);
+        raw_tensor(&r, "blocks", 2, (uint64_t[]){64, 1}, INKI_Q4_0,
+                   16 * (uint64_t)alignment + 65536);
         raw_tensor(&r, "first", 1, (uint64_t[]){2}, INKI_F32, 0);
         raw_pad(&r, alignment);
         const size_t begin = r.bytes;
@@ -256,15 +287,23 @@ static bool counted_less(const void *items, uint32_t a, uint32_t b) {
     return c->values[a] < c->values[b];
 }
 
-// What duplicates and overlaps are found with: at most 2 n log2 n comparisons, whoever chose the order.
+// What duplicates and overlaps are found with: at most 2 n log2 n comparisons, whoever chose the
+// order.
 static void sorting_is_never_quadratic(void **state) {
     (void)state;
     static counted c;
     static uint32_t order[65536];
     for (uint32_t kind = 0; kind < 5; kind++)
-        for (uint32_t n = 0; n <= 65536; n = n < 40 ? n + 1 : n < 65536 / 3 ? n * 3 : n < 65536 ? 65536 : 65537) {
+        for (uint32_t n = 0; n <= 65536; n = n < 40          ? n + 1
+                                             : n < 65536 / 3 ? n * 3
+                                             : n < 65536     ? 65536
+                                                             : 65537) {
             for (uint32_t i = 0; i < n; i++)
-                c.values[i] = kind == 0 ? i : kind == 1 ? n - i : kind == 2 ? 7 : kind == 3 ? i * 40503 % 65536 : i % 3;
+                c.values[i] = kind == 0   ? i
+                              : kind == 1 ? n - i
+                              : kind == 2 ? 7
+                              : kind == 3 ? i * 40503 % 65536
+                                          : i % 3;
             c.n_less = 0;
             inki_gguf_sort(order, n, counted_less, &c);
             uint32_t log2 = 0;
@@ -273,7 +312,8 @@ static void sorting_is_never_quadratic(void **state) {
             uint64_t sum = 0;
             for (uint32_t i = 0; i < n; i++) sum += order[i];
             assert_int_equal(sum, (uint64_t)n * (n - (n > 0)) / 2);
-            for (uint32_t i = 1; i < n; i++) assert_true(c.values[order[i - 1]] <= c.values[order[i]]);
+            for (uint32_t i = 1; i < n; i++)
+                assert_true(c.values[order[i - 1]] <= c.values[order[i]]);
         }
 }
 
@@ -329,8 +369,10 @@ static void without_memory(void **state) {
         h.fail_at = ++at;
         h.n_allocs = 0;
         status = inki_gguf_open(&g, r.data, r.bytes, &mem, &error);
-        if (status == INK_OK) inki_gguf_close(&g);
-        else assert_int_equal(error.status, INK_E_NOMEM);
+        if (status == INK_OK)
+            inki_gguf_close(&g);
+        else
+            assert_int_equal(error.status, INK_E_NOMEM);
         assert_int_equal(h.live_bytes, 0);
         assert_int_equal(h.wrong_releases, 0);
     }
@@ -354,10 +396,14 @@ static void closed_twice(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(integers_of_every_width), cmocka_unit_test(other_values),
-        cmocka_unit_test(missing_keys),            cmocka_unit_test(values_as_text),
-        cmocka_unit_test(text_is_cut_between_characters), cmocka_unit_test(tensors_are_views),
-        cmocka_unit_test(sorting_is_never_quadratic), cmocka_unit_test(the_most_of_everything),
+        cmocka_unit_test(integers_of_every_width),
+        cmocka_unit_test(other_values),
+        cmocka_unit_test(missing_keys),
+        cmocka_unit_test(values_as_text),
+        cmocka_unit_test(text_is_cut_between_characters),
+        cmocka_unit_test(tensors_are_views),
+        cmocka_unit_test(sorting_is_never_quadratic),
+        cmocka_unit_test(the_most_of_everything),
         cmocka_unit_test(without_memory),
         cmocka_unit_test(closed_twice),
     };

@@ -145,7 +145,8 @@ static void entries_are_copied(void **state) {
                 if (with) raw_kv_u32(r, "general.alignment", 64);
                 continue;
             }
-            if (type == 8) raw_kv_str(r, key, "text");
+            if (type == 8)
+                raw_kv_str(r, key, "text");
             else {
                 raw_key(r, key, type);
                 raw_number(r, type == 7 ? 1 : UINT64_C(0x3132333435363738), sizes[type]);
@@ -158,8 +159,10 @@ static void entries_are_copied(void **state) {
             raw_number(r, item, 4);
             raw_number(r, 2, 8);
             for (uint64_t k = 0; k < 2; k++) {
-                if (item == 8) raw_text(r, k == 0 ? "x" : "");
-                else raw_number(r, k, sizes[item]);
+                if (item == 8)
+                    raw_text(r, k == 0 ? "x" : "");
+                else
+                    raw_number(r, k, sizes[item]);
             }
         }
     }
@@ -167,7 +170,8 @@ static void entries_are_copied(void **state) {
     const inki_mem mem = inki_mem_from(NULL);
     inki_gguf g;
     ink_error error = {0};
-    if (inki_gguf_open(&g, from.data, from.bytes, &mem, &error) != INK_OK) fail_msg("%s", error.message);
+    if (inki_gguf_open(&g, from.data, from.bytes, &mem, &error) != INK_OK)
+        fail_msg("%s", error.message);
     inki_gguf_writer *w = new_writer();
     for (size_t i = 0; i < g.n_kv; i++) inki_gguf_add_kv(w, &g.kv[i]);
     assert_int_equal(inki_gguf_writer_begin(w, &error), INK_OK);
@@ -178,16 +182,36 @@ static void entries_are_copied(void **state) {
     raw_free(&wanted);
 }
 
-enum { BAD_KEY, LONG_KEY, ZERO_KEY, SAME_KEY, ALIGNMENT_KEY, SAME_TENSOR, BAD_NAME, LONG_NAME, NO_DIMS, MANY_DIMS,
-       ZERO_DIM, HALF_BLOCK, BAD_TYPE, HUGE_TENSOR, HUGE_FILE, N_WRONG };
+enum {
+    BAD_KEY,
+    LONG_KEY,
+    ZERO_KEY,
+    SAME_KEY,
+    ALIGNMENT_KEY,
+    SAME_TENSOR,
+    BAD_NAME,
+    LONG_NAME,
+    NO_DIMS,
+    MANY_DIMS,
+    ZERO_DIM,
+    HALF_BLOCK,
+    BAD_TYPE,
+    HUGE_TENSOR,
+    HUGE_FILE,
+    N_WRONG
+};
 
 static void add_wrong(inki_gguf_writer *w, int which, char *longest) {
-    static const uint64_t two[] = {32, 2}, zero[] = {32, 0}, half[] = {48, 2}, huge[] = {1 << 30, UINT64_C(1) << 34};
+    static const uint64_t two[] = {32, 2}, zero[] = {32, 0}, half[] = {48, 2},
+                          huge[] = {1 << 30, UINT64_C(1) << 34};
     static const uint64_t large[] = {UINT64_C(1) << 60};
     switch (which) {
     case BAD_KEY: inki_gguf_add_u32(w, "", 1); break;
     case LONG_KEY: inki_gguf_add_u32(w, longest, 1); break;
-    case ZERO_KEY: inki_gguf_add_kv(w, &(inki_gguf_kv){.key = {"a\0b", 3}, .data = (const uint8_t *)"x", .bytes = 1}); break;
+    case ZERO_KEY:
+        inki_gguf_add_kv(
+            w, &(inki_gguf_kv){.key = {"a\0b", 3}, .data = (const uint8_t *)"x", .bytes = 1});
+        break;
     case SAME_KEY:
         inki_gguf_add_u32(w, "a.key", 1);
         inki_gguf_add_f32(w, "a.other", 1);
@@ -214,10 +238,10 @@ static void add_wrong(inki_gguf_writer *w, int which, char *longest) {
 
 static void wrong_additions_stick(void **state) {
     (void)state;
-    static const char *const words[N_WRONG] = {"1 to 65535", "1 to 65535", "0 byte", "a.key was added twice",
-                                               "always 32", "t was added twice", "1 to 63", "1 to 63", "wrong shape",
-                                               "wrong shape", "wrong shape", "a multiple of 32", "type 4",
-                                               "wrong shape", "2^63"};
+    static const char *const words[N_WRONG] = {
+        "1 to 65535",        "1 to 65535",       "0 byte",  "a.key was added twice", "always 32",
+        "t was added twice", "1 to 63",          "1 to 63", "wrong shape",           "wrong shape",
+        "wrong shape",       "a multiple of 32", "type 4",  "wrong shape",           "2^63"};
     char *longest = malloc(65537);
     assert_non_null(longest);
     memset(longest, 'k', 65536);
@@ -228,7 +252,8 @@ static void wrong_additions_stick(void **state) {
         add_wrong(w, which, longest);
         inki_gguf_add_u32(w, "a.good.key", 1); // after the first failure nothing counts
         assert_int_equal(inki_gguf_writer_begin(w, &error), INK_E_ARG);
-        if (strstr(error.message, words[which]) == NULL) fail_msg("\"%s\" lacks \"%s\"", error.message, words[which]);
+        if (strstr(error.message, words[which]) == NULL)
+            fail_msg("\"%s\" lacks \"%s\"", error.message, words[which]);
         assert_int_equal(error.size, 7);
         assert_int_equal(inki_gguf_writer_data(w, "x", 1, &error), INK_E_ARG);
         assert_int_equal(inki_gguf_writer_finish(w, &error), INK_E_ARG);
@@ -345,10 +370,10 @@ static void models_are_deterministic(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_as_by_hand),      cmocka_unit_test(empty_file),
-        cmocka_unit_test(entries_are_copied),    cmocka_unit_test(wrong_additions_stick),
-        cmocka_unit_test(wrong_order_of_calls),  cmocka_unit_test(a_full_disk),
-        cmocka_unit_test(without_memory),        cmocka_unit_test(models_are_deterministic),
+        cmocka_unit_test(bytes_as_by_hand),     cmocka_unit_test(empty_file),
+        cmocka_unit_test(entries_are_copied),   cmocka_unit_test(wrong_additions_stick),
+        cmocka_unit_test(wrong_order_of_calls), cmocka_unit_test(a_full_disk),
+        cmocka_unit_test(without_memory),       cmocka_unit_test(models_are_deterministic),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }

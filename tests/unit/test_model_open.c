@@ -29,8 +29,10 @@ static found find_tiny(const tiny_model *m) {
     f.file = tiny_model_bytes(m, &f.bytes);
     assert_non_null(f.file);
     inki_kernels_init(&f.kernels, 0);
-    if (inki_gguf_open(&f.g, f.file, f.bytes, &mem, &error) != INK_OK) fail_msg("%s", error.message);
-    if (inki_weights_open(&f.w, &f.g, &f.kernels, &mem, &error) != INK_OK) fail_msg("%s", error.message);
+    if (inki_gguf_open(&f.g, f.file, f.bytes, &mem, &error) != INK_OK)
+        fail_msg("%s", error.message);
+    if (inki_weights_open(&f.w, &f.g, &f.kernels, &mem, &error) != INK_OK)
+        fail_msg("%s", error.message);
     return f;
 }
 
@@ -46,8 +48,8 @@ static const void *place(const found *f, const char *name) {
     return t->data;
 }
 
-static void is_matrix(const found *f, const inki_tensor *t, const char *name, uint32_t type, uint32_t rows,
-                      uint32_t cols, size_t row_bytes) {
+static void is_matrix(const found *f, const inki_tensor *t, const char *name, uint32_t type,
+                      uint32_t rows, uint32_t cols, size_t row_bytes) {
     assert_string_equal(t->name, name);
     assert_ptr_equal(t->data, place(f, name));
     assert_int_equal(t->type, type);
@@ -108,7 +110,8 @@ static void all_types_tied_or_not(void **state) {
     static const struct {
         uint32_t type;
         size_t row_bytes; // of 32 values
-    } types[] = {{INKI_F32, 128}, {INKI_F16, 64}, {INKI_BF16, 64}, {INKI_Q8_0, 34}, {INKI_Q4_0, 18}};
+    } types[] = {
+        {INKI_F32, 128}, {INKI_F16, 64}, {INKI_BF16, 64}, {INKI_Q8_0, 34}, {INKI_Q4_0, 18}};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
         for (int tied = 0; tied < 2; tied++) {
             tiny_model m = tiny_model_defaults();
@@ -125,14 +128,16 @@ static void all_types_tied_or_not(void **state) {
         }
 }
 
-// Infinities and NaN are found in floats, halves and the scales of blocks, in whichever tensor is first.
+// Infinities and NaN are found in floats, halves and the scales of blocks, in whichever tensor is
+// first.
 static void the_first_nonfinite_number(void **state) {
     (void)state;
     static const struct {
         uint32_t type, bits;
         size_t element_bytes, elements; // what carries `bits`, and how many values it stands for
-    } cases[] = {{INKI_F32, 0x7f800000, 4, 1}, {INKI_F32, 0xffc00001, 4, 1}, {INKI_F16, 0xfc00, 2, 1},
-                 {INKI_BF16, 0x7fc0, 2, 1},    {INKI_Q8_0, 0x7c00, 34, 32},  {INKI_Q4_0, 0x7e00, 18, 32}};
+    } cases[] = {{INKI_F32, 0x7f800000, 4, 1}, {INKI_F32, 0xffc00001, 4, 1},
+                 {INKI_F16, 0xfc00, 2, 1},     {INKI_BF16, 0x7fc0, 2, 1},
+                 {INKI_Q8_0, 0x7c00, 34, 32},  {INKI_Q4_0, 0x7e00, 18, 32}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         tiny_model m = tiny_model_defaults();
         m.type = cases[i].type;
@@ -163,8 +168,10 @@ static void a_table_without_a_kernel(void **state) {
     found f = find_tiny(&m);
     for (int which = 0; which < 2; which++) {
         inki_kernels k = f.kernels;
-        if (which == 0) k.matmul[INKI_F16] = NULL;
-        else k.dequantize[INKI_F16] = NULL;
+        if (which == 0)
+            k.matmul[INKI_F16] = NULL;
+        else
+            k.dequantize[INKI_F16] = NULL;
         inki_weights w = {0};
         ink_error error = {0};
         assert_int_equal(inki_weights_open(&w, &f.g, &k, &mem, &error), INK_E_UNSUPPORTED);
@@ -189,7 +196,8 @@ static void memory_at_odd_addresses(void **state) {
         ink_error error = {0};
         memcpy(room + shift, r.data, r.bytes);
         assert_int_equal(inki_gguf_open(&g, room + shift, r.bytes, &mem, &error), INK_OK);
-        assert_int_equal(inki_weights_open(&w, &g, &kernels, &mem, &error), shift % 4 == 0 ? INK_OK : INK_E_ARG);
+        assert_int_equal(inki_weights_open(&w, &g, &kernels, &mem, &error),
+                         shift % 4 == 0 ? INK_OK : INK_E_ARG);
         if (shift % 4 != 0) assert_non_null(strstr(error.message, "multiple of 8"));
         inki_weights_close(&w);
         inki_gguf_close(&g);
@@ -229,21 +237,28 @@ static void tiny_vocabulary(void **state) {
     const uint8_t *types;
     uint64_t n_types;
     uint32_t end = 0;
-    assert_int_equal(inki_gguf_get_str_run(&f.g, "tokenizer.ggml.tokens", true, &tokens, NULL), INK_OK);
-    assert_int_equal(inki_gguf_get_str_run(&f.g, "tokenizer.ggml.merges", true, &merges, NULL), INK_OK);
-    assert_int_equal(inki_gguf_get_i32_run(&f.g, "tokenizer.ggml.token_type", true, &types, &n_types, NULL), INK_OK);
-    assert_int_equal(inki_gguf_get_u32(&f.g, "tokenizer.ggml.eos_token_id", true, &end, NULL), INK_OK);
+    assert_int_equal(inki_gguf_get_str_run(&f.g, "tokenizer.ggml.tokens", true, &tokens, NULL),
+                     INK_OK);
+    assert_int_equal(inki_gguf_get_str_run(&f.g, "tokenizer.ggml.merges", true, &merges, NULL),
+                     INK_OK);
+    assert_int_equal(
+        inki_gguf_get_i32_run(&f.g, "tokenizer.ggml.token_type", true, &types, &n_types, NULL),
+        INK_OK);
+    assert_int_equal(inki_gguf_get_u32(&f.g, "tokenizer.ggml.eos_token_id", true, &end, NULL),
+                     INK_OK);
     assert_int_equal(tokens.n, 700);
     assert_int_equal(merges.n, 443);
     assert_int_equal(n_types, 700);
     assert_int_equal(end, 699);
-    inki_cursor c = inki_cursor_over(tokens.data, tokens.bytes), mc = inki_cursor_over(merges.data, merges.bytes);
+    inki_cursor c = inki_cursor_over(tokens.data, tokens.bytes),
+                mc = inki_cursor_over(merges.data, merges.bytes);
     inki_str all[700];
     for (size_t i = 0; i < 700; i++) {
         all[i] = inki_cursor_str(&c);
         assert_int_equal(types[4 * i], i == 699 ? 3 : 1);
         for (size_t k = 0; k < i; k++)
-            assert_false(all[k].bytes == all[i].bytes && memcmp(all[k].data, all[i].data, all[i].bytes) == 0);
+            assert_false(all[k].bytes == all[i].bytes &&
+                         memcmp(all[k].data, all[i].data, all[i].bytes) == 0);
     }
     assert_true(inki_str_equal(all[0], "!"));
     assert_true(inki_str_equal(all[64], "a"));
@@ -262,7 +277,8 @@ static void tiny_vocabulary(void **state) {
         size_t left_id = 700, right_id = 700; // both parts were there before
         for (size_t k = 0; k < 256 + i; k++) {
             if (all[k].bytes == left && memcmp(all[k].data, merge.data, left) == 0) left_id = k;
-            if (all[k].bytes == merge.bytes - 1 - left && memcmp(all[k].data, blank + 1, all[k].bytes) == 0)
+            if (all[k].bytes == merge.bytes - 1 - left &&
+                memcmp(all[k].data, blank + 1, all[k].bytes) == 0)
                 right_id = k;
         }
         assert_true(left_id < 700 && right_id < 700);
@@ -272,9 +288,12 @@ static void tiny_vocabulary(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everything_in_its_place),    cmocka_unit_test(all_types_tied_or_not),
-        cmocka_unit_test(the_first_nonfinite_number), cmocka_unit_test(a_table_without_a_kernel),
-        cmocka_unit_test(memory_at_odd_addresses),    cmocka_unit_test(without_memory),
+        cmocka_unit_test(everything_in_its_place),
+        cmocka_unit_test(all_types_tied_or_not),
+        cmocka_unit_test(the_first_nonfinite_number),
+        cmocka_unit_test(a_table_without_a_kernel),
+        cmocka_unit_test(memory_at_odd_addresses),
+        cmocka_unit_test(without_memory),
         cmocka_unit_test(tiny_vocabulary),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

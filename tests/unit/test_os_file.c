@@ -145,13 +145,15 @@ static void ranges_of_a_descriptor(void **state) {
     assert_non_null(text);
     for (size_t i = 0; i < N; i++) text[i] = (char)(i * 31 % 251);
     put_file(in_folder("big"), text, N);
-    static const uint64_t offsets[] = {0, 1, 2, 3, 4, 4092, 4095, 4096, 4097, 65536, 65540, N - 4, N - 1};
+    static const uint64_t offsets[] = {0,    1,    2,     3,     4,     4092, 4095,
+                                       4096, 4097, 65536, 65540, N - 4, N - 1};
     for (size_t i = 0; i < sizeof offsets / sizeof offsets[0]; i++)
         for (uint64_t n = 0; n <= N - offsets[i]; n += 1 + (N - offsets[i]) / 3) {
             const int fd = open(in_folder("big"), O_RDONLY);
             lseek(fd, 77, SEEK_SET);
             inki_file f = {0};
-            assert_int_equal(inki_os_open_fd(&f, fd, offsets[i], n, false, libc_mem(), NULL), INK_OK);
+            assert_int_equal(inki_os_open_fd(&f, fd, offsets[i], n, false, libc_mem(), NULL),
+                             INK_OK);
             assert_int_equal(lseek(fd, 0, SEEK_CUR), 77); // the descriptor is left as it was
             close(fd);
             const size_t wanted = (size_t)(n == 0 ? N - offsets[i] : n);
@@ -171,13 +173,15 @@ static void wrong_ranges(void **state) {
     static const struct {
         uint64_t offset, n;
         ink_status status;
-    } cases[] = {{11, 0, INK_E_ARG},         {0, 11, INK_E_ARG},  {4, 7, INK_E_ARG},
-                 {4, UINT64_MAX, INK_E_ARG}, {10, 0, INK_E_IO}, {UINT64_MAX, UINT64_MAX, INK_E_ARG}};
+    } cases[] = {{11, 0, INK_E_ARG}, {0, 11, INK_E_ARG},
+                 {4, 7, INK_E_ARG},  {4, UINT64_MAX, INK_E_ARG},
+                 {10, 0, INK_E_IO},  {UINT64_MAX, UINT64_MAX, INK_E_ARG}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         inki_file f = {0};
         ink_error error = {0};
-        assert_int_equal(inki_os_open_fd(&f, fd, cases[i].offset, cases[i].n, false, libc_mem(), &error),
-                         cases[i].status);
+        assert_int_equal(
+            inki_os_open_fd(&f, fd, cases[i].offset, cases[i].n, false, libc_mem(), &error),
+            cases[i].status);
         assert_non_null(strstr(error.message, "range"));
         assert_null(f.data);
     }
@@ -277,7 +281,8 @@ static void out_refused(const char *path, const char *word) {
     memset(&out, 0x5a, sizeof out);
     before = out;
     assert_int_equal(inki_out_open(&out, path, libc_mem(), &error), INK_E_IO);
-    if (strstr(error.message, word) == NULL) fail_msg("\"%s\" does not say \"%s\"", error.message, word);
+    if (strstr(error.message, word) == NULL)
+        fail_msg("\"%s\" does not say \"%s\"", error.message, word);
     assert_memory_equal(&out, &before, sizeof out);
 }
 
@@ -314,7 +319,9 @@ static int refused_by_rights(void) {
     if (strstr(error.message, "permission denied") == NULL) return 4;
     if (inki_out_open(&out, "/inkling-test", libc_mem(), &error) != INK_E_IO) return 5;
     if (strstr(error.message, "permission denied") == NULL) return 6;
-    return inki_out_open(&out, in_folder("free"), libc_mem(), &error) != INK_OK ? 7 : (inki_out_discard(&out), 0);
+    return inki_out_open(&out, in_folder("free"), libc_mem(), &error) != INK_OK
+               ? 7
+               : (inki_out_discard(&out), 0);
 }
 
 static void rights_are_respected(void **state) {
@@ -516,16 +523,26 @@ static void error_words(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(open_path_gives_the_bytes),    cmocka_unit_test(a_copy_is_one),
-        cmocka_unit_test(what_is_no_file_is_refused),   cmocka_unit_test(ranges_of_a_descriptor),
-        cmocka_unit_test(wrong_ranges),                 cmocka_unit_test(copy_without_memory),
-        cmocka_unit_test(out_appears_whole),            cmocka_unit_test(out_discarded_leaves_nothing),
-        cmocka_unit_test(out_write_at_stays_inside),    cmocka_unit_test(out_mode_follows_the_umask),
-        cmocka_unit_test(out_where_it_cannot_be),       cmocka_unit_test(out_longest_name),
-        cmocka_unit_test(out_through_links),            cmocka_unit_test(out_to_a_full_disk),
-        cmocka_unit_test(out_to_a_pipe_with_signals),   cmocka_unit_test(out_whose_folder_goes_away),
-        cmocka_unit_test(out_without_memory),           cmocka_unit_test(clock_and_the_rest),
-        cmocka_unit_test(cpus_follow_the_affinity),     cmocka_unit_test(error_words),
+        cmocka_unit_test(open_path_gives_the_bytes),
+        cmocka_unit_test(a_copy_is_one),
+        cmocka_unit_test(what_is_no_file_is_refused),
+        cmocka_unit_test(ranges_of_a_descriptor),
+        cmocka_unit_test(wrong_ranges),
+        cmocka_unit_test(copy_without_memory),
+        cmocka_unit_test(out_appears_whole),
+        cmocka_unit_test(out_discarded_leaves_nothing),
+        cmocka_unit_test(out_write_at_stays_inside),
+        cmocka_unit_test(out_mode_follows_the_umask),
+        cmocka_unit_test(out_where_it_cannot_be),
+        cmocka_unit_test(out_longest_name),
+        cmocka_unit_test(out_through_links),
+        cmocka_unit_test(out_to_a_full_disk),
+        cmocka_unit_test(out_to_a_pipe_with_signals),
+        cmocka_unit_test(out_whose_folder_goes_away),
+        cmocka_unit_test(out_without_memory),
+        cmocka_unit_test(clock_and_the_rest),
+        cmocka_unit_test(cpus_follow_the_affinity),
+        cmocka_unit_test(error_words),
         cmocka_unit_test(rights_are_respected),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
