@@ -26,7 +26,7 @@ static forward_shape small_shape(uint32_t type) {
                            .n_head = 4,
                            .n_layer = 2,
                            .n_ctx = 200,
-                           .n_ff = 160,
+                           .n_ff = 96,
                            .n_vocab = 283,
                            .type = type,
                            .seed = 7 + type};
@@ -66,31 +66,38 @@ static float *fresh(forward_model *m, uint32_t kv_type, const int32_t *ids, uint
     return logits;
 }
 
+static void same_for_one_kv(forward_model *m, uint32_t type, uint32_t kv_type, uint32_t turn) {
+    const bool full = getenv("INKLING_TEST_LONG") != NULL;
+    int32_t ids[N];
+    make_ids(ids, N, 1);
+    float *want = fresh(m, kv_type, ids, N, 1, 1);
+    for (uint32_t i = 1; i < 16; i++) {
+        const uint32_t n_threads = 1 + i % 4, piece = pieces[i / 4];
+        // Quick: two of the four pieces, with numbers of threads that change from turn to turn.
+        if (!full && (i % 4 != (i / 4 + turn + 1) % 4 || i / 4 % 2 != turn % 2)) continue;
+        float *got = fresh(m, kv_type, ids, N, n_threads, piece);
+        char what[96];
+        snprintf(what, sizeof what, "weights %s, kv %u, %u threads, pieces of %u",
+                 inki_type_of(type).name, kv_type, n_threads, piece);
+        expect_same(m, got, want, N, what);
+        free(got);
+    }
+    free(want);
+}
+
 static void threads_and_pieces(void **state) {
     (void)state;
     const bool full = getenv("INKLING_TEST_LONG") != NULL;
-    if (!full) print_message("left out: 11 of 15 pairs of threads and piece for each type\n");
-    int32_t ids[N];
-    make_ids(ids, N, 1);
+    if (!full)
+        print_message("left out: 5 of 15 pairs of weight and kv type, and 13 of 15 pairs of "
+                      "threads and pieces for each of the others\n");
+    uint32_t turn = 0;
     for (size_t t = 0; t < COUNT(all_types); t++) {
         forward_model m;
         const forward_shape shape = small_shape(all_types[t]);
         forward_model_init(&m, &shape, NULL, NULL);
-        for (size_t k = 0; k < COUNT(all_kv); k++) {
-            float *want = fresh(&m, all_kv[k], ids, N, 1, 1);
-            for (uint32_t i = 1; i < 16; i++) {
-                const uint32_t n_threads = 1 + i % 4, piece = pieces[i / 4];
-                // Quick: every piece once, with threads that differ from type to type.
-                if (!full && i % 4 != (i / 4 + t + k) % 4) continue;
-                float *got = fresh(&m, all_kv[k], ids, N, n_threads, piece);
-                char what[96];
-                snprintf(what, sizeof what, "weights %s, kv %u, %u threads, pieces of %u",
-                         inki_type_of(all_types[t]).name, all_kv[k], n_threads, piece);
-                expect_same(&m, got, want, N, what);
-                free(got);
-            }
-            free(want);
-        }
+        for (size_t k = 0; k < COUNT(all_kv); k++)
+            if (full || (t + k) % 3 != 2) same_for_one_kv(&m, all_types[t], all_kv[k], turn++);
         forward_model_free(&m);
     }
 }
