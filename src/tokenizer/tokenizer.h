@@ -45,7 +45,7 @@ typedef struct inki_encode_stats {
     size_t n_tokens;
     size_t n_invalid;    // bytes that were not UTF-8
     size_t longest_word; // bytes of the longest pre-token
-    // Pairs looked up or compared, moves in the queue: <= 4 n log2 longest_word for n bytes of text.
+    // Pairs looked up or compared, moves in the queue; for n bytes <= 4 n log2 longest_word.
     uint64_t merge_steps;
 } inki_encode_stats;
 // text [bytes] → out [cap] (as many as fit); stats->n_tokens is how many there are.
