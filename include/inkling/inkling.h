@@ -433,7 +433,7 @@ enum {
     INK_STOP_DEADLINE = 5,  // deadline_ms
     INK_STOP_CONTEXT = 6    // the context is full
 };
-INK_API const char *ink_stop_name(uint32_t stop); // "end", "length", ...; "unknown"
+INK_API const char *ink_stop_name(uint32_t stop); // "end", "length", "stop", "callback", "cancelled", "deadline", "context"; else "unknown"
 
 typedef struct ink_result {
     uint32_t size;

@@ -5,19 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-void inki_run_stop(inki_run *g, uint32_t why) {
-    g->stopped = true;
-    g->r.stop = why;
-}
-
-// A cancel during an evaluation is seen in there; between evaluations it is seen here.
-bool inki_run_interrupted(inki_run *g) {
-    const bool late = g->o.deadline_ms != 0 && inki_os_now_ms() - g->start_ms >= g->o.deadline_ms;
-    if (atomic_load_explicit(&g->s->cancel, memory_order_relaxed)) inki_run_stop(g, INK_STOP_CANCELLED);
-    else if (late) inki_run_stop(g, INK_STOP_DEADLINE);
-    return g->stopped;
-}
-
 // The callback runs with the host's floating-point state. False: it asked to stop.
 static bool deliver(inki_run *g, inki_str text) {
     if (text.bytes == 0 || g->fn == NULL) return true;
@@ -157,7 +144,7 @@ ink_status ink_session_generate(ink_session *session, const char *text, size_t b
 }
 
 const char *ink_stop_name(uint32_t stop) {
-    static const char *const names[] = {"end",       "length",   "stop string", "callback",
-                                        "cancelled", "deadline", "context full"};
+    static const char *const names[] = {"end",       "length",   "stop",    "callback",
+                                        "cancelled", "deadline", "context"};
     return stop < sizeof names / sizeof *names ? names[stop] : "unknown";
 }

@@ -30,9 +30,20 @@ typedef struct inki_run {
     ink_result r;
 } inki_run;
 
-void inki_run_stop(inki_run *run, uint32_t why);
-// Stops if somebody cancelled or the deadline has passed; true if stopped.
-bool inki_run_interrupted(inki_run *run);
+static inline void inki_run_stop(inki_run *run, uint32_t why) {
+    run->stopped = true;
+    run->r.stop = why;
+}
+
+// Stops if somebody cancelled or the deadline has passed; true if stopped. A cancel during an
+// evaluation is seen in there; this looks between evaluations.
+static inline bool inki_run_interrupted(inki_run *run) {
+    const uint32_t deadline_ms = run->o.deadline_ms;
+    const bool late = deadline_ms != 0 && inki_os_now_ms() - run->start_ms >= deadline_ms;
+    if (atomic_load_explicit(&run->s->cancel, memory_order_relaxed)) inki_run_stop(run, INK_STOP_CANCELLED);
+    else if (late) inki_run_stop(run, INK_STOP_DEADLINE);
+    return run->stopped;
+}
 
 // Tokenizes the prompt and decides what the continuation stands on: allocates and fills the timeline.
 // Errors: those of ink_session_generate.
