@@ -91,7 +91,7 @@ static uint32_t reusable(const inki_run *g) {
     return n == g->n_timeline && !logits_held ? n - 1 : n;
 }
 
-static bool report(inki_run *g) {
+static bool report_prompt(inki_run *g) {
     if (g->o.progress == NULL) return true;
     inki_fp_hosts(g->fp);
     const int stop = g->o.progress(g->o.progress_user, g->s->n_past, g->n_timeline);
@@ -111,7 +111,7 @@ ink_status inki_prompt_evaluate(inki_run *g) {
         const ink_status status = inki_eval_entered(&span, 1, g->error);
         if (status == INK_E_CANCELLED) inki_run_stop(g, INK_STOP_CANCELLED);
         else if (status != INK_OK) return status;
-        else if (!report(g)) inki_run_stop(g, INK_STOP_CALLBACK);
+        else if (!report_prompt(g)) inki_run_stop(g, INK_STOP_CALLBACK);
         else if (s->n_past < g->n_timeline) inki_run_interrupted(g);
         if (g->stopped) break;
     }
