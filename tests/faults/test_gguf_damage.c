@@ -406,6 +406,19 @@ static void wrong_shapes(void **state) {
                   INK_E_FORMAT, qkv, "[4, 12, 1, 1] was expected");
     refuses_model(&(raw_model){.n_embd = 4, .tensor = qkv, .n_dims = 3, .dims = {4, 6, 2, 1}},
                   INK_E_FORMAT, qkv, "[4, 12, 1, 1] was expected");
+    // As many bytes as the right shape, so that only the shape can be noticed.
+    refuses_model(&(raw_model){.n_embd = 4,
+                               .tensor = qkv,
+                               .type_plus_1 = INKI_F16 + 1,
+                               .n_dims = 3,
+                               .dims = {4, 12, 2, 1}},
+                  INK_E_FORMAT, qkv, "[4, 12, 1, 1] was expected");
+    refuses_model(&(raw_model){.n_embd = 4,
+                               .tensor = qkv,
+                               .type_plus_1 = INKI_F16 + 1,
+                               .n_dims = 4,
+                               .dims = {4, 12, 1, 2}},
+                  INK_E_FORMAT, qkv, "[4, 12, 1, 1] was expected");
     refuses_model(
         &(raw_model){.n_embd = 4, .tensor = "output_norm.bias", .n_dims = 1, .dims = {3, 1, 1, 1}},
         INK_E_FORMAT, "output_norm.bias", "[4, 1, 1, 1] was expected");
