@@ -123,7 +123,8 @@ static ink_status convert(hf_conversion *c, const inki_convert_options *o, const
     if (status != INK_OK) return status;
     inki_hf_name(c->name, sizeof c->name, o->dir, o->name);
     if (o->license != NULL) snprintf(c->license, sizeof c->license, "%s", o->license);
-    else inki_hf_license(c->license, sizeof c->license, o->dir, mem);
+    else status = inki_hf_license(c->license, sizeof c->license, o->dir, mem, error);
+    if (status != INK_OK) return status;
     if (c->tokenizer.n_padding > 0)
         inki_note(o, "vocab_size %u is larger than the vocabulary: %zu unused tokens fill it up",
                   (unsigned)c->config.n_vocab, c->tokenizer.n_padding);

@@ -155,7 +155,7 @@ ink_status inki_hf_config_load(inki_hf_config *out, const char *dir, const inki_
 // A licence identifier of the Hub or of SPDX, bare or in quotes; anything else is left out.
 static void take_license(char *out, size_t cap, const char *s, size_t n) {
     while (n > 0 && (s[0] == ' ' || s[0] == '\t')) s++, n--;
-    while (n > 0 && (s[n - 1] == ' ' || s[n - 1] == '\r')) n--;
+    while (n > 0 && (s[n - 1] == ' ' || s[n - 1] == '\t' || s[n - 1] == '\r')) n--;
     if (n >= 2 && (s[0] == '"' || s[0] == '\'') && s[n - 1] == s[0]) s++, n -= 2;
     if (n == 0 || n >= cap) return;
     for (size_t i = 0; i < n; i++) {
@@ -166,11 +166,14 @@ static void take_license(char *out, size_t cap, const char *s, size_t n) {
     out[n] = 0;
 }
 
-void inki_hf_license(char *out, size_t cap, const char *dir, const inki_mem *mem) {
+ink_status inki_hf_license(char *out, size_t cap, const char *dir, const inki_mem *mem, ink_error *error) {
     char *text = NULL;
     size_t n = 0, at = 0;
+    ink_error why = {0};
     out[0] = 0;
-    if (inki_in_load(&text, &n, dir, "README.md", CARD_MAX_BYTES, mem, NULL) != INK_OK) return;
+    const ink_status status = inki_in_load(&text, &n, dir, "README.md", CARD_MAX_BYTES, mem, &why);
+    if (status == INK_E_NOMEM) return inki_fail(error, status, "README.md", 0, "%s", why.message);
+    if (status != INK_OK) return INK_OK; // a card that is missing or unreadable says nothing
     for (int line = 0; at < n; line++) {
         const char *start = text + at, *end = memchr(start, '\n', n - at);
         const size_t bytes = end != NULL ? (size_t)(end - start) : n - at;
@@ -182,6 +185,7 @@ void inki_hf_license(char *out, size_t cap, const char *dir, const inki_mem *mem
         at += bytes + 1;
     }
     inki_release(mem, text, n, 1);
+    return INK_OK;
 }
 
 void inki_hf_name(char *out, size_t cap, const char *dir, const char *given) {

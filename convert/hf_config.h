@@ -21,7 +21,8 @@ typedef struct inki_hf_config {
 ink_status inki_hf_config_load(inki_hf_config *out, const char *dir, const inki_mem *mem, ink_error *error);
 
 // `license:` in the front matter of README.md into out [cap], "" if there is none that can be used.
-void inki_hf_license(char *out, size_t cap, const char *dir, const inki_mem *mem);
+// Errors: INK_E_NOMEM.
+ink_status inki_hf_license(char *out, size_t cap, const char *dir, const inki_mem *mem, ink_error *error);
 // The model's name into out [cap]: `given`, or, when that is NULL, the last part of the directory's real
 // path ("model" if it has none). Bytes that are not UTF-8, which paths may have, become '?'.
 void inki_hf_name(char *out, size_t cap, const char *dir, const char *given);
