@@ -29,8 +29,8 @@ run:
 	@$(BUILD) release >&2
 	@build/release/bin/inkling complete --echo -- "$$PROMPT"
 
-# Every test: release, then under AddressSanitizer and UndefinedBehaviorSanitizer, then what has threads
-# under ThreadSanitizer.
+# Every test: release, once more by clang where there is one, then under AddressSanitizer and
+# UndefinedBehaviorSanitizer, then what has threads under ThreadSanitizer.
 check:
 	@tools/install-deps.sh check
 	@JOBS=$(JOBS) tools/check.sh

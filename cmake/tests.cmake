@@ -1,12 +1,21 @@
 # SPDX-License-Identifier: MIT
 # tests/SUITE/test_NAME.c is one program each, called SUITE/NAME by ctest and labelled SUITE;
-# tests/fuzz/fuzz_NAME.c runs over its seeds as fuzz/NAME. A first comment block with the line
-# "// Label: threads" gives that label too: what runs under ThreadSanitizer.
+# tests/fuzz/fuzz_NAME.c runs over its seeds as fuzz/NAME. A source that speaks of threads, or has the line
+# "// Label: threads", gets that label too: it is what runs under ThreadSanitizer.
 
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 
-set(test_seconds 120 CACHE STRING "Time limit of one test program")
+set(test_seconds 300 CACHE STRING "Time limit of one test program")
+# A locale that writes 0,5, for the tests that the host's locale changes nothing. They leave that out
+# where it cannot be made (Debian: package locales).
+set(locale_folder ${PROJECT_BINARY_DIR}/locale)
+if(NOT EXISTS ${locale_folder}/de_DE.UTF-8)
+    file(MAKE_DIRECTORY ${locale_folder})
+    execute_process(COMMAND localedef -c -i de_DE -f UTF-8 ${locale_folder}/de_DE.UTF-8 OUTPUT_QUIET ERROR_QUIET)
+endif()
+
 set(test_env
+    LOCPATH=${locale_folder}
     INKLING_SOURCE_DIR=${PROJECT_SOURCE_DIR}
     INKLING_BUILD_DIR=${PROJECT_BINARY_DIR}
     INKLING_SHARED=$<TARGET_FILE:inkling_shared>
@@ -59,9 +68,12 @@ foreach(source ${test_sources})
     target_link_libraries(${program} PRIVATE ${test_library})
     add_dependencies(${program} inkling_shared)
     add_test(NAME ${suite}/${name} COMMAND ${program})
-    file(STRINGS ${source} label_line REGEX "^// Label: ")
-    string(REGEX MATCHALL "[a-z]+$" labels "${label_line}")
-    inkling_register(${suite}/${name} ${suite} ${labels})
+    file(STRINGS ${source} thread_lines REGEX "^// Label: threads|n_threads|pthread_|guest_open" LIMIT_COUNT 1)
+    set(labels ${suite})
+    if(thread_lines)
+        list(APPEND labels threads)
+    endif()
+    inkling_register(${suite}/${name} ${labels})
 endforeach()
 
 if(EXISTS ${PROJECT_SOURCE_DIR}/tests/fuzz/replay.c)

@@ -5,45 +5,13 @@
 #include "guest/guest.h"
 
 #include <locale.h>
-#include <math.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-static char folder[256];
-
-// Sets a locale with a decimal comma, made on the spot where none is installed. False: there is no way.
+// Sets a locale with a decimal comma; ctest sees to it that there is one where that can be.
 static bool comma_locale(void) {
     const char *names[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "ru_RU.UTF-8", "de_DE"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (setlocale(LC_ALL, names[i]) && localeconv()->decimal_point[0] == ',') return true;
-    const char *base = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%s/inkling-locale-XXXXXX", base ? base : P_tmpdir);
-    if (!mkdtemp(folder)) {
-        folder[0] = 0;
-        return false;
-    }
-    char out[320];
-    snprintf(out, sizeof out, "%s/xx_XX.UTF-8", folder);
-    const pid_t child = fork();
-    if (child == 0) {
-        if (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr)) _exit(127);
-        execlp("localedef", "localedef", "-c", "-i", "de_DE", "-f", "UTF-8", out, (char *)NULL);
-        _exit(127);
-    }
-    int status;
-    if (child < 0 || waitpid(child, &status, 0) != child) return false;
-    setenv("LOCPATH", folder, 1);
-    return setlocale(LC_ALL, "xx_XX.UTF-8") && localeconv()->decimal_point[0] == ',';
-}
-
-static void remove_locale(void) {
-    if (!folder[0]) return;
-    const pid_t child = fork();
-    if (child == 0) {
-        execlp("rm", "rm", "-rf", "--", folder, (char *)NULL);
-        _exit(127);
-    }
-    if (child > 0) waitpid(child, NULL, 0);
+    return false;
 }
 
 // All that the library says in numbers, one after the other.
@@ -105,9 +73,8 @@ static void comma_changes_nothing(void **state) {
     assert_true(usual.text.bytes > 0);
 
     if (!comma_locale()) {
-        print_message("left out: a locale with a decimal comma, none here and no way to make one\n");
+        print_message("left out: a locale with a decimal comma, there is none\n");
         ink_close(engine);
-        remove_locale();
         skip();
     }
     char proof[16];
@@ -121,7 +88,6 @@ static void comma_changes_nothing(void **state) {
     assert_int_equal(ink_close(engine), INK_OK);
     assert_string_equal(localeconv()->decimal_point, ","); // and the locale is still the host's
     setlocale(LC_ALL, "C");
-    remove_locale();
     const said *both[] = {&unusual, &later};
     for (size_t i = 0; i < 2; i++) {
         assert_string_equal(usual.chain, both[i]->chain);
