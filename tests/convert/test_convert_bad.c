@@ -157,8 +157,10 @@ static void test_weights_cut(void **state) {
         assert_true(hf_dir_out_is_empty(&d));
     }
     for (size_t less = 1; less < 9; less++) {
+        ink_error error = {0};
         hf_dir_write(&d, weights, file, n - less);
-        assert_int_equal(hf_dir_convert(&d, INKI_F32, NULL), INK_E_FORMAT);
+        assert_int_equal(hf_dir_convert(&d, INKI_F32, &error), INK_E_FORMAT);
+        assert_non_null(strstr(error.message, "outside the file"));
     }
     hf_dir_write(&d, weights, file, n + 1); // the 0 behind the text
     assert_int_equal(hf_dir_convert(&d, INKI_F32, NULL), INK_E_FORMAT);

@@ -3,9 +3,8 @@
 // with a message, or its tensors cover the data exactly, one after the other.
 #include "convert/safetensors.h"
 
-#include <stdlib.h>
+#include "fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 4) return 0;
     const inki_mem mem = inki_mem_from(NULL);
@@ -15,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const ink_status status =
         inki_safetensors_parse(&file, (const char *)data + 4, size - 4, data_bytes, "header", &mem, &error);
     if (status != INK_OK) {
-        if (error.status != status || error.message[0] == 0 || file.tensors != NULL) abort();
+        FUZZ_CHECK(error.status == (int32_t)status && error.message[0] != 0 && file.tensors == NULL);
         return 0;
     }
     uint64_t at = 0;
@@ -23,10 +22,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         const inki_safetensor *t = &file.tensors[i];
         uint64_t n = 1;
         for (uint32_t k = 0; k < t->n_dims; k++) n *= t->dims[k];
-        if (t->offset != at || t->n != n || t->n_dims > INKI_SAFETENSORS_MAX_DIMS || t->dtype == NULL) abort();
+        FUZZ_CHECK(t->offset == at && t->n == n && t->n_dims <= INKI_SAFETENSORS_MAX_DIMS && t->dtype != NULL);
         at += n * t->elem_bytes;
     }
-    if (at != data_bytes) abort();
+    FUZZ_CHECK(at == data_bytes);
     inki_safetensors_close(&file);
     return 0;
 }
