@@ -31,11 +31,14 @@ const inki_source_tensor *inki_checkpoint_find(const inki_checkpoint *c, const c
 // The index comes with the model, so a name in it must not reach another directory.
 static ink_status check_shard_name(const char *name, const char *tensor, ink_error *error) {
     const size_t n = strlen(name), suffix = strlen(".safetensors");
-    const bool fine = n > suffix && n <= INKI_IN_NAME_MAX && name[0] != '.' && strstr(name, "..") == NULL &&
-                      strpbrk(name, "/\\:") == NULL && strcmp(name + n - suffix, ".safetensors") == 0;
+    const bool fine = n > suffix && n <= INKI_IN_NAME_MAX && name[0] != '.' &&
+                      strstr(name, "..") == NULL && strpbrk(name, "/\\:") == NULL &&
+                      strcmp(name + n - suffix, ".safetensors") == 0;
     if (fine) return INK_OK;
-    return inki_fail(error, INK_E_FORMAT, index_file, 0,
-                     "weight_map of %.60s names the file \"%.60s\", a plain *.safetensors name was expected", tensor, name);
+    return inki_fail(
+        error, INK_E_FORMAT, index_file, 0,
+        "weight_map of %.60s names the file \"%.60s\", a plain *.safetensors name was expected",
+        tensor, name);
 }
 
 static const inki_safetensors *find_shard(const inki_checkpoint *c, const char *name) {
@@ -44,24 +47,30 @@ static const inki_safetensors *find_shard(const inki_checkpoint *c, const char *
     return NULL;
 }
 
-static ink_status open_shard(inki_checkpoint *c, const char *dir, const char *name, ink_error *error) {
+static ink_status open_shard(inki_checkpoint *c, const char *dir, const char *name,
+                             ink_error *error) {
     if (c->n_shards == INKI_CHECKPOINT_MAX_SHARDS)
-        return inki_fail(error, INK_E_LIMIT, index_file, 0, "names more than %d files", INKI_CHECKPOINT_MAX_SHARDS);
-    const ink_status status = inki_safetensors_open(&c->shards[c->n_shards], dir, name, &c->mem, error);
+        return inki_fail(error, INK_E_LIMIT, index_file, 0, "names more than %d files",
+                         INKI_CHECKPOINT_MAX_SHARDS);
+    const ink_status status =
+        inki_safetensors_open(&c->shards[c->n_shards], dir, name, &c->mem, error);
     if (status == INK_OK) c->n_shards++;
     return status;
 }
 
-static ink_status open_shards(inki_checkpoint *c, const char *dir, const json_t *map, ink_error *error) {
+static ink_status open_shards(inki_checkpoint *c, const char *dir, const json_t *map,
+                              ink_error *error) {
     const char *tensor;
     json_t *file;
     json_object_foreach((json_t *)map, tensor, file) {
         if (!json_is_string(file))
-            return inki_fail(error, INK_E_FORMAT, index_file, 0, "weight_map of %.80s is %s, a file name was expected",
-                             tensor, inki_json_kind(file));
+            return inki_fail(error, INK_E_FORMAT, index_file, 0,
+                             "weight_map of %.80s is %s, a file name was expected", tensor,
+                             inki_json_kind(file));
         const char *name = json_string_value(file);
         ink_status status = check_shard_name(name, tensor, error);
-        if (status == INK_OK && find_shard(c, name) == NULL) status = open_shard(c, dir, name, error);
+        if (status == INK_OK && find_shard(c, name) == NULL)
+            status = open_shard(c, dir, name, error);
         if (status != INK_OK) return status;
     }
     return INK_OK;
@@ -84,9 +93,10 @@ static ink_status collect(inki_checkpoint *c, ink_error *error) {
     qsort(c->tensors, n, sizeof *c->tensors, by_name);
     for (size_t i = 1; i < n; i++) {
         if (strcmp(c->tensors[i - 1].name, c->tensors[i].name) == 0)
-            return inki_fail(error, INK_E_FORMAT, c->tensors[i].file->name, 0,
-                             "tensor %.80s is there twice (with and without \"transformer.\", or in two files)",
-                             c->tensors[i].name);
+            return inki_fail(
+                error, INK_E_FORMAT, c->tensors[i].file->name, 0,
+                "tensor %.80s is there twice (with and without \"transformer.\", or in two files)",
+                c->tensors[i].name);
     }
     return INK_OK;
 }
@@ -98,7 +108,8 @@ static ink_status check_index(const inki_checkpoint *c, const json_t *map, ink_e
     json_t *file;
     json_object_foreach((json_t *)map, tensor, file) {
         const inki_source_tensor *t = inki_checkpoint_find(c, plain_name(tensor));
-        if (t == NULL || strcmp(t->tensor->name, tensor) != 0 || strcmp(t->file->name, json_string_value(file)) != 0)
+        if (t == NULL || strcmp(t->tensor->name, tensor) != 0 ||
+            strcmp(t->file->name, json_string_value(file)) != 0)
             return inki_fail(error, INK_E_FORMAT, json_string_value(file), 0,
                              "tensor %.80s is missing, %s places it here", tensor, index_file);
     }
@@ -112,7 +123,8 @@ static ink_status open_indexed(inki_checkpoint *c, const char *dir, ink_error *e
     const json_t *map = json_object_get(index, "weight_map");
     if (!json_is_object(map) || json_object_size(map) == 0)
         status = inki_fail(error, INK_E_FORMAT, index_file, 0,
-                           "weight_map is %s, an object of tensor and file names was expected", inki_json_kind(map));
+                           "weight_map is %s, an object of tensor and file names was expected",
+                           inki_json_kind(map));
     if (status == INK_OK) status = open_shards(c, dir, map, error);
     if (status == INK_OK) status = collect(c, error);
     if (status == INK_OK) status = check_index(c, map, error);
@@ -120,20 +132,26 @@ static ink_status open_indexed(inki_checkpoint *c, const char *dir, ink_error *e
     return status;
 }
 
-ink_status inki_checkpoint_open(inki_checkpoint *out, const char *dir, const inki_mem *mem, ink_error *error) {
+ink_status inki_checkpoint_open(inki_checkpoint *out, const char *dir, const inki_mem *mem,
+                                ink_error *error) {
     const bool single = inki_in_exists(dir, single_file);
     if (!single && !inki_in_exists(dir, index_file))
-        return inki_fail(error, INK_E_NOT_FOUND, single_file, 0, "is not in the directory, nor is %s%s", index_file,
+        return inki_fail(error, INK_E_NOT_FOUND, single_file, 0,
+                         "is not in the directory, nor is %s%s", index_file,
                          inki_in_exists(dir, "pytorch_model.bin")
-                             ? " (pytorch_model.bin is not read: loading it would run code; save it as safetensors)"
+                             ? " (pytorch_model.bin is not read: loading it would run code; save "
+                               "it as safetensors)"
                              : "");
     inki_checkpoint made = {.mem = *mem};
     made.shards = inki_alloc_zero(mem, INKI_CHECKPOINT_MAX_SHARDS, sizeof *made.shards);
     made.raw = inki_alloc(mem, RAW_BYTES, 1);
     ink_status status = INK_OK;
-    if (made.shards == NULL || made.raw == NULL) status = inki_fail_nomem(error, RAW_BYTES);
-    else if (!single) status = open_indexed(&made, dir, error);
-    else status = open_shard(&made, dir, single_file, error);
+    if (made.shards == NULL || made.raw == NULL)
+        status = inki_fail_nomem(error, RAW_BYTES);
+    else if (!single)
+        status = open_indexed(&made, dir, error);
+    else
+        status = open_shard(&made, dir, single_file, error);
     if (status == INK_OK && single) status = collect(&made, error);
     if (status != INK_OK) {
         inki_checkpoint_close(&made);
@@ -155,7 +173,8 @@ void inki_checkpoint_close(inki_checkpoint *c) {
 static void widen(float *out, const uint8_t *raw, size_t n, inki_safetensors_type type) {
     if (type == INKI_SAFETENSORS_F32) {
         for (size_t i = 0; i < n; i++, raw += 4)
-            out[i] = inki_f32_from_bits(raw[0] | (uint32_t)raw[1] << 8 | (uint32_t)raw[2] << 16 | (uint32_t)raw[3] << 24);
+            out[i] = inki_f32_from_bits(raw[0] | (uint32_t)raw[1] << 8 | (uint32_t)raw[2] << 16 |
+                                        (uint32_t)raw[3] << 24);
         return;
     }
     for (size_t i = 0; i < n; i++, raw += 2) {
@@ -166,21 +185,23 @@ static void widen(float *out, const uint8_t *raw, size_t n, inki_safetensors_typ
 
 static bool finite_float(float x) { return (inki_f32_bits(x) & 0x7f800000u) != 0x7f800000u; }
 
-ink_status inki_checkpoint_read(const inki_checkpoint *c, const inki_source_tensor *source, uint64_t first, size_t n,
-                                float *out, ink_error *error) {
+ink_status inki_checkpoint_read(const inki_checkpoint *c, const inki_source_tensor *source,
+                                uint64_t first, size_t n, float *out, ink_error *error) {
     const inki_safetensor *t = source->tensor;
     for (size_t done = 0; done < n;) {
         const size_t most = RAW_BYTES / t->elem_bytes, step = n - done < most ? n - done : most;
         const uint64_t at = t->offset + (first + done) * t->elem_bytes;
-        const ink_status status = inki_in_read(source->file, at, c->raw, step * t->elem_bytes, error);
+        const ink_status status =
+            inki_in_read(source->file, at, c->raw, step * t->elem_bytes, error);
         if (status != INK_OK) return status;
         widen(out + done, c->raw, step, t->type);
         for (size_t i = done; i < done + step; i++) {
             if (finite_float(out[i])) continue;
             const bool nan = (inki_f32_bits(out[i]) & 0x7fffffu) != 0;
-            return inki_fail(error, INK_E_NUMERIC, source->file->name, t->offset + (first + i) * t->elem_bytes,
-                             "tensor %.80s: element %llu is %s, a finite number was expected", t->name,
-                             (unsigned long long)(first + i), nan ? "NaN" : "infinite");
+            return inki_fail(error, INK_E_NUMERIC, source->file->name,
+                             t->offset + (first + i) * t->elem_bytes,
+                             "tensor %.80s: element %llu is %s, a finite number was expected",
+                             t->name, (unsigned long long)(first + i), nan ? "NaN" : "infinite");
         }
         done += step;
     }

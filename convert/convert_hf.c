@@ -30,8 +30,10 @@ void inki_note(const inki_convert_options *options, const char *format, ...) {
     if (n > 0) options->note(options->user, line);
 }
 
-ink_status inki_progress(const inki_convert_options *options, double fraction, const char *what, ink_error *error) {
-    if (options->progress == NULL || options->progress(options->user, fraction, what) == 0) return INK_OK;
+ink_status inki_progress(const inki_convert_options *options, double fraction, const char *what,
+                         ink_error *error) {
+    if (options->progress == NULL || options->progress(options->user, fraction, what) == 0)
+        return INK_OK;
     return inki_fail(error, INK_E_CANCELLED, options->out, 0, "cancelled, nothing was written");
 }
 
@@ -79,7 +81,8 @@ static void add_tokenizer(inki_gguf_writer *w, const inki_hf_tokenizer *t) {
     if (t->eos >= 0) inki_gguf_add_u32(w, "tokenizer.ggml.eos_token_id", (uint32_t)t->eos);
 }
 
-static ink_status write_file(hf_conversion *c, const inki_convert_options *o, const inki_mem *mem, ink_error *error) {
+static ink_status write_file(hf_conversion *c, const inki_convert_options *o, const inki_mem *mem,
+                             ink_error *error) {
     inki_gguf_writer *writer = NULL;
     ink_status status = inki_gguf_writer_new(&writer, o->out, mem, error);
     if (status != INK_OK) return status;
@@ -95,42 +98,55 @@ static ink_status write_file(hf_conversion *c, const inki_convert_options *o, co
 
 static ink_status check_options(const inki_convert_options *o, ink_error *error) {
     if (o == NULL || o->dir == NULL || o->dir[0] == 0 || o->out == NULL || o->out[0] == 0)
-        return inki_fail(error, INK_E_ARG, NULL, 0, "a directory to read and a file to write were expected");
+        return inki_fail(error, INK_E_ARG, NULL, 0,
+                         "a directory to read and a file to write were expected");
     if (!kind_of_file(o->type).known)
         return inki_fail(error, INK_E_ARG, "type", 0, "F32, F16, BF16, Q8_0 or Q4_0 was expected");
-    if ((o->name != NULL && strlen(o->name) >= NAME_BYTES) || (o->license != NULL && strlen(o->license) >= LICENSE_BYTES))
-        return inki_fail(error, INK_E_ARG, "name, license", 0, "at most %d and %d bytes were expected", NAME_BYTES - 1,
+    if ((o->name != NULL && strlen(o->name) >= NAME_BYTES) ||
+        (o->license != NULL && strlen(o->license) >= LICENSE_BYTES))
+        return inki_fail(error, INK_E_ARG, "name, license", 0,
+                         "at most %d and %d bytes were expected", NAME_BYTES - 1,
                          LICENSE_BYTES - 1);
     return INK_OK;
 }
 
 // The rename at the end would replace the very file that is read.
-static ink_status check_output(const hf_conversion *c, const inki_convert_options *o, ink_error *error) {
-    static const char *const inputs[] = {"config.json", "tokenizer.json", "vocab.json", "merges.txt", "README.md"};
+static ink_status check_output(const hf_conversion *c, const inki_convert_options *o,
+                               ink_error *error) {
+    static const char *const inputs[] = {"config.json", "tokenizer.json", "vocab.json",
+                                         "merges.txt", "README.md"};
     bool same = false;
-    for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) same = same || inki_in_same(o->dir, inputs[i], o->out);
+    for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++)
+        same = same || inki_in_same(o->dir, inputs[i], o->out);
     for (size_t i = 0; i < c->checkpoint.n_shards; i++)
         same = same || inki_in_same(o->dir, c->checkpoint.shards[i].file.name, o->out);
-    return same ? inki_fail(error, INK_E_ARG, o->out, 0, "the output is one of the files to read") : INK_OK;
+    return same ? inki_fail(error, INK_E_ARG, o->out, 0, "the output is one of the files to read")
+                : INK_OK;
 }
 
-static ink_status convert(hf_conversion *c, const inki_convert_options *o, const inki_mem *mem, ink_error *error) {
+static ink_status convert(hf_conversion *c, const inki_convert_options *o, const inki_mem *mem,
+                          ink_error *error) {
     ink_status status = inki_in_check_dir(o->dir, error);
     if (status == INK_OK) status = inki_hf_config_load(&c->config, o->dir, mem, error);
-    if (status == INK_OK) status = inki_hf_tokenizer_load(&c->tokenizer, o->dir, &c->config, mem, error);
+    if (status == INK_OK)
+        status = inki_hf_tokenizer_load(&c->tokenizer, o->dir, &c->config, mem, error);
     if (status == INK_OK) status = inki_checkpoint_open(&c->checkpoint, o->dir, mem, error);
     if (status == INK_OK) status = check_output(c, o, error);
     if (status != INK_OK) return status;
     inki_hf_name(c->name, sizeof c->name, o->dir, o->name);
-    if (o->license != NULL) snprintf(c->license, sizeof c->license, "%s", o->license);
-    else status = inki_hf_license(c->license, sizeof c->license, o->dir, mem, error);
+    if (o->license != NULL)
+        snprintf(c->license, sizeof c->license, "%s", o->license);
+    else
+        status = inki_hf_license(c->license, sizeof c->license, o->dir, mem, error);
     if (status != INK_OK) return status;
     if (c->tokenizer.n_padding > 0)
         inki_note(o, "vocab_size %u is larger than the vocabulary: %zu unused tokens fill it up",
                   (unsigned)c->config.n_vocab, c->tokenizer.n_padding);
     if (c->tokenizer.prefix_space)
-        inki_note(o, "tokenizer.json puts a blank before every text (add_prefix_space): the engine does not");
-    c->job = (inki_weights_job){.options = o, .config = &c->config, .checkpoint = &c->checkpoint, .mem = *mem};
+        inki_note(o, "tokenizer.json puts a blank before every text (add_prefix_space): the engine "
+                     "does not");
+    c->job = (inki_weights_job){
+        .options = o, .config = &c->config, .checkpoint = &c->checkpoint, .mem = *mem};
     status = inki_gpt2_plan(&c->job, error);
     return status == INK_OK ? write_file(c, o, mem, error) : status;
 }

@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: MIT
-#include "convert/gpt2_weights.h"
-#include "convert/gpt2_strips.h"
 #include "base/half.h"
+#include "convert/gpt2_strips.h"
+#include "convert/gpt2_weights.h"
 #include "convert/notes.h"
 
 #include <stdio.h>
 #include <string.h>
 
 // Sizes in the table below.
-typedef enum tensor_size { SIZE_NONE, SIZE_VOCAB, SIZE_CTX, SIZE_EMBD, SIZE_EMBD_3, SIZE_FF } tensor_size;
+typedef enum tensor_size {
+    SIZE_NONE,
+    SIZE_VOCAB,
+    SIZE_CTX,
+    SIZE_EMBD,
+    SIZE_EMBD_3,
+    SIZE_FF
+} tensor_size;
 
 enum { IS_TRANSPOSED = 1, IS_WIDE = 2, IS_HEAD = 4 };
 
@@ -20,7 +27,8 @@ typedef struct tensor_rule {
 
 static const tensor_rule first_rules[] = {
     {"wte.weight", "token_embd.weight", SIZE_VOCAB, SIZE_EMBD, 0},
-    {"wpe.weight", "position_embd.weight", SIZE_CTX, SIZE_EMBD, IS_WIDE}, // F32 as llama.cpp expects it
+    {"wpe.weight", "position_embd.weight", SIZE_CTX, SIZE_EMBD,
+     IS_WIDE}, // F32 as llama.cpp expects it
 };
 static const tensor_rule layer_rules[] = {
     {"h.%u.ln_1.weight", "blk.%u.attn_norm.weight", SIZE_NONE, SIZE_EMBD, IS_WIDE},
@@ -40,7 +48,8 @@ static const tensor_rule last_rules[] = {
     {"ln_f.weight", "output_norm.weight", SIZE_NONE, SIZE_EMBD, IS_WIDE},
     {"ln_f.bias", "output_norm.bias", SIZE_NONE, SIZE_EMBD, IS_WIDE},
 };
-static const tensor_rule head_rule = {"lm_head.weight", "output.weight", SIZE_VOCAB, SIZE_EMBD, IS_HEAD};
+static const tensor_rule head_rule = {"lm_head.weight", "output.weight", SIZE_VOCAB, SIZE_EMBD,
+                                      IS_HEAD};
 
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
 
@@ -59,18 +68,21 @@ static uint32_t size_of(tensor_size size, const inki_hf_config *c) {
 static void shape_text(char *out, size_t cap, const uint64_t *dims, uint32_t n_dims) {
     size_t used = (size_t)snprintf(out, cap, "[");
     for (uint32_t i = 0; i < n_dims && used < cap; i++)
-        used += (size_t)snprintf(out + used, cap - used, i > 0 ? ", %llu" : "%llu", (unsigned long long)dims[i]);
+        used += (size_t)snprintf(out + used, cap - used, i > 0 ? ", %llu" : "%llu",
+                                 (unsigned long long)dims[i]);
     if (used < cap) snprintf(out + used, cap - used, "]");
 }
 
 static ink_status check_source(const inki_planned_tensor *t, ink_error *error) {
     const inki_safetensor *s = t->source->tensor;
-    const uint64_t rows = t->transposed ? t->cols : t->rows, cols = t->transposed ? t->rows : t->cols;
+    const uint64_t rows = t->transposed ? t->cols : t->rows,
+                   cols = t->transposed ? t->rows : t->cols;
     const uint64_t expected[2] = {t->vector ? cols : rows, cols};
     const uint32_t n_dims = t->vector ? 1 : 2;
     if (s->type == INKI_SAFETENSORS_OTHER)
         return inki_fail(error, INK_E_UNSUPPORTED, t->source->file->name, s->offset,
-                         "tensor %.80s: dtype is %s, F32, F16 or BF16 was expected", s->name, s->dtype);
+                         "tensor %.80s: dtype is %s, F32, F16 or BF16 was expected", s->name,
+                         s->dtype);
     bool same = s->n_dims == n_dims;
     for (uint32_t i = 0; same && i < n_dims; i++) same = s->dims[i] == expected[i];
     if (same) return INK_OK;
@@ -84,11 +96,14 @@ static ink_status check_source(const inki_planned_tensor *t, ink_error *error) {
 // The rules' texts are ours; they hold one %u or none.
 static void fill_name(char *out, size_t cap, const char *rule, uint32_t layer) {
     const char *hole = strstr(rule, "%u");
-    if (hole == NULL) snprintf(out, cap, "%s", rule);
-    else snprintf(out, cap, "%.*s%u%s", (int)(hole - rule), rule, (unsigned)layer, hole + 2);
+    if (hole == NULL)
+        snprintf(out, cap, "%s", rule);
+    else
+        snprintf(out, cap, "%.*s%u%s", (int)(hole - rule), rule, (unsigned)layer, hole + 2);
 }
 
-static ink_status plan_one(inki_weights_job *job, const tensor_rule *rule, uint32_t layer, ink_error *error) {
+static ink_status plan_one(inki_weights_job *job, const tensor_rule *rule, uint32_t layer,
+                           ink_error *error) {
     char source[64];
     inki_planned_tensor *t = &job->tensors[job->n];
     *t = (inki_planned_tensor){.rows = size_of(rule->rows, job->config),
@@ -101,7 +116,8 @@ static ink_status plan_one(inki_weights_job *job, const tensor_rule *rule, uint3
     fill_name(t->name, sizeof t->name, rule->name, layer);
     t->source = inki_checkpoint_find(job->checkpoint, source);
     if (t->source == NULL)
-        return inki_fail(error, INK_E_FORMAT, job->checkpoint->n_shards > 1 ? "the shards" : "model.safetensors", 0,
+        return inki_fail(error, INK_E_FORMAT,
+                         job->checkpoint->n_shards > 1 ? "the shards" : "model.safetensors", 0,
                          "tensor %s is missing (with or without \"transformer.\")", source);
     job->n++;
     return check_source(t, error);
@@ -118,7 +134,8 @@ static ink_status plan_all(inki_weights_job *job, ink_error *error) {
         status = plan_one(job, &last_rules[i], 0, error);
     const bool has_head = inki_checkpoint_find(job->checkpoint, head_rule.source) != NULL;
     // A head is expected where the configuration says that it is not the embedding.
-    if (status == INK_OK && (has_head || !job->config->tied)) status = plan_one(job, &head_rule, 0, error);
+    if (status == INK_OK && (has_head || !job->config->tied))
+        status = plan_one(job, &head_rule, 0, error);
     return status;
 }
 
@@ -137,7 +154,8 @@ static bool is_mask_buffer(const char *name) {
 // config.json says: what came out would not be the model.
 static ink_status check_unused(const inki_weights_job *job, ink_error *error) {
     size_t used = 0, masks = 0;
-    for (size_t i = 0; i < job->checkpoint->n; i++) masks += is_mask_buffer(job->checkpoint->tensors[i].name);
+    for (size_t i = 0; i < job->checkpoint->n; i++)
+        masks += is_mask_buffer(job->checkpoint->tensors[i].name);
     used = job->n + masks;
     if (used == job->checkpoint->n) return INK_OK;
     for (size_t i = 0; i < job->checkpoint->n; i++) {
@@ -145,9 +163,10 @@ static ink_status check_unused(const inki_weights_job *job, ink_error *error) {
         bool found = is_mask_buffer(s->name);
         for (size_t k = 0; k < job->n && !found; k++) found = job->tensors[k].source == s;
         if (!found)
-            return inki_fail(error, INK_E_UNSUPPORTED, s->file->name, s->tensor->offset,
-                             "tensor %.80s is none of a GPT-2 of %u layers (n_layer of config.json)", s->tensor->name,
-                             (unsigned)job->config->n_layer);
+            return inki_fail(
+                error, INK_E_UNSUPPORTED, s->file->name, s->tensor->offset,
+                "tensor %.80s is none of a GPT-2 of %u layers (n_layer of config.json)",
+                s->tensor->name, (unsigned)job->config->n_layer);
     }
     return INK_OK;
 }
@@ -170,8 +189,8 @@ static void choose_type(const inki_weights_job *job, inki_planned_tensor *t, flo
     const inki_type_info info = inki_type_of(t->type);
     if (t->cols % info.block_elems != 0) {
         t->type = INKI_F16;
-        inki_note(job->options, "tensor %s: rows of %u do not fit %s (blocks of %u), kept as F16", t->name,
-                  (unsigned)t->cols, info.name, (unsigned)info.block_elems);
+        inki_note(job->options, "tensor %s: rows of %u do not fit %s (blocks of %u), kept as F16",
+                  t->name, (unsigned)t->cols, info.name, (unsigned)info.block_elems);
     } else if (t->type == INKI_Q4_0 && t->head) {
         t->type = INKI_Q8_0;
         inki_note(job->options, "tensor %s: kept as Q8_0, since the logits come from it", t->name);
@@ -183,7 +202,8 @@ static void choose_type(const inki_weights_job *job, inki_planned_tensor *t, flo
     }
 }
 
-// Drops a head that is the embedding over again; else says so where the configuration says otherwise.
+// Drops a head that is the embedding over again; else says so where the configuration says
+// otherwise.
 static ink_status settle_head(inki_weights_job *job, ink_error *error) {
     inki_planned_tensor *head = &job->tensors[job->n - 1], *embedding = &job->tensors[0];
     if (!head->head) {
@@ -197,14 +217,17 @@ static ink_status settle_head(inki_weights_job *job, ink_error *error) {
         job->n--;
         embedding->head = true;
     } else if (job->config->tied && job->config->tied_said) {
-        inki_note(job->options, "lm_head.weight differs from wte.weight though config.json says tie_word_embeddings "
-                                "true: both are written");
+        inki_note(
+            job->options,
+            "lm_head.weight differs from wte.weight though config.json says tie_word_embeddings "
+            "true: both are written");
     }
     return INK_OK;
 }
 
 ink_status inki_gpt2_plan(inki_weights_job *job, ink_error *error) {
-    job->room = COUNT(first_rules) + COUNT(last_rules) + 1 + job->config->n_layer * COUNT(layer_rules);
+    job->room =
+        COUNT(first_rules) + COUNT(last_rules) + 1 + job->config->n_layer * COUNT(layer_rules);
     job->tensors = inki_alloc_zero(&job->mem, job->room, sizeof *job->tensors);
     job->strip = inki_alloc(&job->mem, INKI_STRIP_ELEMS, sizeof *job->strip);
     if (job->tensors == NULL || job->strip == NULL)
@@ -212,7 +235,8 @@ ink_status inki_gpt2_plan(inki_weights_job *job, ink_error *error) {
     ink_status status = plan_all(job, error);
     if (status == INK_OK) status = check_unused(job, error);
     if (status == INK_OK) status = settle_head(job, error);
-    for (size_t i = 0; i < job->n; i++) job->elems_total += 2 * (uint64_t)job->tensors[i].rows * job->tensors[i].cols;
+    for (size_t i = 0; i < job->n; i++)
+        job->elems_total += 2 * (uint64_t)job->tensors[i].rows * job->tensors[i].cols;
     for (size_t i = 0; i < job->n && status == INK_OK; i++) {
         float largest = 0;
         status = inki_gpt2_largest(job, &job->tensors[i], &largest, error);

@@ -27,17 +27,17 @@ typedef struct inki_weights_job {
     inki_planned_tensor *tensors; // [n], in the order of the file
     size_t n, room;
     uint64_t elems_done, elems_total; // progress: every element is looked at once and written once
-    float *strip;  // [INKI_STRIP_ELEMS] rows on their way
-    uint8_t *row;  // one row as written
+    float *strip;                     // [INKI_STRIP_ELEMS] rows on their way
+    uint8_t *row;                     // one row as written
     size_t row_bytes;
     inki_mem mem;
 } inki_weights_job;
 
 enum { INKI_STRIP_ELEMS = 1 << 20 };
 
-// Finds every tensor and reads all of them once: NaN and infinity end the conversion before anything is
-// written, and what a type cannot hold gets another. Notes go to options->note.
-// Errors: INK_E_FORMAT (missing, wrong shape), INK_E_UNSUPPORTED (element type; a tensor that is none of
+// Finds every tensor and reads all of them once: NaN and infinity end the conversion before
+// anything is written, and what a type cannot hold gets another. Notes go to options->note. Errors:
+// INK_E_FORMAT (missing, wrong shape), INK_E_UNSUPPORTED (element type; a tensor that is none of
 // GPT-2), INK_E_NUMERIC, INK_E_IO, INK_E_NOMEM, INK_E_CANCELLED.
 ink_status inki_gpt2_plan(inki_weights_job *job, ink_error *error);
 // The list of tensors, and, after inki_gguf_writer_begin, their bytes.

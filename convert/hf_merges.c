@@ -20,8 +20,8 @@ static bool merges_reserve(inki_hf_tokenizer *t, size_t n) {
 }
 
 ink_status inki_hf_merges_from_text(inki_hf_tokenizer *t, const char *dir, ink_error *error) {
-    ink_status status =
-        inki_in_load(&t->text, &t->text_bytes, dir, INKI_MERGES_FILE, MERGES_MAX_BYTES, &t->mem, error);
+    ink_status status = inki_in_load(&t->text, &t->text_bytes, dir, INKI_MERGES_FILE,
+                                     MERGES_MAX_BYTES, &t->mem, error);
     if (status != INK_OK) return status;
     size_t lines = 1;
     for (size_t i = 0; i < t->text_bytes; i++) lines += t->text[i] == '\n';
@@ -54,7 +54,8 @@ ink_status inki_hf_merges_from_json(inki_hf_tokenizer *t, const json_t *merges, 
     for (size_t i = 0; i < n; i++) {
         const json_t *merge = json_array_get(merges, i);
         if (!json_is_string(merge) && pair_bytes(merge) == 0)
-            return inki_fail(error, INK_E_FORMAT, file, 0, "model.merges[%zu] is neither \"a b\" nor [\"a\", \"b\"]", i);
+            return inki_fail(error, INK_E_FORMAT, file, 0,
+                             "model.merges[%zu] is neither \"a b\" nor [\"a\", \"b\"]", i);
         t->joined_bytes += pair_bytes(merge);
     }
     if (t->joined_bytes > 0) t->joined = inki_alloc(&t->mem, t->joined_bytes, 1);
@@ -64,7 +65,8 @@ ink_status inki_hf_merges_from_json(inki_hf_tokenizer *t, const json_t *merges, 
     for (size_t i = 0; i < n; i++) {
         const json_t *merge = json_array_get(merges, i);
         if (json_is_string(merge)) {
-            t->merges[t->n_merges++] = (inki_str){json_string_value(merge), json_string_length(merge)};
+            t->merges[t->n_merges++] =
+                (inki_str){json_string_value(merge), json_string_length(merge)};
             continue;
         }
         const json_t *a = json_array_get(merge, 0), *b = json_array_get(merge, 1);
@@ -80,13 +82,15 @@ ink_status inki_hf_merges_from_json(inki_hf_tokenizer *t, const json_t *merges, 
 
 bool inki_hf_merges_make(const inki_hf_tokenizer *t, inki_str text) {
     uint32_t c;
-    if (inki_utf8_decode((const uint8_t *)text.data, text.bytes, &c) == text.bytes) return true; // a byte's letter
+    if (inki_utf8_decode((const uint8_t *)text.data, text.bytes, &c) == text.bytes)
+        return true; // a byte's letter
     for (size_t i = 0; i < t->n_merges; i++) {
         const inki_str m = t->merges[i];
         const char *blank = memchr(m.data, ' ', m.bytes);
         if (blank == NULL || m.bytes != text.bytes + 1) continue;
         const size_t n_a = (size_t)(blank - m.data);
-        if (memcmp(m.data, text.data, n_a) == 0 && memcmp(blank + 1, text.data + n_a, text.bytes - n_a) == 0)
+        if (memcmp(m.data, text.data, n_a) == 0 &&
+            memcmp(blank + 1, text.data + n_a, text.bytes - n_a) == 0)
             return true;
     }
     return false;
@@ -100,18 +104,22 @@ static bool is_ordinary(const inki_hf_tokenizer *t, const json_t *vocab, char *s
 }
 
 // scratch has room for the merge's bytes and a 0. NULL, or what is wrong.
-static const char *merge_trouble(const inki_hf_tokenizer *t, const json_t *vocab, inki_str merge, char *scratch) {
+static const char *merge_trouble(const inki_hf_tokenizer *t, const json_t *vocab, inki_str merge,
+                                 char *scratch) {
     const char *blank = memchr(merge.data, ' ', merge.bytes);
     if (blank == NULL || memchr(merge.data, 0, merge.bytes) != NULL)
         return "two tokens with a blank between them were expected";
     const size_t n_a = (size_t)(blank - merge.data), n_b = merge.bytes - n_a - 1;
     memcpy(scratch, merge.data, n_a);
-    if (!is_ordinary(t, vocab, scratch, n_a)) return "its first part is no ordinary token of the vocabulary";
+    if (!is_ordinary(t, vocab, scratch, n_a))
+        return "its first part is no ordinary token of the vocabulary";
     memcpy(scratch, blank + 1, n_b);
-    if (!is_ordinary(t, vocab, scratch, n_b)) return "its second part is no ordinary token of the vocabulary";
+    if (!is_ordinary(t, vocab, scratch, n_b))
+        return "its second part is no ordinary token of the vocabulary";
     memcpy(scratch, merge.data, n_a);
     memcpy(scratch + n_a, blank + 1, n_b);
-    if (!is_ordinary(t, vocab, scratch, n_a + n_b)) return "what it makes is no ordinary token of the vocabulary";
+    if (!is_ordinary(t, vocab, scratch, n_a + n_b))
+        return "what it makes is no ordinary token of the vocabulary";
     return NULL;
 }
 
@@ -129,13 +137,14 @@ static ink_status check_twice(const inki_hf_tokenizer *t, const char *file, ink_
     ink_status status = INK_OK;
     for (size_t i = 1; i < t->n_merges && status == INK_OK; i++)
         if (by_text(&sorted[i - 1], &sorted[i]) == 0)
-            status = inki_fail(error, INK_E_FORMAT, file, 0, "the merge \"%.*s\" is there twice", shown(sorted[i]),
-                               sorted[i].data);
+            status = inki_fail(error, INK_E_FORMAT, file, 0, "the merge \"%.*s\" is there twice",
+                               shown(sorted[i]), sorted[i].data);
     inki_release(&t->mem, sorted, t->n_merges, sizeof *sorted);
     return status;
 }
 
-ink_status inki_hf_merges_check(const inki_hf_tokenizer *t, const json_t *vocab, const char *file, ink_error *error) {
+ink_status inki_hf_merges_check(const inki_hf_tokenizer *t, const json_t *vocab, const char *file,
+                                ink_error *error) {
     size_t longest = 1;
     if (t->n_merges == 0) return INK_OK;
     for (size_t i = 0; i < t->n_merges; i++)
@@ -146,8 +155,8 @@ ink_status inki_hf_merges_check(const inki_hf_tokenizer *t, const json_t *vocab,
     for (size_t i = 0; i < t->n_merges && status == INK_OK; i++) {
         const char *trouble = merge_trouble(t, vocab, t->merges[i], scratch);
         if (trouble != NULL)
-            status = inki_fail(error, INK_E_FORMAT, file, 0, "merge %zu \"%.*s\": %s", i, shown(t->merges[i]),
-                               t->merges[i].data, trouble);
+            status = inki_fail(error, INK_E_FORMAT, file, 0, "merge %zu \"%.*s\": %s", i,
+                               shown(t->merges[i]), t->merges[i].data, trouble);
     }
     inki_release(&t->mem, scratch, longest + 1, 1);
     return status == INK_OK ? check_twice(t, file, error) : status;

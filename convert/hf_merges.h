@@ -18,6 +18,7 @@ bool inki_hf_merges_make(const inki_hf_tokenizer *t, inki_str text);
 
 // Both parts of each merge and what they make must be ordinary tokens; none comes twice.
 // Errors: INK_E_FORMAT (names the merge), INK_E_NOMEM.
-ink_status inki_hf_merges_check(const inki_hf_tokenizer *t, const json_t *vocab, const char *file, ink_error *error);
+ink_status inki_hf_merges_check(const inki_hf_tokenizer *t, const json_t *vocab, const char *file,
+                                ink_error *error);
 
 #endif

@@ -9,7 +9,12 @@
 #include <jansson.h>
 
 // tokenizer.ggml.token_type
-enum { INKI_TOKEN_NORMAL = 1, INKI_TOKEN_CONTROL = 3, INKI_TOKEN_USER_DEFINED = 4, INKI_TOKEN_UNUSED = 5 };
+enum {
+    INKI_TOKEN_NORMAL = 1,
+    INKI_TOKEN_CONTROL = 3,
+    INKI_TOKEN_USER_DEFINED = 4,
+    INKI_TOKEN_UNUSED = 5
+};
 
 typedef struct inki_hf_tokenizer {
     inki_str *tokens; // [n_tokens], byte-to-unicode form
@@ -28,10 +33,12 @@ typedef struct inki_hf_tokenizer {
 } inki_hf_tokenizer;
 
 // Reads tokenizer.json, else vocab.json and merges.txt (and added_tokens.json, if it is there).
-// Errors: INK_E_NOT_FOUND, INK_E_FORMAT (ids with holes or twice, a merge whose parts or result are no
-// tokens, a byte without a token), INK_E_UNSUPPORTED (no byte-level BPE), INK_E_LIMIT, INK_E_NOMEM.
-ink_status inki_hf_tokenizer_load(inki_hf_tokenizer *out, const char *dir, const inki_hf_config *config,
-                                  const inki_mem *mem, ink_error *error);
+// Errors: INK_E_NOT_FOUND, INK_E_FORMAT (ids with holes or twice, a merge whose parts or result are
+// no tokens, a byte without a token), INK_E_UNSUPPORTED (no byte-level BPE), INK_E_LIMIT,
+// INK_E_NOMEM.
+ink_status inki_hf_tokenizer_load(inki_hf_tokenizer *out, const char *dir,
+                                  const inki_hf_config *config, const inki_mem *mem,
+                                  ink_error *error);
 void inki_hf_tokenizer_free(inki_hf_tokenizer *tokenizer); // zeroed and freed ones are allowed
 
 #endif

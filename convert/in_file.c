@@ -10,7 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static ink_status in_trouble(ink_error *error, const char *name, const char *verb, int code, uint64_t at) {
+static ink_status in_trouble(ink_error *error, const char *name, const char *verb, int code,
+                             uint64_t at) {
     char words[128];
     inki_os_error_text(code, words, sizeof words);
     const ink_status status = code == ENOENT || code == ENOTDIR ? INK_E_NOT_FOUND : INK_E_IO;
@@ -34,8 +35,10 @@ ink_status inki_in_open(inki_in_file *out, const char *dir, const char *name, in
     while (file.fd < 0 && errno == EINTR);
     if (file.fd < 0) return in_trouble(error, name, "opened", errno, 0);
     ink_status status = INK_OK;
-    if (fstat(file.fd, &st) != 0) status = in_trouble(error, name, "read", errno, 0);
-    else if (!S_ISREG(st.st_mode)) status = inki_fail(error, INK_E_IO, name, 0, "is not a regular file");
+    if (fstat(file.fd, &st) != 0)
+        status = in_trouble(error, name, "read", errno, 0);
+    else if (!S_ISREG(st.st_mode))
+        status = inki_fail(error, INK_E_IO, name, 0, "is not a regular file");
     if (status != INK_OK) {
         close(file.fd);
         return status;
@@ -45,18 +48,21 @@ ink_status inki_in_open(inki_in_file *out, const char *dir, const char *name, in
     return INK_OK;
 }
 
-ink_status inki_in_read(const inki_in_file *file, uint64_t at, void *to, size_t n, ink_error *error) {
+ink_status inki_in_read(const inki_in_file *file, uint64_t at, void *to, size_t n,
+                        ink_error *error) {
     if (at > file->bytes || n > file->bytes - at)
-        return inki_fail(error, INK_E_IO, file->name, at, "%zu bytes at %llu pass the end of the file at %llu", n,
+        return inki_fail(error, INK_E_IO, file->name, at,
+                         "%zu bytes at %llu pass the end of the file at %llu", n,
                          (unsigned long long)at, (unsigned long long)file->bytes);
     for (size_t done = 0; done < n;) {
         const size_t most = (size_t)1 << 30;
-        const ssize_t got =
-            pread(file->fd, (char *)to + done, n - done < most ? n - done : most, (off_t)(at + done));
+        const ssize_t got = pread(file->fd, (char *)to + done, n - done < most ? n - done : most,
+                                  (off_t)(at + done));
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return in_trouble(error, file->name, "read", errno, at + done);
         if (got == 0)
-            return inki_fail(error, INK_E_IO, file->name, at + done, "became shorter while it was read");
+            return inki_fail(error, INK_E_IO, file->name, at + done,
+                             "became shorter while it was read");
         done += (size_t)got;
     }
     return INK_OK;
@@ -71,7 +77,8 @@ ink_status inki_in_check_dir(const char *dir, ink_error *error) {
     struct stat st;
     if (stat(dir, &st) != 0) return in_trouble(error, dir, "opened", errno, 0);
     if (S_ISDIR(st.st_mode)) return INK_OK;
-    return inki_fail(error, INK_E_IO, dir, 0, "is not a directory, that of a Hugging Face model was expected");
+    return inki_fail(error, INK_E_IO, dir, 0,
+                     "is not a directory, that of a Hugging Face model was expected");
 }
 
 bool inki_in_exists(const char *dir, const char *name) {
@@ -83,12 +90,12 @@ bool inki_in_exists(const char *dir, const char *name) {
 bool inki_in_same(const char *dir, const char *name, const char *path) {
     char mine[INKI_IN_PATH_MAX];
     struct stat a, b;
-    return join_path(mine, dir, name) && stat(mine, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev &&
-           a.st_ino == b.st_ino;
+    return join_path(mine, dir, name) && stat(mine, &a) == 0 && stat(path, &b) == 0 &&
+           a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-ink_status inki_in_load(char **data, size_t *bytes, const char *dir, const char *name, size_t max_bytes,
-                        const inki_mem *mem, ink_error *error) {
+ink_status inki_in_load(char **data, size_t *bytes, const char *dir, const char *name,
+                        size_t max_bytes, const inki_mem *mem, ink_error *error) {
     inki_in_file file = {0};
     ink_status status = inki_in_open(&file, dir, name, error);
     if (status != INK_OK) return status;

@@ -3,14 +3,18 @@
 
 #include "convert/in_file.h"
 
-ink_status inki_json_parse(json_t **out, const char *text, size_t bytes, const char *where, ink_error *error) {
+ink_status inki_json_parse(json_t **out, const char *text, size_t bytes, const char *where,
+                           ink_error *error) {
     json_error_t why;
     json_t *root = json_loadb(text != NULL ? text : "", bytes, JSON_REJECT_DUPLICATES, &why);
     if (root == NULL) {
         if (json_error_code(&why) == json_error_out_of_memory)
-            return inki_fail(error, INK_E_NOMEM, where, 0, "out of memory (JSON of %zu bytes)", bytes);
-        return inki_fail(error, INK_E_FORMAT, where, (uint64_t)(why.position > 0 ? why.position : 0),
-                         "is not the JSON that was expected, line %d column %d: %s", why.line, why.column, why.text);
+            return inki_fail(error, INK_E_NOMEM, where, 0, "out of memory (JSON of %zu bytes)",
+                             bytes);
+        return inki_fail(error, INK_E_FORMAT, where,
+                         (uint64_t)(why.position > 0 ? why.position : 0),
+                         "is not the JSON that was expected, line %d column %d: %s", why.line,
+                         why.column, why.text);
     }
     if (!json_is_object(root)) {
         const char *kind = inki_json_kind(root);
@@ -21,8 +25,8 @@ ink_status inki_json_parse(json_t **out, const char *text, size_t bytes, const c
     return INK_OK;
 }
 
-ink_status inki_json_load(json_t **out, const char *dir, const char *name, size_t max_bytes, const inki_mem *mem,
-                          ink_error *error) {
+ink_status inki_json_load(json_t **out, const char *dir, const char *name, size_t max_bytes,
+                          const inki_mem *mem, ink_error *error) {
     char *text = NULL;
     size_t bytes = 0;
     ink_status status = inki_in_load(&text, &bytes, dir, name, max_bytes, mem, error);
@@ -47,8 +51,9 @@ const char *inki_json_kind(const json_t *value) {
     return "something else";
 }
 
-ink_status inki_json_get_int(const json_t *object, const char *where, const char *key, bool required, json_int_t min,
-                             json_int_t max, json_int_t *out, ink_error *error) {
+ink_status inki_json_get_int(const json_t *object, const char *where, const char *key,
+                             bool required, json_int_t min, json_int_t max, json_int_t *out,
+                             ink_error *error) {
     const json_t *value = json_object_get(object, key);
     if ((value == NULL || json_is_null(value)) && !required) return INK_OK;
     if (!json_is_integer(value))
@@ -57,13 +62,14 @@ ink_status inki_json_get_int(const json_t *object, const char *where, const char
     const json_int_t number = json_integer_value(value);
     if (number < min || number > max)
         return inki_fail(error, number > max ? INK_E_LIMIT : INK_E_FORMAT, where, 0,
-                         "%s is %lld, a number from %lld to %lld was expected", key, (long long)number,
-                         (long long)min, (long long)max);
+                         "%s is %lld, a number from %lld to %lld was expected", key,
+                         (long long)number, (long long)min, (long long)max);
     *out = number;
     return INK_OK;
 }
 
-ink_status inki_json_get_bool(const json_t *object, const char *where, const char *key, bool *out, ink_error *error) {
+ink_status inki_json_get_bool(const json_t *object, const char *where, const char *key, bool *out,
+                              ink_error *error) {
     const json_t *value = json_object_get(object, key);
     if (value == NULL || json_is_null(value)) return INK_OK;
     if (!json_is_boolean(value))
@@ -73,12 +79,13 @@ ink_status inki_json_get_bool(const json_t *object, const char *where, const cha
     return INK_OK;
 }
 
-ink_status inki_json_get_text(const json_t *object, const char *where, const char *key, const char **out,
-                              ink_error *error) {
+ink_status inki_json_get_text(const json_t *object, const char *where, const char *key,
+                              const char **out, ink_error *error) {
     const json_t *value = json_object_get(object, key);
     if (value == NULL || json_is_null(value)) return INK_OK;
     if (!json_is_string(value))
-        return inki_fail(error, INK_E_FORMAT, where, 0, "%s is %s, a string was expected", key, inki_json_kind(value));
+        return inki_fail(error, INK_E_FORMAT, where, 0, "%s is %s, a string was expected", key,
+                         inki_json_kind(value));
     *out = json_string_value(value);
     return INK_OK;
 }

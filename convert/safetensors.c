@@ -14,18 +14,22 @@ typedef struct dtype_info {
 } dtype_info;
 
 static const dtype_info dtypes[] = {
-    {"F32", 4, INKI_SAFETENSORS_F32},    {"F16", 2, INKI_SAFETENSORS_F16},     {"BF16", 2, INKI_SAFETENSORS_BF16},
-    {"F64", 8, INKI_SAFETENSORS_OTHER},  {"I64", 8, INKI_SAFETENSORS_OTHER},   {"U64", 8, INKI_SAFETENSORS_OTHER},
-    {"I32", 4, INKI_SAFETENSORS_OTHER},  {"U32", 4, INKI_SAFETENSORS_OTHER},   {"I16", 2, INKI_SAFETENSORS_OTHER},
-    {"U16", 2, INKI_SAFETENSORS_OTHER},  {"I8", 1, INKI_SAFETENSORS_OTHER},    {"U8", 1, INKI_SAFETENSORS_OTHER},
-    {"BOOL", 1, INKI_SAFETENSORS_OTHER}, {"F8_E4M3", 1, INKI_SAFETENSORS_OTHER}, {"F8_E5M2", 1, INKI_SAFETENSORS_OTHER}};
+    {"F32", 4, INKI_SAFETENSORS_F32},      {"F16", 2, INKI_SAFETENSORS_F16},
+    {"BF16", 2, INKI_SAFETENSORS_BF16},    {"F64", 8, INKI_SAFETENSORS_OTHER},
+    {"I64", 8, INKI_SAFETENSORS_OTHER},    {"U64", 8, INKI_SAFETENSORS_OTHER},
+    {"I32", 4, INKI_SAFETENSORS_OTHER},    {"U32", 4, INKI_SAFETENSORS_OTHER},
+    {"I16", 2, INKI_SAFETENSORS_OTHER},    {"U16", 2, INKI_SAFETENSORS_OTHER},
+    {"I8", 1, INKI_SAFETENSORS_OTHER},     {"U8", 1, INKI_SAFETENSORS_OTHER},
+    {"BOOL", 1, INKI_SAFETENSORS_OTHER},   {"F8_E4M3", 1, INKI_SAFETENSORS_OTHER},
+    {"F8_E5M2", 1, INKI_SAFETENSORS_OTHER}};
 
-static ink_status entry_fail(ink_error *error, ink_status status, const char *where, const char *tensor,
-                             const char *what) {
+static ink_status entry_fail(ink_error *error, ink_status status, const char *where,
+                             const char *tensor, const char *what) {
     return inki_fail(error, status, where, 0, "tensor %.80s: %s", tensor, what);
 }
 
-static ink_status read_dtype(inki_safetensor *t, const json_t *entry, const char *where, ink_error *error) {
+static ink_status read_dtype(inki_safetensor *t, const json_t *entry, const char *where,
+                             ink_error *error) {
     const json_t *value = json_object_get(entry, "dtype");
     if (!json_is_string(value))
         return entry_fail(error, INK_E_FORMAT, where, t->name, "dtype is missing or no string");
@@ -36,45 +40,52 @@ static ink_status read_dtype(inki_safetensor *t, const json_t *entry, const char
         t->elem_bytes = dtypes[i].elem_bytes;
         return INK_OK;
     }
-    return inki_fail(error, INK_E_UNSUPPORTED, where, 0, "tensor %.80s: dtype %.20s is unknown", t->name,
-                     json_string_value(value));
+    return inki_fail(error, INK_E_UNSUPPORTED, where, 0, "tensor %.80s: dtype %.20s is unknown",
+                     t->name, json_string_value(value));
 }
 
-static ink_status read_shape(inki_safetensor *t, const json_t *entry, const char *where, ink_error *error) {
+static ink_status read_shape(inki_safetensor *t, const json_t *entry, const char *where,
+                             ink_error *error) {
     const json_t *shape = json_object_get(entry, "shape");
     if (!json_is_array(shape) || json_array_size(shape) > INKI_SAFETENSORS_MAX_DIMS)
-        return entry_fail(error, INK_E_FORMAT, where, t->name, "shape was expected to be an array of at most 8 sizes");
+        return entry_fail(error, INK_E_FORMAT, where, t->name,
+                          "shape was expected to be an array of at most 8 sizes");
     t->n_dims = (uint32_t)json_array_size(shape);
     t->n = 1;
     for (uint32_t i = 0; i < t->n_dims; i++) {
         const json_t *size = json_array_get(shape, i);
         if (!json_is_integer(size) || json_integer_value(size) < 0)
-            return entry_fail(error, INK_E_FORMAT, where, t->name, "a size in its shape is no integer of 0 or more");
+            return entry_fail(error, INK_E_FORMAT, where, t->name,
+                              "a size in its shape is no integer of 0 or more");
         t->dims[i] = (uint64_t)json_integer_value(size);
         if (t->dims[i] != 0 && t->n > (uint64_t)INT64_MAX / 8 / t->dims[i])
-            return entry_fail(error, INK_E_FORMAT, where, t->name, "its shape is larger than any file");
+            return entry_fail(error, INK_E_FORMAT, where, t->name,
+                              "its shape is larger than any file");
         t->n *= t->dims[i];
     }
     return INK_OK;
 }
 
 // Offsets count from the end of the header here; inki_safetensors_open adds where that is.
-static ink_status read_place(inki_safetensor *t, const json_t *entry, uint64_t data_bytes, const char *where,
-                             ink_error *error) {
+static ink_status read_place(inki_safetensor *t, const json_t *entry, uint64_t data_bytes,
+                             const char *where, ink_error *error) {
     const json_t *place = json_object_get(entry, "data_offsets");
     const json_t *first = json_array_get(place, 0), *last = json_array_get(place, 1);
     if (json_array_size(place) != 2 || !json_is_integer(first) || !json_is_integer(last) ||
         json_integer_value(first) < 0)
-        return entry_fail(error, INK_E_FORMAT, where, t->name, "data_offsets were expected to be [begin, end]");
+        return entry_fail(error, INK_E_FORMAT, where, t->name,
+                          "data_offsets were expected to be [begin, end]");
     const json_int_t begin = json_integer_value(first), end = json_integer_value(last);
     if (end < begin || (uint64_t)end > data_bytes)
         return inki_fail(error, INK_E_FORMAT, where, 0,
-                         "tensor %.80s: data_offsets [%lld, %lld] lie outside the file, which has %llu bytes of data",
+                         "tensor %.80s: data_offsets [%lld, %lld] lie outside the file, which has "
+                         "%llu bytes of data",
                          t->name, (long long)begin, (long long)end, (unsigned long long)data_bytes);
     if ((uint64_t)(end - begin) != t->n * t->elem_bytes)
         return inki_fail(error, INK_E_FORMAT, where, 0,
-                         "tensor %.80s: data_offsets span %lld bytes, its shape takes %llu", t->name,
-                         (long long)(end - begin), (unsigned long long)(t->n * t->elem_bytes));
+                         "tensor %.80s: data_offsets span %lld bytes, its shape takes %llu",
+                         t->name, (long long)(end - begin),
+                         (unsigned long long)(t->n * t->elem_bytes));
     t->offset = (uint64_t)begin;
     return INK_OK;
 }
@@ -87,24 +98,27 @@ static int by_place(const void *a, const void *b) {
     return strcmp(x->name, y->name);
 }
 
-static ink_status check_cover(const inki_safetensors *s, uint64_t data_bytes, const char *where, ink_error *error) {
+static ink_status check_cover(const inki_safetensors *s, uint64_t data_bytes, const char *where,
+                              ink_error *error) {
     uint64_t at = 0;
     for (size_t i = 0; i < s->n; i++) {
         const inki_safetensor *t = &s->tensors[i];
         if (t->offset != at)
             return inki_fail(error, INK_E_FORMAT, where, t->offset,
-                             "tensor %.80s: begins at %llu of the data, %llu was expected (%s)", t->name,
-                             (unsigned long long)t->offset, (unsigned long long)at,
+                             "tensor %.80s: begins at %llu of the data, %llu was expected (%s)",
+                             t->name, (unsigned long long)t->offset, (unsigned long long)at,
                              t->offset < at ? "it overlaps another" : "a hole");
         at += t->n * t->elem_bytes;
     }
     if (at != data_bytes)
-        return inki_fail(error, INK_E_FORMAT, where, at, "the tensors take %llu bytes, the file has %llu after its header",
+        return inki_fail(error, INK_E_FORMAT, where, at,
+                         "the tensors take %llu bytes, the file has %llu after its header",
                          (unsigned long long)at, (unsigned long long)data_bytes);
     return INK_OK;
 }
 
-static ink_status read_entries(inki_safetensors *s, uint64_t data_bytes, const char *where, ink_error *error) {
+static ink_status read_entries(inki_safetensors *s, uint64_t data_bytes, const char *where,
+                               ink_error *error) {
     const char *name;
     json_t *entry;
     json_object_foreach(s->header, name, entry) {
@@ -112,7 +126,8 @@ static ink_status read_entries(inki_safetensors *s, uint64_t data_bytes, const c
         inki_safetensor *t = &s->tensors[s->n];
         t->name = name;
         if (!json_is_object(entry))
-            return entry_fail(error, INK_E_FORMAT, where, name, "an object with dtype, shape and data_offsets was expected");
+            return entry_fail(error, INK_E_FORMAT, where, name,
+                              "an object with dtype, shape and data_offsets was expected");
         ink_status status = read_dtype(t, entry, where, error);
         if (status == INK_OK) status = read_shape(t, entry, where, error);
         if (status == INK_OK) status = read_place(t, entry, data_bytes, where, error);
@@ -123,8 +138,9 @@ static ink_status read_entries(inki_safetensors *s, uint64_t data_bytes, const c
     return check_cover(s, data_bytes, where, error);
 }
 
-ink_status inki_safetensors_parse(inki_safetensors *out, const char *text, size_t bytes, uint64_t data_bytes,
-                                  const char *where, const inki_mem *mem, ink_error *error) {
+ink_status inki_safetensors_parse(inki_safetensors *out, const char *text, size_t bytes,
+                                  uint64_t data_bytes, const char *where, const inki_mem *mem,
+                                  ink_error *error) {
     inki_safetensors made = {.mem = *mem};
     ink_status status = inki_json_parse(&made.header, text, bytes, where, error);
     if (status != INK_OK) return status;
@@ -142,7 +158,8 @@ ink_status inki_safetensors_parse(inki_safetensors *out, const char *text, size_
     return INK_OK;
 }
 
-static ink_status read_header(inki_safetensors *out, const inki_in_file *file, const inki_mem *mem, ink_error *error) {
+static ink_status read_header(inki_safetensors *out, const inki_in_file *file, const inki_mem *mem,
+                              ink_error *error) {
     uint8_t length[8];
     uint64_t n = 0;
     if (file->bytes < 8)
@@ -153,26 +170,31 @@ static ink_status read_header(inki_safetensors *out, const inki_in_file *file, c
     if (status != INK_OK) return status;
     for (int i = 0; i < 8; i++) n |= (uint64_t)length[i] << (8 * i);
     if (n > file->bytes - 8)
-        return inki_fail(error, INK_E_FORMAT, file->name, 0,
-                         "header length %llu passes the end of the file, which has %llu bytes (cut short?)",
-                         (unsigned long long)n, (unsigned long long)file->bytes);
+        return inki_fail(
+            error, INK_E_FORMAT, file->name, 0,
+            "header length %llu passes the end of the file, which has %llu bytes (cut short?)",
+            (unsigned long long)n, (unsigned long long)file->bytes);
     if (n > INKI_SAFETENSORS_MAX_HEADER)
-        return inki_fail(error, INK_E_LIMIT, file->name, 0, "header length %llu is over the format's 100,000,000",
+        return inki_fail(error, INK_E_LIMIT, file->name, 0,
+                         "header length %llu is over the format's 100,000,000",
                          (unsigned long long)n);
-    if (n < 2) return inki_fail(error, INK_E_FORMAT, file->name, 0, "header length %llu, at least 2 was expected", (unsigned long long)n);
+    if (n < 2)
+        return inki_fail(error, INK_E_FORMAT, file->name, 0,
+                         "header length %llu, at least 2 was expected", (unsigned long long)n);
     char *text = inki_alloc(mem, (size_t)n, 1);
     if (text == NULL) return inki_fail_nomem(error, (size_t)n);
     status = inki_in_read(file, 8, text, (size_t)n, error);
     if (status == INK_OK)
-        status = inki_safetensors_parse(out, text, (size_t)n, file->bytes - 8 - n, file->name, mem, error);
+        status = inki_safetensors_parse(out, text, (size_t)n, file->bytes - 8 - n, file->name, mem,
+                                        error);
     inki_release(mem, text, (size_t)n, 1);
     if (status != INK_OK) return status;
     for (size_t i = 0; i < out->n; i++) out->tensors[i].offset += 8 + n;
     return INK_OK;
 }
 
-ink_status inki_safetensors_open(inki_safetensors *out, const char *dir, const char *name, const inki_mem *mem,
-                                 ink_error *error) {
+ink_status inki_safetensors_open(inki_safetensors *out, const char *dir, const char *name,
+                                 const inki_mem *mem, ink_error *error) {
     inki_in_file file = {0};
     ink_status status = inki_in_open(&file, dir, name, error);
     if (status != INK_OK) return status;

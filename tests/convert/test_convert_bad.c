@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What is wrong with a directory is refused with a status and one line that names file and field, and
-// nothing is left behind.
+// What is wrong with a directory is refused with a status and one line that names file and field,
+// and nothing is left behind.
 #include "hf_dir.h"
 
 #include <setjmp.h>
@@ -17,7 +17,8 @@
 static const char weights[] = "model.safetensors";
 
 // Converts, expects this failure with both words in its message, and drops the directory.
-static void refused_as(hf_dir *d, inki_tensor_type type, ink_status status, const char *first, const char *second) {
+static void refused_as(hf_dir *d, inki_tensor_type type, ink_status status, const char *first,
+                       const char *second) {
     ink_error error = {0};
     const ink_status got = hf_dir_convert(d, type, &error);
     if (got != status) fail_msg("%s: got %s (%s)", first, ink_status_name(got), error.message);
@@ -32,48 +33,55 @@ static void refused(hf_dir d, ink_status status, const char *first, const char *
     refused_as(&d, INKI_F32, status, first, second);
 }
 
+static const struct {
+    const char *before, *after;
+    ink_status status;
+    const char *field, *expected;
+} configs[] = {
+    {"\"n_embd\": 32", "\"n_embed\": 32", INK_E_FORMAT, "n_embd", "missing"},
+    {"\"n_layer\"", "\"layers\"", INK_E_FORMAT, "n_layer", "missing"},
+    {"\"n_head\"", "\"heads\"", INK_E_FORMAT, "n_head", "missing"},
+    {"\"vocab_size\"", "\"vocab\"", INK_E_FORMAT, "vocab_size", "missing"},
+    {"\"n_positions\": 160,\n  \"n_ctx\"", "\"positions\": 160, \"ctx\"", INK_E_FORMAT,
+     "n_positions", "missing"},
+    {"\"n_embd\": 32", "\"n_embd\": \"32\"", INK_E_FORMAT, "n_embd", "a string"},
+    {"\"n_embd\": 32", "\"n_embd\": 32.5", INK_E_FORMAT, "n_embd", "integer"},
+    {"\"n_embd\": 32", "\"n_embd\": 0", INK_E_FORMAT, "n_embd", "from 1"},
+    {"\"n_embd\": 32", "\"n_embd\": -32", INK_E_FORMAT, "n_embd", "from 1"},
+    {"\"n_embd\": 32", "\"n_embd\": 4294967328", INK_E_LIMIT, "n_embd", "65536"},
+    {"\"n_embd\": 32", "\"n_embd\": 99999999999999999999", INK_E_FORMAT, "config.json", "JSON"},
+    {"\"n_embd\": 32", "\"n_embd\": 32, \"n_embd\": 32", INK_E_FORMAT, "config.json", "duplicate"},
+    {"\"n_layer\": 3", "\"n_layer\": 4", INK_E_FORMAT, "h.3.ln_1.weight", "missing"},
+    {"\"n_layer\": 3", "\"n_layer\": 2", INK_E_UNSUPPORTED, "h.2.", "n_layer"},
+    {"\"n_layer\": 3", "\"n_layer\": 100000", INK_E_LIMIT, "n_layer", "4096"},
+    {"\"n_head\": 4", "\"n_head\": 5", INK_E_FORMAT, "n_head", "multiple"},
+    {"\"n_inner\": null", "\"n_inner\": 96", INK_E_FORMAT, "mlp.c_fc.weight", "[32, 96]"},
+    {"\"n_positions\": 160", "\"n_positions\": 161", INK_E_FORMAT, "wpe.weight", "[161, 32]"},
+    {"\"gelu_new\"", "\"gelu\"", INK_E_UNSUPPORTED, "activation_function", "erf"},
+    {"\"gelu_new\"", "\"relu\"", INK_E_UNSUPPORTED, "activation_function", "gelu_new"},
+    {"\"gelu_new\"", "7", INK_E_FORMAT, "activation_function", "a string was expected"},
+    {"\"model_type\": \"gpt2\"", "\"model_type\": \"llama\"", INK_E_UNSUPPORTED, "model_type",
+     "llama"},
+    {"\"bos_token_id\": 319", "\"bos_token_id\": 320", INK_E_LIMIT, "bos_token_id", "319"},
+    {"\"eos_token_id\": 319", "\"eos_token_id\": \"x\"", INK_E_FORMAT, "eos_token_id", "integer"},
+    {"1e-05", "0", INK_E_FORMAT, "layer_norm_epsilon", "above 0"},
+    {"1e-05", "1e-60", INK_E_FORMAT, "layer_norm_epsilon", "above 0"},
+    {"1e-05", "true", INK_E_FORMAT, "layer_norm_epsilon", "number"},
+    {"{", "{\"scale_attn_weights\": false,", INK_E_UNSUPPORTED, "scale_attn_weights",
+     "true was expected"},
+    {"{", "{\"scale_attn_by_inverse_layer_idx\": true,", INK_E_UNSUPPORTED,
+     "scale_attn_by_inverse_layer_idx", "false"},
+    {"{", "{\"add_cross_attention\": true,", INK_E_UNSUPPORTED, "add_cross_attention", "false"},
+    {"\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false", INK_E_FORMAT,
+     "lm_head.weight", "missing"},
+    {"\"tie_word_embeddings\": true", "\"tie_word_embeddings\": 1", INK_E_FORMAT,
+     "tie_word_embeddings", "true or false"},
+    {"{", "[{", INK_E_FORMAT, "config.json", "JSON"},
+};
+
 static void test_config(void **state) {
     (void)state;
-    const struct {
-        const char *before, *after;
-        ink_status status;
-        const char *field, *expected;
-    } cases[] = {
-        {"\"n_embd\": 32", "\"n_embed\": 32", INK_E_FORMAT, "n_embd", "missing"},
-        {"\"n_layer\"", "\"layers\"", INK_E_FORMAT, "n_layer", "missing"},
-        {"\"n_head\"", "\"heads\"", INK_E_FORMAT, "n_head", "missing"},
-        {"\"vocab_size\"", "\"vocab\"", INK_E_FORMAT, "vocab_size", "missing"},
-        {"\"n_positions\": 160,\n  \"n_ctx\"", "\"positions\": 160, \"ctx\"", INK_E_FORMAT, "n_positions", "missing"},
-        {"\"n_embd\": 32", "\"n_embd\": \"32\"", INK_E_FORMAT, "n_embd", "a string"},
-        {"\"n_embd\": 32", "\"n_embd\": 32.5", INK_E_FORMAT, "n_embd", "integer"},
-        {"\"n_embd\": 32", "\"n_embd\": 0", INK_E_FORMAT, "n_embd", "from 1"},
-        {"\"n_embd\": 32", "\"n_embd\": -32", INK_E_FORMAT, "n_embd", "from 1"},
-        {"\"n_embd\": 32", "\"n_embd\": 4294967328", INK_E_LIMIT, "n_embd", "65536"},
-        {"\"n_embd\": 32", "\"n_embd\": 99999999999999999999", INK_E_FORMAT, "config.json", "JSON"},
-        {"\"n_embd\": 32", "\"n_embd\": 32, \"n_embd\": 32", INK_E_FORMAT, "config.json", "duplicate"},
-        {"\"n_layer\": 3", "\"n_layer\": 4", INK_E_FORMAT, "h.3.ln_1.weight", "missing"},
-        {"\"n_layer\": 3", "\"n_layer\": 2", INK_E_UNSUPPORTED, "h.2.", "n_layer"},
-        {"\"n_layer\": 3", "\"n_layer\": 100000", INK_E_LIMIT, "n_layer", "4096"},
-        {"\"n_head\": 4", "\"n_head\": 5", INK_E_FORMAT, "n_head", "multiple"},
-        {"\"n_inner\": null", "\"n_inner\": 96", INK_E_FORMAT, "mlp.c_fc.weight", "[32, 96]"},
-        {"\"n_positions\": 160", "\"n_positions\": 161", INK_E_FORMAT, "wpe.weight", "[161, 32]"},
-        {"\"gelu_new\"", "\"gelu\"", INK_E_UNSUPPORTED, "activation_function", "erf"},
-        {"\"gelu_new\"", "\"relu\"", INK_E_UNSUPPORTED, "activation_function", "gelu_new"},
-        {"\"gelu_new\"", "7", INK_E_FORMAT, "activation_function", "a string was expected"},
-        {"\"model_type\": \"gpt2\"", "\"model_type\": \"llama\"", INK_E_UNSUPPORTED, "model_type", "llama"},
-        {"\"bos_token_id\": 319", "\"bos_token_id\": 320", INK_E_LIMIT, "bos_token_id", "319"},
-        {"\"eos_token_id\": 319", "\"eos_token_id\": \"x\"", INK_E_FORMAT, "eos_token_id", "integer"},
-        {"1e-05", "0", INK_E_FORMAT, "layer_norm_epsilon", "above 0"},
-        {"1e-05", "1e-60", INK_E_FORMAT, "layer_norm_epsilon", "above 0"},
-        {"1e-05", "true", INK_E_FORMAT, "layer_norm_epsilon", "number"},
-        {"{", "{\"scale_attn_weights\": false,", INK_E_UNSUPPORTED, "scale_attn_weights", "true was expected"},
-        {"{", "{\"scale_attn_by_inverse_layer_idx\": true,", INK_E_UNSUPPORTED, "scale_attn_by_inverse_layer_idx", "false"},
-        {"{", "{\"add_cross_attention\": true,", INK_E_UNSUPPORTED, "add_cross_attention", "false"},
-        {"\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false", INK_E_FORMAT, "lm_head.weight", "missing"},
-        {"\"tie_word_embeddings\": true", "\"tie_word_embeddings\": 1", INK_E_FORMAT, "tie_word_embeddings", "true or false"},
-        {"{", "[{", INK_E_FORMAT, "config.json", "JSON"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
         hf_dir d = hf_dir_copy_of("hf-plain");
         hf_dir_replace(&d, "config.json", cases[i].before, cases[i].after);
         refused(d, cases[i].status, cases[i].field, cases[i].expected);
@@ -111,28 +119,38 @@ static void test_weights_header(void **state) {
     } cases[] = {
         {"\"dtype\":\"F32\"", "\"dtype\":\"F33\"", INK_E_UNSUPPORTED, "wte.weight", "F33"},
         {"\"dtype\":\"F32\"", "\"dtype\":32", INK_E_FORMAT, "wte.weight", "dtype"},
-        {"\"dtype\":\"F32\"", "\"dtype\":\"I32\"", INK_E_UNSUPPORTED, "wte.weight", "F32, F16 or BF16"},
+        {"\"dtype\":\"F32\"", "\"dtype\":\"I32\"", INK_E_UNSUPPORTED, "wte.weight",
+         "F32, F16 or BF16"},
         {"[320,32]", "[32,320]", INK_E_FORMAT, "wte.weight", "[320, 32]"},
         {"[320,32]", "[10240]", INK_E_FORMAT, "wte.weight", "[320, 32]"},
         {"[320,32]", "[320,32,1]", INK_E_FORMAT, "wte.weight", "[320, 32]"},
         {"[320,32]", "[320,31]", INK_E_FORMAT, "wte.weight", "span"},
         {"[320,32]", "[320,-32]", INK_E_FORMAT, "wte.weight", "shape"},
         {"[320,32]", "[320,32.0]", INK_E_FORMAT, "wte.weight", "shape"},
-        {"[320,32]", "[9223372036854775807,9223372036854775807]", INK_E_FORMAT, "wte.weight", "larger"},
+        {"[320,32]", "[9223372036854775807,9223372036854775807]", INK_E_FORMAT, "wte.weight",
+         "larger"},
         {"[320,32]", "[1,1,1,1,1,1,1,320,32]", INK_E_FORMAT, "wte.weight", "at most 8"},
         {"[320,32]", "7", INK_E_FORMAT, "wte.weight", "shape"},
-        {"\"data_offsets\":[0,40960]", "\"data_offsets\":[0]", INK_E_FORMAT, "wte.weight", "data_offsets"},
-        {"\"data_offsets\":[0,40960]", "\"data_offsets\":[40960,0]", INK_E_FORMAT, "wte.weight", "outside"},
-        {"\"data_offsets\":[0,40960]", "\"data_offsets\":[-4,40956]", INK_E_FORMAT, "wte.weight", "data_offsets"},
-        {"\"data_offsets\":[0,40960]", "\"data_offsets\":[4,40964]", INK_E_FORMAT, "wte.weight", "hole"},
-        {"\"data_offsets\":[40960,61440]", "\"data_offsets\":[40956,61436]", INK_E_FORMAT, "wpe.weight", "overlaps"},
+        {"\"data_offsets\":[0,40960]", "\"data_offsets\":[0]", INK_E_FORMAT, "wte.weight",
+         "data_offsets"},
+        {"\"data_offsets\":[0,40960]", "\"data_offsets\":[40960,0]", INK_E_FORMAT, "wte.weight",
+         "outside"},
+        {"\"data_offsets\":[0,40960]", "\"data_offsets\":[-4,40956]", INK_E_FORMAT, "wte.weight",
+         "data_offsets"},
+        {"\"data_offsets\":[0,40960]", "\"data_offsets\":[4,40964]", INK_E_FORMAT, "wte.weight",
+         "hole"},
+        {"\"data_offsets\":[40960,61440]", "\"data_offsets\":[40956,61436]", INK_E_FORMAT,
+         "wpe.weight", "overlaps"},
         {"\"wpe.weight\"", "\"wte.weight\"", INK_E_FORMAT, "model.safetensors", "duplicate"},
         {"\"wpe.weight\"", "\"transformer.wte.weight\"", INK_E_FORMAT, "wte.weight", "twice"},
         {"\"wpe.weight\"", "\"wpe.bias\"", INK_E_FORMAT, "wpe.weight", "missing"},
-        {"\"h.1.mlp.c_fc.bias\"", "\"h.1.mlp.c_xy.bias\"", INK_E_FORMAT, "h.1.mlp.c_fc.bias", "missing"},
-        {"{\"format\":\"pt\"},", "{\"format\":\"pt\"},\"x\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]},",
+        {"\"h.1.mlp.c_fc.bias\"", "\"h.1.mlp.c_xy.bias\"", INK_E_FORMAT, "h.1.mlp.c_fc.bias",
+         "missing"},
+        {"{\"format\":\"pt\"},",
+         "{\"format\":\"pt\"},\"x\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]},",
          INK_E_UNSUPPORTED, "tensor x", "none of a GPT-2"},
-        {"{\"format\":\"pt\"},", "{\"format\":\"pt\"},\"x\":1,", INK_E_FORMAT, "tensor x", "object"},
+        {"{\"format\":\"pt\"},", "{\"format\":\"pt\"},\"x\":1,", INK_E_FORMAT, "tensor x",
+         "object"},
         {"{\"__metadata__\"", "[\"__metadata__\"", INK_E_FORMAT, "model.safetensors", "JSON"},
         {"{\"__metadata__\"", "1{\"__metadata__\"", INK_E_FORMAT, "model.safetensors", "JSON"},
     };
@@ -152,7 +170,8 @@ static void test_weights_cut(void **state) {
     for (size_t at = 0; at < n; at += at < 4096 ? 97 : n / 40) {
         ink_error error = {0};
         hf_dir_write(&d, weights, file, at);
-        if (hf_dir_convert(&d, INKI_F32, &error) != INK_E_FORMAT) fail_msg("cut at %zu: %s", at, error.message);
+        if (hf_dir_convert(&d, INKI_F32, &error) != INK_E_FORMAT)
+            fail_msg("cut at %zu: %s", at, error.message);
         assert_non_null(strstr(error.message, weights));
         assert_true(hf_dir_out_is_empty(&d));
     }
@@ -164,7 +183,8 @@ static void test_weights_cut(void **state) {
     }
     hf_dir_write(&d, weights, file, n + 1); // the 0 behind the text
     assert_int_equal(hf_dir_convert(&d, INKI_F32, NULL), INK_E_FORMAT);
-    const uint64_t lengths[] = {0, 1, 2, 7, n - 8, n - 7, n, 100000000, 100000001, UINT64_MAX, UINT64_MAX - 7, 1ull << 63};
+    const uint64_t lengths[] = {0, 1,         2,         7,          n - 8,          n - 7,
+                                n, 100000000, 100000001, UINT64_MAX, UINT64_MAX - 7, 1ull << 63};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         for (int k = 0; k < 8; k++) file[k] = (char)(lengths[i] >> (8 * k) & 0xff);
         hf_dir_write(&d, weights, file, n);
@@ -196,7 +216,8 @@ static void test_not_finite(void **state) {
 
 static void test_shards(void **state) {
     (void)state;
-    static const char index[] = "model.safetensors.index.json", first[] = "model-00001-of-00002.safetensors";
+    static const char index[] = "model.safetensors.index.json",
+                      first[] = "model-00001-of-00002.safetensors";
     const struct {
         const char *before, *after, *first, *second;
     } cases[] = {
@@ -209,9 +230,10 @@ static void test_shards(void **state) {
         {"\"weight_map\"", "\"weights\"", "weight_map", "nothing"},
         {"\"weight_map\": {", "\"weight_map\": [], \"x\": {", "weight_map", "an array"},
         {"\"weight_map\": {", "\"weight_map\": {\"a\": 1,", "weight_map", "file name"},
-        {"\"weight_map\": {", "\"weight_map\": {\"a\": \"model-00001-of-00002.safetensors\",", "tensor a", "missing"},
-        {"\"lm_head.weight\": \"model-00001-of-00002", "\"lm_head.weight\": \"model-00002-of-00002", "lm_head.weight",
-         "missing"},
+        {"\"weight_map\": {", "\"weight_map\": {\"a\": \"model-00001-of-00002.safetensors\",",
+         "tensor a", "missing"},
+        {"\"lm_head.weight\": \"model-00001-of-00002", "\"lm_head.weight\": \"model-00002-of-00002",
+         "lm_head.weight", "missing"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         hf_dir d = hf_dir_copy_of("hf-sharded");
@@ -335,8 +357,10 @@ static void test_cancel(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_config),      cmocka_unit_test(test_deep_json), cmocka_unit_test(test_weights_header),
-        cmocka_unit_test(test_weights_cut), cmocka_unit_test(test_not_finite), cmocka_unit_test(test_shards),
-        cmocka_unit_test(test_output),      cmocka_unit_test(test_options),   cmocka_unit_test(test_cancel)};
+        cmocka_unit_test(test_config),         cmocka_unit_test(test_deep_json),
+        cmocka_unit_test(test_weights_header), cmocka_unit_test(test_weights_cut),
+        cmocka_unit_test(test_not_finite),     cmocka_unit_test(test_shards),
+        cmocka_unit_test(test_output),         cmocka_unit_test(test_options),
+        cmocka_unit_test(test_cancel)};
     return cmocka_run_group_tests_name("convert bad", tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Memory and size: models larger than the working memory, the n-th allocation failing, values that a
-// type cannot hold, heads that differ from what config.json says.
+// Memory and size: models larger than the working memory, the n-th allocation failing, values that
+// a type cannot hold, heads that differ from what config.json says.
 #include "gguf/gguf.h"
 #include "heap.h"
 #include "hf_dir.h"
@@ -55,11 +55,14 @@ static void write_big(const hf_dir *d) {
     for (size_t i = 0; i < N_BIG; i++) {
         char shape[64];
         const size_t bytes = elems_of(&big[i]) * 4;
-        if (big[i].rows > 0) snprintf(shape, sizeof shape, "%zu,%zu", big[i].rows, big[i].cols);
-        else snprintf(shape, sizeof shape, "%zu", big[i].cols);
-        used += (size_t)snprintf(header + used, sizeof header - used,
-                                 "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
-                                 i > 0 ? "," : "", big[i].source, shape, at, at + bytes);
+        if (big[i].rows > 0)
+            snprintf(shape, sizeof shape, "%zu,%zu", big[i].rows, big[i].cols);
+        else
+            snprintf(shape, sizeof shape, "%zu", big[i].cols);
+        used += (size_t)snprintf(
+            header + used, sizeof header - used,
+            "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
+            i > 0 ? "," : "", big[i].source, shape, at, at + bytes);
         at += bytes;
     }
     used += (size_t)snprintf(header + used, sizeof header - used, "}");
@@ -75,9 +78,10 @@ static void write_big(const hf_dir *d) {
         }
     }
     assert_int_equal(fclose(f), 0);
-    hf_dir_text(d, "config.json",
-                "{\"model_type\":\"gpt2\",\"n_embd\":512,\"n_layer\":1,\"n_head\":8,\"n_positions\":8,"
-                "\"n_inner\":4096,\"vocab_size\":4096}");
+    hf_dir_text(
+        d, "config.json",
+        "{\"model_type\":\"gpt2\",\"n_embd\":512,\"n_layer\":1,\"n_head\":8,\"n_positions\":8,"
+        "\"n_inner\":4096,\"vocab_size\":4096}");
 }
 
 // 29 MB of weights, whose strips are cut in every direction, through a small working memory.
@@ -107,7 +111,8 @@ static void test_strips(void **state) {
         assert_int_equal(t->bytes, rows * cols * 4);
         for (size_t r = 0; r < rows; r++)
             for (size_t c = 0; c < cols; c++)
-                if (got[big[i].transposed ? c * rows + r : r * cols + c] != value_at(i, r * cols + c))
+                if (got[big[i].transposed ? c * rows + r : r * cols + c] !=
+                    value_at(i, r * cols + c))
                     fail_msg("%s: source element [%zu, %zu] went elsewhere", big[i].name, r, c);
     }
     inki_gguf_close(&gguf);
@@ -115,7 +120,8 @@ static void test_strips(void **state) {
     hf_dir_drop(&d);
 }
 
-// Every request for memory fails once: the status says so and nothing is left, in memory or on disk.
+// Every request for memory fails once: the status says so and nothing is left, in memory or on
+// disk.
 static void test_out_of_memory(void **state) {
     (void)state;
     static const char *const fixtures[] = {"hf-untied", "hf-sharded", "hf-f16"};
@@ -126,7 +132,8 @@ static void test_out_of_memory(void **state) {
             const ink_allocator allocator = heap_allocator(&h);
             const inki_mem mem = inki_mem_from(&allocator);
             ink_error error = {0};
-            const inki_convert_options o = {.dir = d.in, .out = d.out, .type = INKI_Q8_0, .mem = &mem};
+            const inki_convert_options o = {
+                .dir = d.in, .out = d.out, .type = INKI_Q8_0, .mem = &mem};
             const ink_status status = inki_convert_hf(&o, &error);
             assert_int_equal(h.live_bytes, 0);
             assert_int_equal(h.wrong_releases, 0);
@@ -163,15 +170,18 @@ static void test_large_values(void **state) {
         float value;
         inki_tensor_type asked;
         uint32_t written;
-    } cases[] = {{65519.0f, INKI_F16, INKI_F16},  {65520.0f, INKI_F16, INKI_F32}, {-1e30f, INKI_F16, INKI_F32},
-                 {3.4e38f, INKI_BF16, INKI_F32},  {3e38f, INKI_BF16, INKI_BF16},  {8e6f, INKI_Q8_0, INKI_Q8_0},
-                 {8.4e6f, INKI_Q8_0, INKI_F32},   {5.2e5f, INKI_Q4_0, INKI_Q4_0}, {-5.3e5f, INKI_Q4_0, INKI_F32}};
+    } cases[] = {{65519.0f, INKI_F16, INKI_F16}, {65520.0f, INKI_F16, INKI_F32},
+                 {-1e30f, INKI_F16, INKI_F32},   {3.4e38f, INKI_BF16, INKI_F32},
+                 {3e38f, INKI_BF16, INKI_BF16},  {8e6f, INKI_Q8_0, INKI_Q8_0},
+                 {8.4e6f, INKI_Q8_0, INKI_F32},  {5.2e5f, INKI_Q4_0, INKI_Q4_0},
+                 {-5.3e5f, INKI_Q4_0, INKI_F32}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ink_error error = {0};
         hf_dir d = hf_dir_copy_of("hf-plain");
         hf_dir_poke(&d, "model.safetensors", "h.0.mlp.c_fc.weight", 77, &cases[i].value, 4);
         if (hf_dir_convert(&d, cases[i].asked, &error) != INK_OK) fail_msg("%s", error.message);
-        if (type_of(&d, "blk.0.ffn_up.weight") != cases[i].written) fail_msg("case %zu has another type", i);
+        if (type_of(&d, "blk.0.ffn_up.weight") != cases[i].written)
+            fail_msg("case %zu has another type", i);
         hf_dir_drop(&d);
     }
 }
@@ -192,7 +202,8 @@ static void test_heads(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_strips), cmocka_unit_test(test_out_of_memory),
-                                       cmocka_unit_test(test_large_values), cmocka_unit_test(test_heads)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_strips), cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_large_values), cmocka_unit_test(test_heads)};
     return cmocka_run_group_tests_name("convert memory", tests, NULL, NULL);
 }

@@ -24,9 +24,12 @@ static void refuse_all(const char *fixture, const bad_case *cases, size_t n) {
         hf_dir d = hf_dir_copy_of(fixture);
         hf_dir_replace(&d, cases[i].file, cases[i].before, cases[i].after);
         const ink_status status = hf_dir_convert(&d, INKI_F32, &error);
-        if (status != cases[i].status) fail_msg("%s: %s, %s", cases[i].after, ink_status_name(status), error.message);
-        if (strstr(error.message, cases[i].first) == NULL || strstr(error.message, cases[i].second) == NULL)
-            fail_msg("\"%s\" lacks \"%s\" or \"%s\"", error.message, cases[i].first, cases[i].second);
+        if (status != cases[i].status)
+            fail_msg("%s: %s, %s", cases[i].after, ink_status_name(status), error.message);
+        if (strstr(error.message, cases[i].first) == NULL ||
+            strstr(error.message, cases[i].second) == NULL)
+            fail_msg("\"%s\" lacks \"%s\" or \"%s\"", error.message, cases[i].first,
+                     cases[i].second);
         assert_true(hf_dir_out_is_empty(&d));
         hf_dir_drop(&d);
     }
@@ -35,17 +38,23 @@ static void refuse_all(const char *fixture, const bad_case *cases, size_t n) {
 static void test_plain_files(void **state) {
     (void)state;
     static const bad_case cases[] = {
-        {"vocab.json", "\"<|endoftext|>\": 319", "\"<|endoftext|>\": 320", INK_E_FORMAT, "320", "vocab_size"},
-        {"vocab.json", "\"<|endoftext|>\": 319", "\"<|endoftext|>\": -1", INK_E_FORMAT, "-1", "vocab_size"},
-        {"vocab.json", "\"<|endoftext|>\": 319", "\"<|endoftext|>\": \"319\"", INK_E_FORMAT, "<|endoftext|>", "integer"},
-        {"vocab.json", "\"<|endoftext|>\": 319", "\"<|endoftext|>\": 318", INK_E_FORMAT, "same id", "318"},
-        {"vocab.json", "\"<|endoftext|>\": 319", "\"!\": 319", INK_E_FORMAT, "vocab.json", "duplicate"},
+        {"vocab.json", "\"<|endoftext|>\": 319", "\"<|endoftext|>\": 320", INK_E_FORMAT, "320",
+         "vocab_size"},
+        {"vocab.json", "\"<|endoftext|>\": 319", "\"<|endoftext|>\": -1", INK_E_FORMAT, "-1",
+         "vocab_size"},
+        {"vocab.json", "\"<|endoftext|>\": 319", "\"<|endoftext|>\": \"319\"", INK_E_FORMAT,
+         "<|endoftext|>", "integer"},
+        {"vocab.json", "\"<|endoftext|>\": 319", "\"<|endoftext|>\": 318", INK_E_FORMAT, "same id",
+         "318"},
+        {"vocab.json", "\"<|endoftext|>\": 319", "\"!\": 319", INK_E_FORMAT, "vocab.json",
+         "duplicate"},
         {"vocab.json", "\"he\": 256", "\"he\": 256.0", INK_E_FORMAT, "he", "integer"},
         {"vocab.json", "\"he\": 256, ", "", INK_E_FORMAT, "256", "no token has id"},
         {"vocab.json", "\"!\": 0", "\"!!!\": 0", INK_E_FORMAT, "\"!\"", "byte"},
         {"vocab.json", "\"he\": 256", "\"h e\": 256", INK_E_FORMAT, "token 256", "byte-level"},
         {"vocab.json", "\"he\": 256", "\"\": 256", INK_E_FORMAT, "token 256", "byte-level"},
-        {"vocab.json", "\"he\": 256", "\"\xe4\xbd\xa0\": 256", INK_E_FORMAT, "token 256", "byte-level"},
+        {"vocab.json", "\"he\": 256", "\"\xe4\xbd\xa0\": 256", INK_E_FORMAT, "token 256",
+         "byte-level"},
         {"vocab.json", "\"he\": 256", "\"hx\": 256", INK_E_FORMAT, "merges.txt", "what it makes"},
         {"vocab.json", "{", "[", INK_E_FORMAT, "vocab.json", "JSON"},
         {"merges.txt", "h e", "he e", INK_E_FORMAT, "merge 0", "what it makes"},
@@ -57,8 +66,9 @@ static void test_plain_files(void **state) {
     };
     refuse_all("hf-plain", cases, sizeof cases / sizeof *cases);
     // Rows that are padding can be no end of a text.
-    static const bad_case padding[] = {
-        {"config.json", "\"eos_token_id\": 316", "\"eos_token_id\": 318", INK_E_FORMAT, "eos_token_id is 318", "316"}};
+    static const bad_case padding[] = {{"config.json", "\"eos_token_id\": 316",
+                                        "\"eos_token_id\": 318", INK_E_FORMAT,
+                                        "eos_token_id is 318", "316"}};
     refuse_all("hf-untied", padding, 1);
 }
 
@@ -68,13 +78,19 @@ static void test_fast_file(void **state) {
     static const bad_case cases[] = {
         {f, "\"type\": \"BPE\"", "\"type\": \"Unigram\"", INK_E_UNSUPPORTED, "model.type", "BPE"},
         {f, "\"type\": \"BPE\"", "\"type\": 7", INK_E_FORMAT, "type", "string"},
-        {f, "\"type\": \"BPE\"", "\"type\": \"BPE\", \"byte_fallback\": true", INK_E_UNSUPPORTED, "byte_fallback", "false"},
-        {f, "\"type\": \"BPE\"", "\"type\": \"BPE\", \"ignore_merges\": true", INK_E_UNSUPPORTED, "ignore_merges", "false"},
-        {f, "\"normalizer\": null", "\"normalizer\": {\"type\": \"NFC\"}", INK_E_UNSUPPORTED, "normalizer", "null"},
-        {f, "\"pre_tokenizer\": {\"type\": \"ByteLevel\"", "\"pre_tokenizer\": {\"type\": \"Metaspace\"", INK_E_UNSUPPORTED,
-         "pre_tokenizer", "ByteLevel"},
-        {f, "\"pre_tokenizer\": {", "\"pre_tokenizer\": {\"use_regex\": false, ", INK_E_UNSUPPORTED, "pre_tokenizer", "use_regex"},
-        {f, "\"model\": {", "\"model\": 1, \"x\": {", INK_E_FORMAT, "model is an integer", "object"},
+        {f, "\"type\": \"BPE\"", "\"type\": \"BPE\", \"byte_fallback\": true", INK_E_UNSUPPORTED,
+         "byte_fallback", "false"},
+        {f, "\"type\": \"BPE\"", "\"type\": \"BPE\", \"ignore_merges\": true", INK_E_UNSUPPORTED,
+         "ignore_merges", "false"},
+        {f, "\"normalizer\": null", "\"normalizer\": {\"type\": \"NFC\"}", INK_E_UNSUPPORTED,
+         "normalizer", "null"},
+        {f, "\"pre_tokenizer\": {\"type\": \"ByteLevel\"",
+         "\"pre_tokenizer\": {\"type\": \"Metaspace\"", INK_E_UNSUPPORTED, "pre_tokenizer",
+         "ByteLevel"},
+        {f, "\"pre_tokenizer\": {", "\"pre_tokenizer\": {\"use_regex\": false, ", INK_E_UNSUPPORTED,
+         "pre_tokenizer", "use_regex"},
+        {f, "\"model\": {", "\"model\": 1, \"x\": {", INK_E_FORMAT, "model is an integer",
+         "object"},
         {f, "\"model\": {", "\"mode\": {", INK_E_FORMAT, "model is missing", "object"},
         {f, "\"vocab\": {", "\"vocabulary\": {", INK_E_FORMAT, "model.vocab", "missing"},
         {f, "\"merges\": [", "\"merge\": [", INK_E_FORMAT, "model.merges", "array"},
@@ -83,9 +99,12 @@ static void test_fast_file(void **state) {
         {f, "[\"h\", \"e\"]", "7", INK_E_FORMAT, "model.merges[0]", "neither"},
         {f, "[\"h\", \"e\"]", "[\"h \", \"e\"]", INK_E_FORMAT, "merge 0", "second part"},
         {f, "[\"h\", \"e\"]", "[\"\", \"\"]", INK_E_FORMAT, "merge 0", "first part"},
-        {f, "\"added_tokens\": [", "\"added_tokens\": 1, \"x\": [", INK_E_FORMAT, "added_tokens", "array"},
-        {f, "\"content\": \"<|endoftext|>\"", "\"content\": 1", INK_E_FORMAT, "added_tokens[0].content", "text"},
-        {f, "\"content\": \"<|endoftext|>\"", "\"content\": \"he\"", INK_E_FORMAT, "he", "in the vocabulary it has 256"},
+        {f, "\"added_tokens\": [", "\"added_tokens\": 1, \"x\": [", INK_E_FORMAT, "added_tokens",
+         "array"},
+        {f, "\"content\": \"<|endoftext|>\"", "\"content\": 1", INK_E_FORMAT,
+         "added_tokens[0].content", "text"},
+        {f, "\"content\": \"<|endoftext|>\"", "\"content\": \"he\"", INK_E_FORMAT, "he",
+         "in the vocabulary it has 256"},
         {f, "{\"id\": 319", "{\"id\": 318", INK_E_FORMAT, "same id", "318"},
         {f, "{\"id\": 319", "{\"id\": 1e3", INK_E_FORMAT, "<|endoftext|>", "integer"},
         {f, "\"special\": true", "\"special\": \"yes\"", INK_E_FORMAT, "special", "true or false"},
@@ -133,7 +152,9 @@ static int32_t kind_of(const opened_gguf *o, size_t id) {
     const uint8_t *kinds = NULL;
     uint64_t n = 0;
     int32_t kind;
-    assert_int_equal(inki_gguf_get_i32_run(&o->gguf, "tokenizer.ggml.token_type", true, &kinds, &n, NULL), INK_OK);
+    assert_int_equal(
+        inki_gguf_get_i32_run(&o->gguf, "tokenizer.ggml.token_type", true, &kinds, &n, NULL),
+        INK_OK);
     assert_true(id < n);
     memcpy(&kind, kinds + 4 * id, 4);
     return kind;
@@ -145,7 +166,8 @@ static inki_str text_of_key(const opened_gguf *o, const char *key) {
     return s;
 }
 
-// Tokens beside the vocabulary take rows that were padding: special ones, and texts of a user's own.
+// Tokens beside the vocabulary take rows that were padding: special ones, and texts of a user's
+// own.
 static void test_added_tokens(void **state) {
     (void)state;
     hf_dir d = hf_dir_copy_of("hf-untied");
@@ -243,9 +265,10 @@ static void test_license_and_name(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_plain_files),     cmocka_unit_test(test_fast_file),
-                                       cmocka_unit_test(test_missing_files),   cmocka_unit_test(test_added_tokens),
-                                       cmocka_unit_test(test_end_in_the_text), cmocka_unit_test(test_merges_text),
-                                       cmocka_unit_test(test_license_and_name)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_plain_files),     cmocka_unit_test(test_fast_file),
+        cmocka_unit_test(test_missing_files),   cmocka_unit_test(test_added_tokens),
+        cmocka_unit_test(test_end_in_the_text), cmocka_unit_test(test_merges_text),
+        cmocka_unit_test(test_license_and_name)};
     return cmocka_run_group_tests_name("convert vocabulary", tests, NULL, NULL);
 }

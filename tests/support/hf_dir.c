@@ -100,7 +100,9 @@ void hf_dir_write(const hf_dir *d, const char *name, const void *data, size_t by
     assert_int_equal(fclose(f), 0);
 }
 
-void hf_dir_text(const hf_dir *d, const char *name, const char *text) { hf_dir_write(d, name, text, strlen(text)); }
+void hf_dir_text(const hf_dir *d, const char *name, const char *text) {
+    hf_dir_write(d, name, text, strlen(text));
+}
 
 void hf_dir_remove(const hf_dir *d, const char *name) {
     char path[600];
@@ -109,7 +111,8 @@ void hf_dir_remove(const hf_dir *d, const char *name) {
 }
 
 // text [n], 0-terminated, with the first `before` replaced.
-static char *replaced(const char *text, size_t n, const char *before, const char *after, size_t *bytes) {
+static char *replaced(const char *text, size_t n, const char *before, const char *after,
+                      size_t *bytes) {
     const char *at = strstr(text, before);
     if (at == NULL) fail_msg("\"%s\" is not in the text", before);
     const size_t a = strlen(before), b = strlen(after), head = (size_t)(at - text);
@@ -136,7 +139,8 @@ static size_t header_length(const char *file) {
     return (size_t)n;
 }
 
-void hf_dir_replace_header(const hf_dir *d, const char *name, const char *before, const char *after) {
+void hf_dir_replace_header(const hf_dir *d, const char *name, const char *before,
+                           const char *after) {
     size_t n, m;
     char *file = hf_dir_read(d, name, &n);
     const size_t length = header_length(file), data = n - 8 - length;
@@ -169,8 +173,8 @@ static size_t locate(const char *file, const char *tensor, char dtype[8], size_t
     return found ? 8 + length + begin : 0;
 }
 
-void hf_dir_poke(const hf_dir *d, const char *name, const char *tensor, uint64_t element, const void *raw,
-                 size_t bytes) {
+void hf_dir_poke(const hf_dir *d, const char *name, const char *tensor, uint64_t element,
+                 const void *raw, size_t bytes) {
     size_t n, tensor_bytes;
     char dtype[8], *file = hf_dir_read(d, name, &n);
     const size_t at = locate(file, tensor, dtype, &tensor_bytes);
@@ -198,13 +202,15 @@ bool hf_dir_out_is_empty(const hf_dir *d) {
 
 static double half_value(unsigned h) {
     const int exponent = (int)(h >> 10 & 31), fraction = (int)(h & 1023);
-    const double size = exponent == 0 ? ldexp(fraction, -24) : ldexp(fraction + 1024, exponent - 25);
+    const double size =
+        exponent == 0 ? ldexp(fraction, -24) : ldexp(fraction + 1024, exponent - 25);
     return h & 0x8000 ? -size : size;
 }
 
 static double bf16_value(unsigned h) {
     const int exponent = (int)(h >> 7 & 255), fraction = (int)(h & 127);
-    const double size = exponent == 0 ? ldexp(fraction, -133) : ldexp(fraction + 128, exponent - 134);
+    const double size =
+        exponent == 0 ? ldexp(fraction, -133) : ldexp(fraction + 128, exponent - 134);
     return h & 0x8000 ? -size : size;
 }
 
@@ -219,7 +225,9 @@ double *hf_dir_tensor(const hf_dir *d, const char *file, const char *tensor, siz
     char dtype[8] = "", *data = hf_dir_read(d, file, NULL);
     const size_t at = locate(data, tensor, dtype, &bytes);
     if (at == 0) fail_msg("%s is not in %s", tensor, file);
-    const uint32_t type = strcmp(dtype, "F32") == 0 ? INKI_F32 : strcmp(dtype, "F16") == 0 ? INKI_F16 : INKI_BF16;
+    const uint32_t type = strcmp(dtype, "F32") == 0   ? INKI_F32
+                          : strcmp(dtype, "F16") == 0 ? INKI_F16
+                                                      : INKI_BF16;
     *n = bytes / (type == INKI_F32 ? 4 : 2);
     double *out = malloc(*n * sizeof *out);
     assert_non_null(out);
@@ -236,7 +244,9 @@ void hf_decode(double *out, uint32_t type, const uint8_t *row, size_t n) {
         case INKI_F32: out[i] = single_value(row + 4 * i); break;
         case INKI_F16: out[i] = half_value(row[2 * i] | (unsigned)row[2 * i + 1] << 8); break;
         case INKI_BF16: out[i] = bf16_value(row[2 * i] | (unsigned)row[2 * i + 1] << 8); break;
-        case INKI_Q8_0: out[i] = half_value(q8[0] | (unsigned)q8[1] << 8) * (int8_t)q8[2 + k]; break;
+        case INKI_Q8_0:
+            out[i] = half_value(q8[0] | (unsigned)q8[1] << 8) * (int8_t)q8[2 + k];
+            break;
         case INKI_Q4_0:
             out[i] = half_value(q4[0] | (unsigned)q4[1] << 8) *
                      ((k < 16 ? q4[2 + k] & 15 : q4[2 + k - 16] >> 4) - 8);
