@@ -83,8 +83,8 @@ static void test_config(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
         hf_dir d = hf_dir_copy_of("hf-plain");
-        hf_dir_replace(&d, "config.json", cases[i].before, cases[i].after);
-        refused(d, cases[i].status, cases[i].field, cases[i].expected);
+        hf_dir_replace(&d, "config.json", configs[i].before, configs[i].after);
+        refused(d, configs[i].status, configs[i].field, configs[i].expected);
     }
     hf_dir d = hf_dir_copy_of("hf-plain");
     hf_dir_text(&d, "config.json", "[1]");
