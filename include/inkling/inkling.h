@@ -53,24 +53,24 @@ extern "C" {
 
 // X(name, number, text): the one list that makes the constants, ink_status_name and
 // ink_status_text. Numbers never change; new ones are added at the end.
-#define INK_STATUS_MAP(X)                                                   \
-    X(OK, 0, "success")                                                     \
-    X(E_ARG, -1, "invalid argument")                                        \
-    X(E_NOMEM, -2, "out of memory")                                         \
-    X(E_IO, -3, "input or output failed")                                   \
-    X(E_NOT_FOUND, -4, "not found")                                         \
-    X(E_FORMAT, -5, "malformed data")                                       \
-    X(E_UNSUPPORTED, -6, "not supported")                                   \
-    X(E_LIMIT, -7, "over a stated limit")                                   \
-    X(E_CONTEXT, -8, "does not fit into the context")                       \
-    X(E_BUSY, -9, "in use by another thread")                               \
-    X(E_REENTRANT, -10, "not allowed inside a callback of the same object") \
-    X(E_CLOSED, -11, "closed")                                              \
-    X(E_CANCELLED, -12, "cancelled")                                        \
-    X(E_UTF8, -13, "text is not UTF-8")                                     \
-    X(E_TOKEN, -14, "token id outside the vocabulary")                      \
-    X(E_SPACE, -15, "buffer too small")                                     \
-    X(E_NUMERIC, -16, "a NaN or infinite value was met")                    \
+#define INK_STATUS_MAP(X)                                                                          \
+    X(OK, 0, "success")                                                                            \
+    X(E_ARG, -1, "invalid argument")                                                               \
+    X(E_NOMEM, -2, "out of memory")                                                                \
+    X(E_IO, -3, "input or output failed")                                                          \
+    X(E_NOT_FOUND, -4, "not found")                                                                \
+    X(E_FORMAT, -5, "malformed data")                                                              \
+    X(E_UNSUPPORTED, -6, "not supported")                                                          \
+    X(E_LIMIT, -7, "over a stated limit")                                                          \
+    X(E_CONTEXT, -8, "does not fit into the context")                                              \
+    X(E_BUSY, -9, "in use by another thread")                                                      \
+    X(E_REENTRANT, -10, "not allowed inside a callback of the same object")                        \
+    X(E_CLOSED, -11, "closed")                                                                     \
+    X(E_CANCELLED, -12, "cancelled")                                                               \
+    X(E_UTF8, -13, "text is not UTF-8")                                                            \
+    X(E_TOKEN, -14, "token id outside the vocabulary")                                             \
+    X(E_SPACE, -15, "buffer too small")                                                            \
+    X(E_NUMERIC, -16, "a NaN or infinite value was met")                                           \
     X(E_SYSTEM, -17, "the operating system refused")
 
 typedef enum ink_status {
@@ -97,10 +97,10 @@ typedef struct ink_error {
 // Version and constants, also for bindings that cannot read macros
 // ---------------------------------------------------------------------------------------------
 
-INK_API const char *ink_version(void);      // "0.1.0"
-INK_API uint32_t ink_version_number(void);  // major * 1000000 + minor * 1000 + patch
-INK_API size_t ink_error_size(void);        // sizeof(ink_error)
-INK_API uint32_t ink_page_positions(void);  // positions in a page of the KV cache: 64
+INK_API const char *ink_version(void);     // "0.1.0"
+INK_API uint32_t ink_version_number(void); // major * 1000000 + minor * 1000 + patch
+INK_API size_t ink_error_size(void);       // sizeof(ink_error)
+INK_API uint32_t ink_page_positions(void); // positions in a page of the KV cache: 64
 
 // ---------------------------------------------------------------------------------------------
 // Three lines: an engine with one model and one timeline
@@ -114,7 +114,7 @@ typedef struct ink_options ink_options;
 // until the callback returns.
 typedef struct ink_piece {
     uint32_t size;
-    ink_token token;   // the last token that the piece came from
+    ink_token token; // the last token that the piece came from
     const char *text;
     size_t bytes;      // > 0
     float logprob;     // of `token` under the model (natural log); NAN unless asked for
@@ -135,8 +135,8 @@ INK_API ink_engine *ink_open(const char *path, const ink_options *options);
 // Errors: those of ink_session_generate.
 INK_API ink_status ink_generate(ink_engine *engine, const char *prompt, ink_text_fn fn, void *user);
 
-// The last failure on this engine; its status is INK_OK when there was none. Borrowed until the next
-// call on the engine. Never NULL.
+// The last failure on this engine; its status is INK_OK when there was none. Borrowed until the
+// next call on the engine. Never NULL.
 INK_API const ink_error *ink_engine_error(const ink_engine *engine);
 
 // Makes the ink_generate that runs now return soon, with the text so far. Any thread, signal-safe.
@@ -150,8 +150,8 @@ INK_API ink_status ink_close(ink_engine *engine);
 // Runtime: threads, memory, log. Shared by models.
 // ---------------------------------------------------------------------------------------------
 
-// The host's memory functions. `align` is a power of two. `release` gets the size that was asked for.
-// They may be called from several threads at once.
+// The host's memory functions. `align` is a power of two. `release` gets the size that was asked
+// for. They may be called from several threads at once.
 typedef struct ink_allocator {
     uint32_t size;
     void *(*alloc)(void *user, size_t bytes, size_t align);
@@ -176,7 +176,8 @@ typedef struct ink_runtime_options {
 INK_API void ink_runtime_options_init(ink_runtime_options *options, size_t size);
 
 // Errors: INK_E_ARG, INK_E_NOMEM, INK_E_SYSTEM (no threads to be had). Threads: any.
-INK_API ink_status ink_runtime_new(ink_runtime **out, const ink_runtime_options *options, ink_error *error);
+INK_API ink_status ink_runtime_new(ink_runtime **out, const ink_runtime_options *options,
+                                   ink_error *error);
 // Models hold a reference: any order of release is safe. NULL is allowed.
 INK_API void ink_runtime_unref(ink_runtime *runtime);
 INK_API uint32_t ink_runtime_n_threads(const ink_runtime *runtime);
@@ -194,10 +195,11 @@ enum { INK_SOURCE_COPY = 1u };
 
 typedef struct ink_source {
     uint32_t size;
-    uint32_t kind;    // INK_SOURCE_*
-    uint32_t flags;   // INK_SOURCE_COPY
-    const char *name; // PATH: the path. BUILTIN: NULL or "story". FD, MEMORY: NULL or a name for errors
-    int fd;           // FD: an open file; it may be closed as soon as ink_model_open returns
+    uint32_t kind;  // INK_SOURCE_*
+    uint32_t flags; // INK_SOURCE_COPY
+    const char
+        *name; // PATH: the path. BUILTIN: NULL or "story". FD, MEMORY: NULL or a name for errors
+    int fd;    // FD: an open file; it may be closed as soon as ink_model_open returns
     const void *data; // MEMORY: bytes that live as long as the model, 8-byte aligned or better
     uint64_t offset;  // FD: first byte of the model in the file (an asset in an APK)
     uint64_t bytes;   // FD: its length, 0: to the end. MEMORY: its length
@@ -216,9 +218,10 @@ INK_API void ink_model_options_init(ink_model_options *options, size_t size);
 enum { INK_MODEL_INSPECT = 1u };
 
 // Opens a GGUF file. Weights stay views into the read-only mapping.
-// runtime: NULL for one of its own. Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
-// Errors: INK_E_NOT_FOUND, INK_E_IO, INK_E_FORMAT (damaged: message names field and offset),
-// INK_E_UNSUPPORTED (version, architecture, tensor type), INK_E_LIMIT, INK_E_NOMEM, INK_E_CANCELLED.
+// runtime: NULL for one of its own. Source:
+// https://github.com/ggml-org/ggml/blob/master/docs/gguf.md Errors: INK_E_NOT_FOUND, INK_E_IO,
+// INK_E_FORMAT (damaged: message names field and offset), INK_E_UNSUPPORTED (version, architecture,
+// tensor type), INK_E_LIMIT, INK_E_NOMEM, INK_E_CANCELLED.
 INK_API ink_status ink_model_open(ink_model **out, ink_runtime *runtime, const ink_source *source,
                                   const ink_model_options *options, ink_error *error);
 // Sessions hold a reference: any order of release is safe. NULL is allowed.
@@ -230,12 +233,12 @@ typedef struct ink_model_info {
     uint32_t n_ctx, n_vocab, n_embd, n_layer, n_head;
     uint64_t n_params;
     uint64_t file_bytes;
-    uint64_t weight_bytes;   // of all tensors
-    ink_token end_token;     // <|endoftext|>; -1: none
+    uint64_t weight_bytes;    // of all tensors
+    ink_token end_token;      // <|endoftext|>; -1: none
     const char *architecture; // borrowed from the model, "" where the file says nothing
     const char *name;
     const char *license;
-    const char *type;        // most frequent tensor type by bytes, "Q8_0"
+    const char *type; // most frequent tensor type by bytes, "Q8_0"
 } ink_model_info;
 // Fills the fields that `info->size` covers (0: all that this version knows).
 INK_API ink_status ink_model_get_info(const ink_model *model, ink_model_info *info);
@@ -249,17 +252,19 @@ enum {
     INK_TOKENIZE_STRICT = 2u   // refuse text that is not UTF-8 with INK_E_UTF8
 };
 // text [bytes] → out [cap] ids. *n: ids needed. out NULL with cap 0 only asks for *n.
-// n_invalid: NULL, or receives the count of bytes that were not UTF-8 (they are kept, byte by byte).
-// Errors: INK_E_SPACE (*n > cap, nothing but *n written), INK_E_UTF8, INK_E_NOMEM, INK_E_ARG,
-// INK_E_LIMIT (over 2^30 bytes), INK_E_UNSUPPORTED (opened with INK_MODEL_INSPECT). Threads: any.
-INK_API ink_status ink_tokenize(const ink_model *model, const char *text, size_t bytes, uint32_t flags,
-                                ink_token *out, size_t cap, size_t *n, size_t *n_invalid);
+// n_invalid: NULL, or receives the count of bytes that were not UTF-8 (they are kept, byte by
+// byte). Errors: INK_E_SPACE (*n > cap, nothing but *n written), INK_E_UTF8, INK_E_NOMEM,
+// INK_E_ARG, INK_E_LIMIT (over 2^30 bytes), INK_E_UNSUPPORTED (opened with INK_MODEL_INSPECT).
+// Threads: any.
+INK_API ink_status ink_tokenize(const ink_model *model, const char *text, size_t bytes,
+                                uint32_t flags, ink_token *out, size_t cap, size_t *n,
+                                size_t *n_invalid);
 
 enum { INK_DETOKENIZE_SPECIAL = 1u }; // write special tokens as their text; else they give nothing
 // tokens [n] → out [cap] bytes, no 0 byte at the end; what was tokenized comes back byte for byte.
 // *bytes: needed. out NULL with cap 0 only asks. Errors: INK_E_SPACE, INK_E_TOKEN, INK_E_ARG.
-INK_API ink_status ink_detokenize(const ink_model *model, const ink_token *tokens, size_t n, uint32_t flags,
-                                  char *out, size_t cap, size_t *bytes);
+INK_API ink_status ink_detokenize(const ink_model *model, const ink_token *tokens, size_t n,
+                                  uint32_t flags, char *out, size_t cap, size_t *bytes);
 
 // ---------------------------------------------------------------------------------------------
 // Session: one timeline of tokens with its KV cache
@@ -271,18 +276,18 @@ enum { INK_KV_F16 = 0, INK_KV_F32 = 1, INK_KV_Q8_0 = 2 };
 
 typedef struct ink_session_options {
     uint32_t size;
-    uint32_t n_ctx;         // positions; 0: as many as the model was trained for (the most it can)
-    uint32_t kv_type;       // INK_KV_*: how keys and values are kept
-    uint32_t n_batch;       // rows evaluated together in a prefill; 0: 128
-    uint32_t n_logits;      // most rows of logits one evaluation may return; 0: 1
-    uint64_t stream;        // random stream: two sessions with one seed differ by it
+    uint32_t n_ctx;    // positions; 0: as many as the model was trained for (the most it can)
+    uint32_t kv_type;  // INK_KV_*: how keys and values are kept
+    uint32_t n_batch;  // rows evaluated together in a prefill; 0: 128
+    uint32_t n_logits; // most rows of logits one evaluation may return; 0: 1
+    uint64_t stream;   // random stream: two sessions with one seed differ by it
 } ink_session_options;
 INK_API void ink_session_options_init(ink_session_options *options, size_t size);
 
 // All memory that an unforked session needs is allocated here: a decode step allocates nothing.
 // Errors: INK_E_ARG, INK_E_LIMIT (n_ctx over the model's), INK_E_NOMEM, INK_E_UNSUPPORTED.
-INK_API ink_status ink_session_new(ink_session **out, ink_model *model, const ink_session_options *options,
-                                   ink_error *error);
+INK_API ink_status ink_session_new(ink_session **out, ink_model *model,
+                                   const ink_session_options *options, ink_error *error);
 // A second session with the same past. Pages are shared until one of the two writes to them.
 // Errors: INK_E_BUSY, INK_E_REENTRANT, INK_E_NOMEM.
 INK_API ink_status ink_session_fork(ink_session *session, ink_session **out, ink_error *error);
@@ -316,24 +321,24 @@ INK_API ink_status ink_eval(const ink_span *spans, size_t n, ink_error *error);
 // for), borrowed until the session's next call; NULL if there is no such row.
 INK_API const float *ink_session_logits(const ink_session *session, size_t row, size_t *n_vocab);
 
-// Stops the call that runs on this session now; it is seen after each layer. No effect when none runs.
-// The session stays usable. Any thread, signal-safe.
+// Stops the call that runs on this session now; it is seen after each layer. No effect when none
+// runs. The session stays usable. Any thread, signal-safe.
 INK_API void ink_session_cancel(ink_session *session);
 
 // Bytes a model and a session of it need. Heap is what the allocator is asked for.
 typedef struct ink_memory {
     uint32_t size;
-    uint32_t n_ctx;             // the context these figures are for
-    uint64_t file_bytes;        // mapped, read-only, shared, clean
-    uint64_t model_heap_bytes;  // held by an open model (tokenizer tables, tensor list)
-    uint64_t model_peak_bytes;  // most that the heap holds while the model is opened
-    uint64_t kv_bytes;          // pages of the KV cache
+    uint32_t n_ctx;              // the context these figures are for
+    uint64_t file_bytes;         // mapped, read-only, shared, clean
+    uint64_t model_heap_bytes;   // held by an open model (tokenizer tables, tensor list)
+    uint64_t model_peak_bytes;   // most that the heap holds while the model is opened
+    uint64_t kv_bytes;           // pages of the KV cache
     uint64_t session_heap_bytes; // held by a session, kv_bytes included
 } ink_memory;
 // Exact sizes, before anything is loaded: reads metadata only. options: NULL for defaults.
 // Errors: those of ink_model_open and ink_session_new.
-INK_API ink_status ink_measure(const ink_source *source, const ink_session_options *options, ink_memory *out,
-                               ink_error *error);
+INK_API ink_status ink_measure(const ink_source *source, const ink_session_options *options,
+                               ink_memory *out, ink_error *error);
 
 // ---------------------------------------------------------------------------------------------
 // Sampler: logits in, one id out. Immutable, shared; history and random position are the session's
@@ -362,8 +367,8 @@ typedef struct ink_sampler_options {
 } ink_sampler_options;
 INK_API void ink_sampler_options_init(ink_sampler_options *options, size_t size);
 
-// chain: NULL for "logit_bias;penalties;top_k;top_p;min_p;temp" (llama.cpp's order), or steps that are
-// taken from left to right, what they leave being drawn from:
+// chain: NULL for "logit_bias;penalties;top_k;top_p;min_p;temp" (llama.cpp's order), or steps that
+// are taken from left to right, what they leave being drawn from:
 //
 //     chain  = step { ";" step }            blanks may stand around names and numbers
 //     step   = name [ "=" number { "," number } ]
@@ -371,25 +376,26 @@ INK_API void ink_sampler_options_init(ink_sampler_options *options, size_t size)
 //            | greedy (keeps the most likely; no numbers)
 //            | logit_bias ("=" token ":" bias { "," token ":" bias }, or "=none")
 //
-// as in "top_k=40;temp=0.8", "penalties=1.1,64;greedy", "logit_bias=11:-2.5,50256:-inf;temp". A name
-// stands once at most; a step that is not named is not taken. Numbers left out (at the end) come from
-// `options`, which are checked whether the chain uses them or not. temp=0 is greedy. Ties go to the
-// lower id.
-// Errors: INK_E_ARG (message names the unknown or repeated name, or the number out of range, and the
-// column; a NaN, a bias of +inf, two biases for a token), INK_E_TOKEN (a bias outside the vocabulary),
-// INK_E_LIMIT (a chain over 1 MiB, over 32768 biases), INK_E_NOMEM.
+// as in "top_k=40;temp=0.8", "penalties=1.1,64;greedy", "logit_bias=11:-2.5,50256:-inf;temp". A
+// name stands once at most; a step that is not named is not taken. Numbers left out (at the end)
+// come from `options`, which are checked whether the chain uses them or not. temp=0 is greedy. Ties
+// go to the lower id. Errors: INK_E_ARG (message names the unknown or repeated name, or the number
+// out of range, and the column; a NaN, a bias of +inf, two biases for a token), INK_E_TOKEN (a bias
+// outside the vocabulary), INK_E_LIMIT (a chain over 1 MiB, over 32768 biases), INK_E_NOMEM.
 INK_API ink_status ink_sampler_new(ink_sampler **out, const ink_model *model, const char *chain,
                                    const ink_sampler_options *options, ink_error *error);
 INK_API void ink_sampler_free(ink_sampler *sampler); // NULL is allowed; not while a session uses it
 INK_API uint64_t ink_sampler_seed(const ink_sampler *sampler);
 // The chain with all its numbers, as ink_sampler_new reads it. *bytes: needed, without the 0 byte;
 // out [cap] gets a 0 byte too. out NULL with cap 0 only asks. Errors: INK_E_SPACE.
-INK_API ink_status ink_sampler_chain(const ink_sampler *sampler, char *out, size_t cap, size_t *bytes);
+INK_API ink_status ink_sampler_chain(const ink_sampler *sampler, char *out, size_t cap,
+                                     size_t *bytes);
 
-// Chooses the next token from the session's last row of logits; evaluates nothing and appends nothing.
-// The same seed, stream and past give the same token. Errors: INK_E_ARG (no logits), INK_E_BUSY,
-// INK_E_REENTRANT, INK_E_NUMERIC (every token is banned).
-INK_API ink_status ink_sample(ink_session *session, const ink_sampler *sampler, ink_token *out, ink_error *error);
+// Chooses the next token from the session's last row of logits; evaluates nothing and appends
+// nothing. The same seed, stream and past give the same token. Errors: INK_E_ARG (no logits),
+// INK_E_BUSY, INK_E_REENTRANT, INK_E_NUMERIC (every token is banned).
+INK_API ink_status ink_sample(ink_session *session, const ink_sampler *sampler, ink_token *out,
+                              ink_error *error);
 
 // ---------------------------------------------------------------------------------------------
 // Generation
@@ -397,13 +403,13 @@ INK_API ink_status ink_sample(ink_session *session, const ink_sampler *sampler, 
 
 enum {
     INK_OVERFLOW_ERROR = 0, // a prompt over the context is an error; generation ends at its end
-    INK_OVERFLOW_LEFT = 1,  // a prompt that is too long loses its beginning; generation ends likewise
+    INK_OVERFLOW_LEFT = 1,  // a prompt too long loses its beginning; generation ends likewise
     INK_OVERFLOW_SLIDE = 2  // as LEFT, and a full context forgets its older half and goes on
 };
 enum {
-    INK_GENERATE_FRESH = 1u,    // the text is the whole past: what differs in the session is dropped
-    INK_GENERATE_SPECIAL = 2u,  // read special tokens in the prompt
-    INK_GENERATE_STRICT = 4u,   // refuse a prompt that is not UTF-8
+    INK_GENERATE_FRESH = 1u,   // the text is the whole past: what differs in the session is dropped
+    INK_GENERATE_SPECIAL = 2u, // read special tokens in the prompt
+    INK_GENERATE_STRICT = 4u,  // refuse a prompt that is not UTF-8
     INK_GENERATE_LOGPROBS = 8u, // fill ink_piece.logprob
     INK_GENERATE_NO_END = 16u   // never choose the end token: go on to the length
 };
@@ -433,31 +439,34 @@ enum {
     INK_STOP_DEADLINE = 5,  // deadline_ms
     INK_STOP_CONTEXT = 6    // the context is full
 };
-INK_API const char *ink_stop_name(uint32_t stop); // "end", "length", "stop", "callback", "cancelled", "deadline", "context"; else "unknown"
+INK_API const char *
+ink_stop_name(uint32_t stop); // "end", "length", "stop", "callback", "cancelled", "deadline",
+                              // "context"; else "unknown"
 
 typedef struct ink_result {
     uint32_t size;
-    uint32_t stop;            // INK_STOP_*
-    uint32_t n_prompt;        // tokens that the first new one stands on: past and prompt, less what was cut
-    uint32_t n_reused;        // of them, not evaluated since the cache held them
-    uint32_t n_dropped;       // tokens that LEFT or SLIDE cut from past and prompt
-    uint32_t n_generated;     // tokens chosen, the end token not counted
-    uint32_t n_invalid;       // bytes of the prompt that were not UTF-8
-    uint64_t seed;            // of the sampler
-    double prefill_ms;        // evaluation of the prompt
-    double first_token_ms;    // from the call to the first token chosen
-    double decode_ms;         // all after the first token
+    uint32_t stop; // INK_STOP_*
+    uint32_t
+        n_prompt; // tokens that the first new one stands on: past and prompt, less what was cut
+    uint32_t n_reused;     // of them, not evaluated since the cache held them
+    uint32_t n_dropped;    // tokens that LEFT or SLIDE cut from past and prompt
+    uint32_t n_generated;  // tokens chosen, the end token not counted
+    uint32_t n_invalid;    // bytes of the prompt that were not UTF-8
+    uint64_t seed;         // of the sampler
+    double prefill_ms;     // evaluation of the prompt
+    double first_token_ms; // from the call to the first token chosen
+    double decode_ms;      // all after the first token
 } ink_result;
 
 // Tokenizes text [bytes], appends it to the session's past and continues it, piece by piece.
 // Without a past and without text the end-of-text token starts it. Afterwards the past holds every
-// token chosen, but for the one that ended the text (end token, stop string, callback, cancel). Why it
-// stopped is in `result` (may be NULL), with INK_OK. When the prompt could not be evaluated to its
-// end, the past is as before, or with FRESH a beginning of the prompt.
-// Errors: INK_E_ARG, INK_E_UTF8, INK_E_CONTEXT, INK_E_BUSY, INK_E_REENTRANT, INK_E_NOMEM, INK_E_NUMERIC.
+// token chosen, but for the one that ended the text (end token, stop string, callback, cancel). Why
+// it stopped is in `result` (may be NULL), with INK_OK. When the prompt could not be evaluated to
+// its end, the past is as before, or with FRESH a beginning of the prompt. Errors: INK_E_ARG,
+// INK_E_UTF8, INK_E_CONTEXT, INK_E_BUSY, INK_E_REENTRANT, INK_E_NOMEM, INK_E_NUMERIC.
 INK_API ink_status ink_session_generate(ink_session *session, const char *text, size_t bytes,
-                                        const ink_generate_options *options, ink_text_fn fn, void *user,
-                                        ink_result *result, ink_error *error);
+                                        const ink_generate_options *options, ink_text_fn fn,
+                                        void *user, ink_result *result, ink_error *error);
 
 // Options of ink_open, each NULL for its defaults.
 struct ink_options {
@@ -484,11 +493,11 @@ INK_API const ink_result *ink_engine_result(const ink_engine *engine);
 
 // Metadata entries of the file, in its order.
 INK_API size_t ink_model_n_metadata(const ink_model *model);
-// key: borrowed from the model, with a 0 byte. Value as text into out [cap] with a 0 byte: strings as
-// they are, arrays as "[n] first, second, …" cut to fit. *bytes: needed for all of it.
-// Errors: INK_E_ARG (no such entry). A short buffer is no error here.
-INK_API ink_status ink_model_metadata(const ink_model *model, size_t index, const char **key, const char **type,
-                                      char *out, size_t cap, size_t *bytes);
+// key: borrowed from the model, with a 0 byte. Value as text into out [cap] with a 0 byte: strings
+// as they are, arrays as "[n] first, second, …" cut to fit. *bytes: needed for all of it. Errors:
+// INK_E_ARG (no such entry). A short buffer is no error here.
+INK_API ink_status ink_model_metadata(const ink_model *model, size_t index, const char **key,
+                                      const char **type, char *out, size_t cap, size_t *bytes);
 
 typedef struct ink_tensor_info {
     uint32_t size;

@@ -19,7 +19,8 @@ const uint8_t *inki_cursor_take(inki_cursor *c, size_t n) {
     return p;
 }
 
-// Byte by byte: the file may be unaligned and the machine big-endian; compilers make one load of it.
+// Byte by byte: the file may be unaligned and the machine big-endian; compilers make one load of
+// it.
 static uint64_t little(const uint8_t *p, size_t n) {
     uint64_t v = 0;
     for (size_t i = 0; p != NULL && i < n; i++) v |= (uint64_t)p[i] << (8 * i);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Reads untrusted little-endian bytes. The first failure sticks: after it every read gives 0 or NULL,
-// and `failed_at` keeps the offset where it happened, so a parser may check once after several reads.
+// Reads untrusted little-endian bytes. The first failure sticks: after it every read gives 0 or
+// NULL, and `failed_at` keeps the offset where it happened, so a parser may check once after
+// several reads.
 #ifndef INKI_BASE_CURSOR_H
 #define INKI_BASE_CURSOR_H
 

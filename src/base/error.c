@@ -18,8 +18,10 @@ static void copy_printable(char *out, size_t cap, const char *text) {
         const int plain = step > 0 && c >= 0x20 && c != 0x7f && !(c >= 0x80 && c < 0xa0);
         const size_t take = plain ? step : 1;
         if (used + take >= cap) break;
-        if (plain) memcpy(out + used, text + at, take);
-        else out[used] = '?';
+        if (plain)
+            memcpy(out + used, text + at, take);
+        else
+            out[used] = '?';
         used += take;
         at += step > 0 ? step : 1;
     }
@@ -37,19 +39,23 @@ ink_status inki_fail(ink_error *error, ink_status status, const char *where, uin
     error->status = status;
     error->offset = offset;
     copy_printable(error->where, sizeof error->where, where != NULL ? where : "");
-    if (error->where[0] != 0) snprintf(joined, sizeof joined, "%s: %s", error->where, text);
-    else snprintf(joined, sizeof joined, "%s", text);
+    if (error->where[0] != 0)
+        snprintf(joined, sizeof joined, "%s: %s", error->where, text);
+    else
+        snprintf(joined, sizeof joined, "%s", text);
     copy_printable(error->message, sizeof error->message, joined);
     return status;
 }
 
 ink_status inki_fail_nomem(ink_error *error, size_t bytes) {
-    return inki_fail(error, INK_E_NOMEM, NULL, 0, "out of memory (%zu bytes were asked for)", bytes);
+    return inki_fail(error, INK_E_NOMEM, NULL, 0, "out of memory (%zu bytes were asked for)",
+                     bytes);
 }
 
 void inki_error_prefix(ink_error *error, const char *prefix) {
     if (error == NULL || prefix == NULL || prefix[0] == 0) return;
     char joined[2 * sizeof error->message];
-    snprintf(joined, sizeof joined, "%.*s: %s", (int)sizeof error->message / 2, prefix, error->message);
+    snprintf(joined, sizeof joined, "%.*s: %s", (int)sizeof error->message / 2, prefix,
+             error->message);
     copy_printable(error->message, sizeof error->message, joined);
 }

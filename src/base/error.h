@@ -11,10 +11,10 @@
 #define INKI_PRINTF(f, a)
 #endif
 
-// Fills `error` (may be NULL) and returns `status`. The message becomes "where: text" (or "text" when
-// `where` is NULL or ""), control characters and broken UTF-8 made printable. `offset`: where in the
-// input, 0 if that has no meaning. Formats take only integers and strings: no %f, its look depends on
-// the locale.
+// Fills `error` (may be NULL) and returns `status`. The message becomes "where: text" (or "text"
+// when `where` is NULL or ""), control characters and broken UTF-8 made printable. `offset`: where
+// in the input, 0 if that has no meaning. Formats take only integers and strings: no %f, its look
+// depends on the locale.
 ink_status inki_fail(ink_error *error, ink_status status, const char *where, uint64_t offset,
                      const char *format, ...) INKI_PRINTF(5, 6);
 

@@ -25,8 +25,8 @@ static inline uint16_t inki_f32_to_bf16(float f) {
 }
 
 // Without branches on the data, so that a loop of it vectorises: shift exponent and mantissa into
-// place and let a multiplication by 2^112 move the bias; that is exact, subnormals included. What had
-// the highest exponent (infinity, NaN) gets the rest of it added.
+// place and let a multiplication by 2^112 move the bias; that is exact, subnormals included. What
+// had the highest exponent (infinity, NaN) gets the rest of it added.
 static inline float inki_f16_to_f32(uint16_t h) {
     const uint32_t magnitude = (uint32_t)(h & 0x7fff) << 13;
     const float scaled = inki_f32_from_bits(magnitude) * 0x1p112f;

@@ -3,7 +3,7 @@
 
 const char *ink_status_name(int32_t status) {
     switch (status) {
-#define STATUS_NAME(name, number, text) \
+#define STATUS_NAME(name, number, text)                                                            \
     case number: return "INK_" #name;
         INK_STATUS_MAP(STATUS_NAME)
 #undef STATUS_NAME
@@ -13,7 +13,7 @@ const char *ink_status_name(int32_t status) {
 
 const char *ink_status_text(int32_t status) {
     switch (status) {
-#define STATUS_TEXT(name, number, text) \
+#define STATUS_TEXT(name, number, text)                                                            \
     case number: return text;
         INK_STATUS_MAP(STATUS_TEXT)
 #undef STATUS_TEXT

@@ -40,10 +40,12 @@ size_t inki_utf8_decode(const uint8_t *s, size_t n, uint32_t *c) {
     switch (length) {
     case 1: *c = s[0]; break;
     case 2: *c = (uint32_t)(s[0] & 0x1f) << 6 | (s[1] & 0x3f); break;
-    case 3: *c = (uint32_t)(s[0] & 0x0f) << 12 | (uint32_t)(s[1] & 0x3f) << 6 | (s[2] & 0x3f); break;
+    case 3:
+        *c = (uint32_t)(s[0] & 0x0f) << 12 | (uint32_t)(s[1] & 0x3f) << 6 | (s[2] & 0x3f);
+        break;
     default:
-        *c = (uint32_t)(s[0] & 0x07) << 18 | (uint32_t)(s[1] & 0x3f) << 12 | (uint32_t)(s[2] & 0x3f) << 6 |
-             (s[3] & 0x3f);
+        *c = (uint32_t)(s[0] & 0x07) << 18 | (uint32_t)(s[1] & 0x3f) << 12 |
+             (uint32_t)(s[2] & 0x3f) << 6 | (s[3] & 0x3f);
     }
     return length;
 }

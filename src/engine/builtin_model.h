@@ -5,8 +5,8 @@
 
 #include <stddef.h>
 
-// The GGUF file called `name` (NULL: "story"), its length in *bytes; read-only, aligned to 64, there as
-// long as the library is. NULL, *bytes untouched, when this build holds no such model.
+// The GGUF file called `name` (NULL: "story"), its length in *bytes; read-only, aligned to 64,
+// there as long as the library is. NULL, *bytes untouched, when this build holds no such model.
 const unsigned char *inki_builtin_find(const char *name, size_t *bytes);
 
 #endif

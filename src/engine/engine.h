@@ -20,7 +20,8 @@
 // Fills known [known_size], which holds the defaults, from a caller's struct that begins with its
 // size. Fields that a shorter struct lacks keep their defaults. source NULL: nothing to do.
 // Errors: INK_E_ARG (size is 0 or absurd), INK_E_UNSUPPORTED (a later version's field is set).
-ink_status inki_options_read(void *known, size_t known_size, const void *source, const char *what, ink_error *error);
+ink_status inki_options_read(void *known, size_t known_size, const void *source, const char *what,
+                             ink_error *error);
 
 // --- runtime and model ---------------------------------------------------------------------------
 
@@ -51,8 +52,8 @@ struct ink_model {
 };
 
 // Maps or finds the source's bytes. *name: for messages, borrowed from the source or static.
-ink_status inki_source_open(inki_file *out, const char **name, const ink_source *source, const inki_mem *mem,
-                            const inki_log *log, ink_error *error);
+ink_status inki_source_open(inki_file *out, const char **name, const ink_source *source,
+                            const inki_mem *mem, const inki_log *log, ink_error *error);
 
 // --- session -------------------------------------------------------------------------------------
 
@@ -87,23 +88,24 @@ ink_status inki_session_enter(ink_session *session, ink_error *error);
 void inki_session_leave(ink_session *session);
 
 // Bytes of heap that a session of this model takes, and those of its pages. options: complete.
-ink_status inki_session_bytes(const inki_weights *weights, const ink_session_options *options, uint64_t *heap,
-                              uint64_t *kv, ink_error *error);
+ink_status inki_session_bytes(const inki_weights *weights, const ink_session_options *options,
+                              uint64_t *heap, uint64_t *kv, ink_error *error);
 // Replaces zeros by what they stand for and checks the rest.
-ink_status inki_session_options_complete(ink_session_options *options, const inki_weights *weights, ink_error *error);
+ink_status inki_session_options_complete(ink_session_options *options, const inki_weights *weights,
+                                         ink_error *error);
 // Working memory, if the session has none yet. Errors: INK_E_NOMEM.
 ink_status inki_session_need_work(ink_session *session, ink_error *error);
 
 // As the public calls, for sessions that the caller has entered.
 ink_status inki_eval_entered(const ink_span *spans, size_t n, ink_error *error);
-ink_status inki_sample_entered(ink_session *session, const inki_chain *chain, int32_t banned, ink_token *out,
-                               ink_error *error);
+ink_status inki_sample_entered(ink_session *session, const inki_chain *chain, int32_t banned,
+                               ink_token *out, ink_error *error);
 void inki_rewind_entered(ink_session *session, uint32_t n_past);
 
 // --- floating point ------------------------------------------------------------------------------
 
-// The host may have set another rounding mode or flush denormals: our numbers must not depend on it,
-// and its state must be as before in its callbacks and after the call.
+// The host may have set another rounding mode or flush denormals: our numbers must not depend on
+// it, and its state must be as before in its callbacks and after the call.
 typedef struct inki_fp {
     fenv_t host;
 } inki_fp;

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-static ink_status check_span(const ink_span *span, size_t index, const ink_session *first, ink_error *error) {
+static ink_status check_span(const ink_span *span, size_t index, const ink_session *first,
+                             ink_error *error) {
     const ink_session *s = span->session;
     const unsigned long long i = index;
     if (span->tokens == NULL || span->n_tokens == 0)
@@ -14,34 +15,38 @@ static ink_status check_span(const ink_span *span, size_t index, const ink_sessi
     const uint32_t n_vocab = s->model->weights.n_vocab;
     for (size_t k = 0; k < span->n_tokens; k++)
         if (span->tokens[k] < 0 || (uint32_t)span->tokens[k] >= n_vocab)
-            return inki_fail(error, INK_E_TOKEN, NULL, k, "token %d at %zu of span %llu; the vocabulary has %u",
+            return inki_fail(error, INK_E_TOKEN, NULL, k,
+                             "token %d at %zu of span %llu; the vocabulary has %u",
                              (int)span->tokens[k], k, i, (unsigned)n_vocab);
     if (span->n_tokens > s->options.n_ctx - s->n_past)
         return inki_fail(error, INK_E_CONTEXT, NULL, 0,
-                         "%zu tokens after %u do not fit into the context of %u (span %llu)", span->n_tokens,
-                         (unsigned)s->n_past, (unsigned)s->options.n_ctx, i);
+                         "%zu tokens after %u do not fit into the context of %u (span %llu)",
+                         span->n_tokens, (unsigned)s->n_past, (unsigned)s->options.n_ctx, i);
     if ((span->flags & INK_SPAN_ALL_LOGITS) && span->n_tokens > s->options.n_logits)
-        return inki_fail(error, INK_E_LIMIT, NULL, 0, "%zu rows of logits; the session was made for %u (span %llu)",
+        return inki_fail(error, INK_E_LIMIT, NULL, 0,
+                         "%zu rows of logits; the session was made for %u (span %llu)",
                          span->n_tokens, (unsigned)s->options.n_logits, i);
     return INK_OK;
 }
 
-// The forward pass only sees that a number is not finite. Which weight is to blame is found by reading
-// them all: slow, but only on the way to an error.
+// The forward pass only sees that a number is not finite. Which weight is to blame is found by
+// reading them all: slow, but only on the way to an error.
 static ink_status explain_nonfinite(const ink_model *m, ink_error *error) {
     uint64_t index = 0;
     const char *tensor = inki_weights_find_nonfinite(&m->gguf, &m->runtime->kernels, &index);
     if (tensor == NULL)
-        return inki_fail(error, INK_E_NUMERIC, m->source_name, 0,
-                         "the logits are not finite although every weight is: the numbers grew too large");
-    inki_fail(error, INK_E_NUMERIC, tensor, index, "element %llu is NaN or infinite", (unsigned long long)index);
+        return inki_fail(
+            error, INK_E_NUMERIC, m->source_name, 0,
+            "the logits are not finite although every weight is: the numbers grew too large");
+    inki_fail(error, INK_E_NUMERIC, tensor, index, "element %llu is NaN or infinite",
+              (unsigned long long)index);
     inki_error_prefix(error, m->source_name);
     return INK_E_NUMERIC;
 }
 
 // Walks all tokens of all spans in order and runs a pass whenever the working memory is full.
-static ink_status run_passes(const ink_span *spans, size_t n, inki_work *work, inki_forward *forward,
-                             ink_error *error) {
+static ink_status run_passes(const ink_span *spans, size_t n, inki_work *work,
+                             inki_forward *forward, ink_error *error) {
     const size_t n_vocab = forward->weights->n_vocab;
     uint32_t filled = 0;
     for (size_t i = 0; i < n; i++) {
@@ -71,7 +76,8 @@ static ink_status evaluate(const ink_span *spans, size_t n, inki_work *work, ink
     const ink_model *m = spans[0].session->model;
     const atomic_int *cancel[MAX_CANCEL];
     size_t n_cancel = 0;
-    for (size_t i = 0; i < n && n_cancel < MAX_CANCEL; i++) cancel[n_cancel++] = &spans[i].session->cancel;
+    for (size_t i = 0; i < n && n_cancel < MAX_CANCEL; i++)
+        cancel[n_cancel++] = &spans[i].session->cancel;
     inki_pool *pool = m->runtime->pool;
     const bool have_pool = inki_pool_enter(pool);
     inki_forward forward = {.weights = &m->weights,
@@ -125,7 +131,8 @@ ink_status ink_eval(const ink_span *spans, size_t n, ink_error *error) {
     }
     for (size_t i = 0; i < entered && status == INK_E_REENTRANT; i++)
         if (spans[i].session == spans[entered].session)
-            status = inki_fail(error, INK_E_ARG, NULL, 0, "spans %zu and %zu are of the same session", i, entered);
+            status = inki_fail(error, INK_E_ARG, NULL, 0,
+                               "spans %zu and %zu are of the same session", i, entered);
     if (status == INK_OK) {
         inki_fp fp;
         inki_fp_ours(&fp);

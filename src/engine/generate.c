@@ -36,8 +36,10 @@ static ink_status choose(inki_run *g) {
     const ink_status status = inki_sample_entered(s, g->chain, banned, &g->last, g->error);
     if (status != INK_OK) return status;
     if (g->r.n_generated == 0) g->r.first_token_ms = inki_os_now_ms() - g->start_ms;
-    if (g->last == end && end >= 0) inki_run_stop(g, INK_STOP_END);
-    else g->r.n_generated++;
+    if (g->last == end && end >= 0)
+        inki_run_stop(g, INK_STOP_END);
+    else
+        g->r.n_generated++;
     if (g->o.flags & INK_GENERATE_LOGPROBS) {
         size_t n = 0;
         const float *logits = ink_session_logits(s, s->n_rows - 1, &n);
@@ -51,11 +53,14 @@ static ink_status speak(inki_run *g) {
     inki_str piece = inki_tokenizer_piece(tokenizer, g->last), ready;
     if (inki_tokenizer_is_special(tokenizer, g->last)) piece.bytes = 0;
     bool string_met = false;
-    const ink_status status = inki_text_stream_push(&g->stream, piece, &ready, &string_met, g->error);
+    const ink_status status =
+        inki_text_stream_push(&g->stream, piece, &ready, &string_met, g->error);
     if (status != INK_OK) return status;
     const bool go_on = deliver(g, ready);
-    if (string_met) inki_run_stop(g, INK_STOP_STRING);
-    else if (!go_on) inki_run_stop(g, INK_STOP_CALLBACK);
+    if (string_met)
+        inki_run_stop(g, INK_STOP_STRING);
+    else if (!go_on)
+        inki_run_stop(g, INK_STOP_CALLBACK);
     return INK_OK;
 }
 
@@ -73,16 +78,20 @@ static ink_status continue_text(inki_run *g) {
     const bool slides = g->o.overflow == INK_OVERFLOW_SLIDE;
     ink_status status = INK_OK;
     while (!g->stopped && status == INK_OK) {
-        if (g->r.n_generated == g->o.n_tokens) inki_run_stop(g, INK_STOP_LENGTH);
-        else if (g->s->n_past == g->s->options.n_ctx && !slides) inki_run_stop(g, INK_STOP_CONTEXT);
-        else inki_run_interrupted(g);
+        if (g->r.n_generated == g->o.n_tokens)
+            inki_run_stop(g, INK_STOP_LENGTH);
+        else if (g->s->n_past == g->s->options.n_ctx && !slides)
+            inki_run_stop(g, INK_STOP_CONTEXT);
+        else
+            inki_run_interrupted(g);
         if (g->stopped) break;
         status = choose(g);
         if (status == INK_OK && !g->stopped) status = speak(g);
         if (status == INK_OK && !g->stopped) status = append(g);
     }
     inki_str ready = {"", 0};
-    const bool over = g->stopped && (g->r.stop == INK_STOP_STRING || g->r.stop == INK_STOP_CALLBACK);
+    const bool over =
+        g->stopped && (g->r.stop == INK_STOP_STRING || g->r.stop == INK_STOP_CALLBACK);
     if (status == INK_OK && !over) status = inki_text_stream_flush(&g->stream, &ready, g->error);
     if (status == INK_OK) deliver(g, ready);
     return status;
@@ -111,18 +120,25 @@ static ink_status generate(inki_run *g, const char *text, size_t bytes) {
     g->r.prefill_ms = inki_os_now_ms() - g->start_ms;
     // A prompt that was not read to its end is no past to go on from; in a fresh timeline its
     // beginning may serve the next call.
-    if ((status != INK_OK || g->stopped) && !fresh && s->n_past > n_past) inki_rewind_entered(s, n_past);
+    if ((status != INK_OK || g->stopped) && !fresh && s->n_past > n_past)
+        inki_rewind_entered(s, n_past);
     if (status == INK_OK) status = continue_text(g);
     const double total = inki_os_now_ms() - g->start_ms;
-    g->r.decode_ms = g->r.n_generated > 0 || g->r.first_token_ms > 0 ? total - g->r.first_token_ms : 0;
+    g->r.decode_ms =
+        g->r.n_generated > 0 || g->r.first_token_ms > 0 ? total - g->r.first_token_ms : 0;
     return status;
 }
 
 ink_status ink_session_generate(ink_session *session, const char *text, size_t bytes,
-                                const ink_generate_options *options, ink_text_fn fn, void *user, ink_result *result,
-                                ink_error *error) {
+                                const ink_generate_options *options, ink_text_fn fn, void *user,
+                                ink_result *result, ink_error *error) {
     if (text == NULL && bytes != 0) return inki_fail(error, INK_E_ARG, "prompt", 0, "is NULL");
-    inki_run g = {.s = session, .fn = fn, .user = user, .error = error, .logprob = NAN, .start_ms = inki_os_now_ms()};
+    inki_run g = {.s = session,
+                  .fn = fn,
+                  .user = user,
+                  .error = error,
+                  .logprob = NAN,
+                  .start_ms = inki_os_now_ms()};
     ink_generate_options_init(&g.o, sizeof g.o);
     ink_status status = inki_options_read(&g.o, sizeof g.o, options, "ink_generate_options", error);
     if (status == INK_OK) status = inki_session_enter(session, error);
@@ -144,7 +160,7 @@ ink_status ink_session_generate(ink_session *session, const char *text, size_t b
 }
 
 const char *ink_stop_name(uint32_t stop) {
-    static const char *const names[] = {"end",       "length",   "stop",    "callback",
+    static const char *const names[] = {"end",       "length",   "stop",   "callback",
                                         "cancelled", "deadline", "context"};
     return stop < sizeof names / sizeof *names ? names[stop] : "unknown";
 }

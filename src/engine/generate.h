@@ -18,8 +18,8 @@ typedef struct inki_run {
     ink_error *error;
     inki_fp *fp;
     inki_text_stream stream;
-    // [timeline_cap] What the session's past shall be before the first token: its past and the prompt,
-    // cut if they are too long. A sliding context uses it again.
+    // [timeline_cap] What the session's past shall be before the first token: its past and the
+    // prompt, cut if they are too long. A sliding context uses it again.
     ink_token *timeline;
     uint32_t n_timeline;
     size_t timeline_cap;
@@ -40,13 +40,15 @@ static inline void inki_run_stop(inki_run *run, uint32_t why) {
 static inline bool inki_run_interrupted(inki_run *run) {
     const uint32_t deadline_ms = run->o.deadline_ms;
     const bool late = deadline_ms != 0 && inki_os_now_ms() - run->start_ms >= deadline_ms;
-    if (atomic_load_explicit(&run->s->cancel, memory_order_relaxed)) inki_run_stop(run, INK_STOP_CANCELLED);
-    else if (late) inki_run_stop(run, INK_STOP_DEADLINE);
+    if (atomic_load_explicit(&run->s->cancel, memory_order_relaxed))
+        inki_run_stop(run, INK_STOP_CANCELLED);
+    else if (late)
+        inki_run_stop(run, INK_STOP_DEADLINE);
     return run->stopped;
 }
 
-// Tokenizes the prompt and decides what the continuation stands on: allocates and fills the timeline.
-// Errors: those of ink_session_generate.
+// Tokenizes the prompt and decides what the continuation stands on: allocates and fills the
+// timeline. Errors: those of ink_session_generate.
 ink_status inki_prompt_read(inki_run *run, const char *text, size_t bytes);
 // Makes timeline [n] the session's past with logits behind it; what the cache holds of it is kept.
 // May be stopped on the way (run->stopped): the past is then a beginning of the timeline.

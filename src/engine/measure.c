@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a model and a session would take. The model is opened for real over an allocator that counts:
-// that reads metadata only, and the figure cannot drift from what opening does.
+// What a model and a session would take. The model is opened for real over an allocator that
+// counts: that reads metadata only, and the figure cannot drift from what opening does.
 #include "engine/engine.h"
 
 #include <string.h>
@@ -16,8 +16,7 @@ static void *counted_alloc(void *user, size_t bytes, size_t align) {
     if (p == NULL) return NULL;
     const size_t held = atomic_fetch_add(&c->held, bytes) + bytes;
     size_t peak = atomic_load(&c->peak);
-    while (held > peak && !atomic_compare_exchange_weak(&c->peak, &peak, held)) {
-    }
+    while (held > peak && !atomic_compare_exchange_weak(&c->peak, &peak, held)) {}
     return p;
 }
 
@@ -27,19 +26,21 @@ static void counted_release(void *user, void *memory, size_t bytes) {
     c->under.release(c->under.user, memory, bytes);
 }
 
-static ink_status measure_model(const ink_model *m, const ink_session_options *options, ink_memory *out,
-                                ink_error *error) {
+static ink_status measure_model(const ink_model *m, const ink_session_options *options,
+                                ink_memory *out, ink_error *error) {
     ink_session_options o = {0};
     ink_status status = inki_options_read(&o, sizeof o, options, "ink_session_options", error);
     if (status == INK_OK) status = inki_session_options_complete(&o, &m->weights, error);
-    if (status == INK_OK) status = inki_session_bytes(&m->weights, &o, &out->session_heap_bytes, &out->kv_bytes, error);
+    if (status == INK_OK)
+        status =
+            inki_session_bytes(&m->weights, &o, &out->session_heap_bytes, &out->kv_bytes, error);
     out->n_ctx = o.n_ctx;
     out->file_bytes = m->file.bytes;
     return status;
 }
 
-ink_status ink_measure(const ink_source *source, const ink_session_options *options, ink_memory *out,
-                       ink_error *error) {
+ink_status ink_measure(const ink_source *source, const ink_session_options *options,
+                       ink_memory *out, ink_error *error) {
     if (out == NULL) return inki_fail(error, INK_E_ARG, "ink_measure", 0, "out is NULL");
     counter c = {.under = inki_mem_from(NULL)};
     const ink_allocator allocator = {sizeof allocator, counted_alloc, counted_release, &c};

@@ -7,8 +7,8 @@
 
 size_t ink_model_n_metadata(const ink_model *model) { return model != NULL ? model->gguf.n_kv : 0; }
 
-ink_status ink_model_metadata(const ink_model *model, size_t index, const char **key, const char **type, char *out,
-                              size_t cap, size_t *bytes) {
+ink_status ink_model_metadata(const ink_model *model, size_t index, const char **key,
+                              const char **type, char *out, size_t cap, size_t *bytes) {
     if (model == NULL || index >= model->gguf.n_kv || (out == NULL && cap != 0)) return INK_E_ARG;
     const inki_gguf_kv *kv = &model->gguf.kv[index];
     const size_t needed = inki_gguf_value_text(kv, out, cap);
@@ -18,7 +18,9 @@ ink_status ink_model_metadata(const ink_model *model, size_t index, const char *
     return INK_OK;
 }
 
-size_t ink_model_n_tensors(const ink_model *model) { return model != NULL ? model->gguf.n_tensors : 0; }
+size_t ink_model_n_tensors(const ink_model *model) {
+    return model != NULL ? model->gguf.n_tensors : 0;
+}
 
 ink_status ink_model_tensor(const ink_model *model, size_t index, ink_tensor_info *info) {
     if (model == NULL || info == NULL || index >= model->gguf.n_tensors) return INK_E_ARG;

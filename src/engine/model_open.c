@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-// --- strings that outlive the parsing --------------------------------------------------------------
+// --- strings that outlive the parsing
+// --------------------------------------------------------------
 
 static size_t put_string(char *out, size_t at, inki_str s, const char **where) {
     if (out != NULL) {
@@ -56,7 +57,8 @@ static ink_status keep_keys(ink_model *m, ink_error *error) {
     return INK_OK;
 }
 
-// --- parts -----------------------------------------------------------------------------------------
+// --- parts
+// -----------------------------------------------------------------------------------------
 
 static ink_status open_tokenizer(ink_model *m, ink_error *error) {
     const inki_gguf *g = &m->gguf;
@@ -66,16 +68,20 @@ static ink_status open_tokenizer(ink_model *m, ink_error *error) {
     const inki_gguf_kv *has_end = inki_gguf_find(g, "tokenizer.ggml.eos_token_id");
     ink_status s = inki_gguf_get_str(g, "tokenizer.ggml.model", true, &kind, error);
     if (s == INK_OK && !inki_str_equal(kind, "gpt2"))
-        s = inki_fail(error, INK_E_UNSUPPORTED, "tokenizer.ggml.model", 0, "\"%.*s\"; only gpt2 is read here",
-                      (int)(kind.bytes < 60 ? kind.bytes : 60), kind.data);
+        s = inki_fail(error, INK_E_UNSUPPORTED, "tokenizer.ggml.model", 0,
+                      "\"%.*s\"; only gpt2 is read here", (int)(kind.bytes < 60 ? kind.bytes : 60),
+                      kind.data);
     if (s == INK_OK) s = inki_gguf_get_str(g, "tokenizer.ggml.pre", false, &v.pre, error);
     if (s == INK_OK) s = inki_gguf_get_str_run(g, "tokenizer.ggml.tokens", true, &v.tokens, error);
-    if (s == INK_OK) s = inki_gguf_get_i32_run(g, "tokenizer.ggml.token_type", false, &v.types, &v.n_types, error);
+    if (s == INK_OK)
+        s = inki_gguf_get_i32_run(g, "tokenizer.ggml.token_type", false, &v.types, &v.n_types,
+                                  error);
     if (s == INK_OK) s = inki_gguf_get_str_run(g, "tokenizer.ggml.merges", true, &v.merges, error);
     if (s == INK_OK) s = inki_gguf_get_u32(g, "tokenizer.ggml.eos_token_id", false, &end, error);
     if (s == INK_OK && has_end != NULL && end >= v.tokens.n)
         s = inki_fail(error, INK_E_FORMAT, "tokenizer.ggml.eos_token_id", has_end->offset,
-                      "%u, but the vocabulary has %llu tokens", (unsigned)end, (unsigned long long)v.tokens.n);
+                      "%u, but the vocabulary has %llu tokens", (unsigned)end,
+                      (unsigned long long)v.tokens.n);
     if (s != INK_OK) return s;
     if (has_end != NULL) v.end_token = (int32_t)end;
     s = inki_tokenizer_new(&m->tokenizer, &v, &m->mem, error);
@@ -83,7 +89,8 @@ static ink_status open_tokenizer(ink_model *m, ink_error *error) {
     const uint32_t n = inki_tokenizer_n_vocab(m->tokenizer);
     if (n != m->weights.n_vocab)
         return inki_fail(error, INK_E_FORMAT, "tokenizer.ggml.tokens", 0,
-                         "%u tokens, but token_embd.weight has %u rows", (unsigned)n, (unsigned)m->weights.n_vocab);
+                         "%u tokens, but token_embd.weight has %u rows", (unsigned)n,
+                         (unsigned)m->weights.n_vocab);
     return INK_OK;
 }
 
@@ -118,8 +125,8 @@ static ink_status report_loading(const ink_model_options *o, double fraction, in
     return inki_fail(error, INK_E_CANCELLED, NULL, 0, "loading was cancelled");
 }
 
-static ink_status open_parts(ink_model *m, const ink_source *source, const ink_model_options *o, const char **name,
-                             ink_error *error) {
+static ink_status open_parts(ink_model *m, const ink_source *source, const ink_model_options *o,
+                             const char **name, ink_error *error) {
     ink_status s = report_loading(o, 0.0, error);
     if (s == INK_OK) s = inki_source_open(&m->file, name, source, &m->mem, &m->runtime->log, error);
     // Errors of the source name it themselves; those below speak of fields inside it.
@@ -154,7 +161,8 @@ static void free_model(ink_model *m) {
     ink_runtime_unref(runtime);
 }
 
-// --- the public calls --------------------------------------------------------------------------------
+// --- the public calls
+// --------------------------------------------------------------------------------
 
 ink_status ink_model_open(ink_model **out, ink_runtime *runtime, const ink_source *source,
                           const ink_model_options *options, ink_error *error) {
@@ -163,8 +171,10 @@ ink_status ink_model_open(ink_model **out, ink_runtime *runtime, const ink_sourc
     ink_model_options_init(&o, sizeof o);
     ink_status status = inki_options_read(&o, sizeof o, options, "ink_model_options", error);
     if (status != INK_OK) return status;
-    if (runtime != NULL) inki_runtime_ref(runtime);
-    else status = ink_runtime_new(&runtime, NULL, error);
+    if (runtime != NULL)
+        inki_runtime_ref(runtime);
+    else
+        status = ink_runtime_new(&runtime, NULL, error);
     if (status != INK_OK) return status;
 
     ink_model *m = inki_alloc_zero(&runtime->mem, 1, sizeof *m);
@@ -192,7 +202,8 @@ ink_model *ink_model_ref(ink_model *model) {
 }
 
 void ink_model_unref(ink_model *model) {
-    if (model == NULL || atomic_fetch_sub_explicit(&model->refs, 1, memory_order_acq_rel) != 1) return;
+    if (model == NULL || atomic_fetch_sub_explicit(&model->refs, 1, memory_order_acq_rel) != 1)
+        return;
     free_model(model);
 }
 

@@ -5,12 +5,14 @@
 
 enum { LARGEST_STRUCT = 1 << 16 };
 
-ink_status inki_options_read(void *known, size_t known_size, const void *source, const char *what, ink_error *error) {
+ink_status inki_options_read(void *known, size_t known_size, const void *source, const char *what,
+                             ink_error *error) {
     if (source == NULL) return INK_OK;
     uint32_t size;
     memcpy(&size, source, sizeof size);
     if (size < sizeof size || size > LARGEST_STRUCT)
-        return inki_fail(error, INK_E_ARG, what, 0, "its size field is %u: fill the struct with its init function",
+        return inki_fail(error, INK_E_ARG, what, 0,
+                         "its size field is %u: fill the struct with its init function",
                          (unsigned)size);
     for (size_t i = known_size; i < size; i++)
         if (((const uint8_t *)source)[i] != 0)

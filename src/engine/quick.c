@@ -20,7 +20,8 @@ struct ink_engine {
     size_t stop_bytes;
 };
 
-// --- opening ---------------------------------------------------------------------------------------------
+// --- opening
+// ---------------------------------------------------------------------------------------------
 
 static ink_status copy_chain(ink_engine *e, const char *chain) {
     if (chain == NULL) return INK_OK;
@@ -33,15 +34,16 @@ static ink_status copy_chain(ink_engine *e, const char *chain) {
 
 static ink_status copy_sampler(ink_engine *e, const ink_sampler_options *options) {
     ink_sampler_options_init(&e->sampler, sizeof e->sampler);
-    const ink_status status =
-        inki_options_read(&e->sampler, sizeof e->sampler, options, "ink_sampler_options", &e->error);
+    const ink_status status = inki_options_read(&e->sampler, sizeof e->sampler, options,
+                                                "ink_sampler_options", &e->error);
     const size_t n = e->sampler.n_logit_bias;
     const ink_logit_bias *theirs = e->sampler.logit_bias;
     e->sampler.logit_bias = NULL;
     e->sampler.n_logit_bias = 0;
     if (status != INK_OK || n == 0) return status;
     if (theirs == NULL)
-        return inki_fail(&e->error, INK_E_ARG, "logit_bias", 0, "is NULL although n_logit_bias is not 0");
+        return inki_fail(&e->error, INK_E_ARG, "logit_bias", 0,
+                         "is NULL although n_logit_bias is not 0");
     e->bias = inki_alloc(&e->mem, n, sizeof *e->bias);
     if (e->bias == NULL) return inki_fail_nomem(&e->error, n);
     memcpy(e->bias, theirs, n * sizeof *e->bias);
@@ -76,8 +78,8 @@ static ink_status copy_stops(ink_engine *e, const char *const *stop, size_t n) {
 
 static ink_status copy_generate(ink_engine *e, const ink_generate_options *options) {
     ink_generate_options_init(&e->generate, sizeof e->generate);
-    const ink_status status =
-        inki_options_read(&e->generate, sizeof e->generate, options, "ink_generate_options", &e->error);
+    const ink_status status = inki_options_read(&e->generate, sizeof e->generate, options,
+                                                "ink_generate_options", &e->error);
     const char *const *stop = e->generate.stop;
     const size_t n_stop = e->generate.n_stop;
     e->generate.stop = NULL;
@@ -98,13 +100,15 @@ static ink_source source_of(const char *path) {
     return s;
 }
 
-static ink_status open_engine(ink_engine *e, const char *path, const ink_options *o, ink_runtime *runtime) {
+static ink_status open_engine(ink_engine *e, const char *path, const ink_options *o,
+                              ink_runtime *runtime) {
     const ink_source named = source_of(path);
     ink_status s = copy_chain(e, o->chain);
     if (s == INK_OK) s = copy_sampler(e, o->sampler);
     if (s == INK_OK) s = copy_generate(e, o->generate);
     if (s == INK_OK)
-        s = ink_model_open(&e->model, runtime, o->source != NULL ? o->source : &named, o->model, &e->error);
+        s = ink_model_open(&e->model, runtime, o->source != NULL ? o->source : &named, o->model,
+                           &e->error);
     if (s == INK_OK) s = ink_session_new(&e->session, e->model, o->session, &e->error);
     if (s != INK_OK) return s;
     // A bad chain is told at once and not at the first word.
@@ -146,7 +150,8 @@ ink_engine *ink_open(const char *path, const ink_options *options) {
     return e;
 }
 
-// --- using and closing -------------------------------------------------------------------------------------
+// --- using and closing
+// -------------------------------------------------------------------------------------
 
 ink_status ink_generate(ink_engine *engine, const char *prompt, ink_text_fn fn, void *user) {
     if (engine == NULL) return INK_E_ARG;
@@ -156,20 +161,25 @@ ink_status ink_generate(ink_engine *engine, const char *prompt, ink_text_fn fn, 
     ink_sampler *sampler = NULL;
     ink_result result = {0};
     ink_generate_options o = engine->generate;
-    // Without a seed of the caller's each call draws its own, so the same prompt gives another text.
-    ink_status status = ink_sampler_new(&sampler, engine->model, engine->chain, &engine->sampler, &error);
+    // Without a seed of the caller's each call draws its own, so the same prompt gives another
+    // text.
+    ink_status status =
+        ink_sampler_new(&sampler, engine->model, engine->chain, &engine->sampler, &error);
     o.sampler = sampler;
     if (status == INK_OK)
-        status = ink_session_generate(engine->session, prompt, prompt != NULL ? strlen(prompt) : 0, &o, fn, user,
-                                      &result, &error);
+        status = ink_session_generate(engine->session, prompt, prompt != NULL ? strlen(prompt) : 0,
+                                      &o, fn, user, &result, &error);
     ink_sampler_free(sampler);
-    if (status == INK_OK) engine->result = result;
-    else if (status != INK_E_BUSY && status != INK_E_REENTRANT) engine->error = error; // those: not ours now
+    if (status == INK_OK)
+        engine->result = result;
+    else if (status != INK_E_BUSY && status != INK_E_REENTRANT)
+        engine->error = error; // those: not ours now
     return status;
 }
 
 const ink_error *ink_engine_error(const ink_engine *engine) {
-    static const ink_error none = {.size = sizeof none, .status = INK_E_ARG, .message = "the engine is NULL"};
+    static const ink_error none = {
+        .size = sizeof none, .status = INK_E_ARG, .message = "the engine is NULL"};
     return engine != NULL ? &engine->error : &none;
 }
 
@@ -188,8 +198,12 @@ ink_status ink_close(ink_engine *engine) {
     return INK_OK;
 }
 
-ink_model *ink_engine_model(const ink_engine *engine) { return engine != NULL ? engine->model : NULL; }
-ink_session *ink_engine_session(const ink_engine *engine) { return engine != NULL ? engine->session : NULL; }
+ink_model *ink_engine_model(const ink_engine *engine) {
+    return engine != NULL ? engine->model : NULL;
+}
+ink_session *ink_engine_session(const ink_engine *engine) {
+    return engine != NULL ? engine->session : NULL;
+}
 
 const ink_result *ink_engine_result(const ink_engine *engine) {
     static const ink_result none = {.size = sizeof none};

@@ -2,10 +2,11 @@
 #include "engine/engine.h"
 
 #define STRINGIFY_(x) #x
-#define STRINGIFY(x) STRINGIFY_(x)
+#define STRINGIFY(x)  STRINGIFY_(x)
 
 const char *ink_version(void) {
-    return STRINGIFY(INK_VERSION_MAJOR) "." STRINGIFY(INK_VERSION_MINOR) "." STRINGIFY(INK_VERSION_PATCH);
+    return STRINGIFY(INK_VERSION_MAJOR) "." STRINGIFY(INK_VERSION_MINOR) "." STRINGIFY(
+        INK_VERSION_PATCH);
 }
 #undef STRINGIFY
 #undef STRINGIFY_
@@ -17,16 +18,20 @@ uint32_t ink_version_number(void) {
 size_t ink_error_size(void) { return sizeof(ink_error); }
 uint32_t ink_page_positions(void) { return INKI_TILE; }
 
-static ink_status check_allocator(ink_allocator *copy, const ink_allocator *allocator, ink_error *error) {
+static ink_status check_allocator(ink_allocator *copy, const ink_allocator *allocator,
+                                  ink_error *error) {
     if (allocator == NULL) return INK_OK;
-    const ink_status status = inki_options_read(copy, sizeof *copy, allocator, "ink_allocator", error);
+    const ink_status status =
+        inki_options_read(copy, sizeof *copy, allocator, "ink_allocator", error);
     if (status != INK_OK) return status;
     if (copy->alloc == NULL || copy->release == NULL)
-        return inki_fail(error, INK_E_ARG, "ink_allocator", 0, "alloc and release must both be set");
+        return inki_fail(error, INK_E_ARG, "ink_allocator", 0,
+                         "alloc and release must both be set");
     return INK_OK;
 }
 
-ink_status ink_runtime_new(ink_runtime **out, const ink_runtime_options *options, ink_error *error) {
+ink_status ink_runtime_new(ink_runtime **out, const ink_runtime_options *options,
+                           ink_error *error) {
     if (out == NULL) return inki_fail(error, INK_E_ARG, "ink_runtime_new", 0, "out is NULL");
     ink_runtime_options o;
     ink_runtime_options_init(&o, sizeof o);
@@ -45,7 +50,8 @@ ink_status ink_runtime_new(ink_runtime **out, const ink_runtime_options *options
     inki_kernels_init(&r->kernels, o.cpu_mask);
     uint32_t n_threads = o.n_threads != 0 ? o.n_threads : inki_os_n_cpus();
     if (n_threads > INKI_POOL_MAX) {
-        inki_logf(&r->log, INK_LOG_WARN, "%u threads were asked for, %d are used", (unsigned)n_threads, INKI_POOL_MAX);
+        inki_logf(&r->log, INK_LOG_WARN, "%u threads were asked for, %d are used",
+                  (unsigned)n_threads, INKI_POOL_MAX);
         n_threads = INKI_POOL_MAX;
     }
     status = inki_pool_new(&r->pool, &r->mem, n_threads, error);
@@ -63,7 +69,8 @@ ink_runtime *inki_runtime_ref(ink_runtime *runtime) {
 }
 
 void ink_runtime_unref(ink_runtime *runtime) {
-    if (runtime == NULL || atomic_fetch_sub_explicit(&runtime->refs, 1, memory_order_acq_rel) != 1) return;
+    if (runtime == NULL || atomic_fetch_sub_explicit(&runtime->refs, 1, memory_order_acq_rel) != 1)
+        return;
     inki_pool_free(runtime->pool);
     const inki_mem mem = runtime->mem;
     inki_release(&mem, runtime, 1, sizeof *runtime);

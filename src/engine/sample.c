@@ -30,7 +30,9 @@ void ink_sampler_free(ink_sampler *sampler) {
     inki_release(&mem, sampler, 1, sizeof *sampler);
 }
 
-uint64_t ink_sampler_seed(const ink_sampler *sampler) { return sampler != NULL ? inki_chain_seed(sampler->chain) : 0; }
+uint64_t ink_sampler_seed(const ink_sampler *sampler) {
+    return sampler != NULL ? inki_chain_seed(sampler->chain) : 0;
+}
 
 ink_status ink_sampler_chain(const ink_sampler *sampler, char *out, size_t cap, size_t *bytes) {
     if (sampler == NULL || bytes == NULL || (out == NULL && cap != 0)) return INK_E_ARG;
@@ -42,10 +44,11 @@ ink_status ink_sampler_chain(const ink_sampler *sampler, char *out, size_t cap, 
     return INK_OK;
 }
 
-ink_status inki_sample_entered(ink_session *s, const inki_chain *chain, int32_t banned, ink_token *out,
-                               ink_error *error) {
+ink_status inki_sample_entered(ink_session *s, const inki_chain *chain, int32_t banned,
+                               ink_token *out, ink_error *error) {
     if (s->n_rows == 0)
-        return inki_fail(error, INK_E_ARG, "ink_sample", 0, "the session holds no logits: evaluate a token first");
+        return inki_fail(error, INK_E_ARG, "ink_sample", 0,
+                         "the session holds no logits: evaluate a token first");
     const ink_status status = inki_session_need_work(s, error);
     if (status != INK_OK) return status;
     const size_t n_vocab = s->model->weights.n_vocab;
@@ -60,7 +63,8 @@ ink_status inki_sample_entered(ink_session *s, const inki_chain *chain, int32_t 
     return inki_chain_draw(chain, &draw, out, error);
 }
 
-ink_status ink_sample(ink_session *session, const ink_sampler *sampler, ink_token *out, ink_error *error) {
+ink_status ink_sample(ink_session *session, const ink_sampler *sampler, ink_token *out,
+                      ink_error *error) {
     if (sampler == NULL || out == NULL)
         return inki_fail(error, INK_E_ARG, "ink_sample", 0, "sampler or out is NULL");
     ink_status status = inki_session_enter(session, error);

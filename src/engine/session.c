@@ -6,7 +6,8 @@
 
 enum { DEFAULT_BATCH = 128, MAX_BATCH = 4096 };
 
-// --- one thread at a time ----------------------------------------------------------------------------
+// --- one thread at a time
+// ----------------------------------------------------------------------------
 
 ink_status inki_session_enter(ink_session *session, ink_error *error) {
     if (session == NULL) return inki_fail(error, INK_E_ARG, NULL, 0, "the session is NULL");
@@ -16,7 +17,8 @@ ink_status inki_session_enter(ink_session *session, ink_error *error) {
                                                  memory_order_relaxed)) {
         if (atomic_load_explicit(&session->owner, memory_order_relaxed) == self)
             return inki_fail(error, INK_E_REENTRANT, NULL, 0,
-                             "the session is in a call of this thread: inside a callback it may only be cancelled");
+                             "the session is in a call of this thread: inside a callback it may "
+                             "only be cancelled");
         return inki_fail(error, INK_E_BUSY, NULL, 0, "the session is in use by another thread");
     }
     atomic_store_explicit(&session->owner, self, memory_order_relaxed);
@@ -33,16 +35,19 @@ void ink_session_cancel(ink_session *session) {
     if (session != NULL) atomic_store_explicit(&session->cancel, 1, memory_order_relaxed);
 }
 
-// --- memory ------------------------------------------------------------------------------------------
+// --- memory
+// ------------------------------------------------------------------------------------------
 
-ink_status inki_session_options_complete(ink_session_options *o, const inki_weights *w, ink_error *error) {
+ink_status inki_session_options_complete(ink_session_options *o, const inki_weights *w,
+                                         ink_error *error) {
     if (o->n_ctx > w->n_ctx)
-        return inki_fail(error, INK_E_LIMIT, "n_ctx", 0, "%u positions; the model has %u", (unsigned)o->n_ctx,
-                         (unsigned)w->n_ctx);
+        return inki_fail(error, INK_E_LIMIT, "n_ctx", 0, "%u positions; the model has %u",
+                         (unsigned)o->n_ctx, (unsigned)w->n_ctx);
     if (o->kv_type >= INKI_KV_TYPES)
         return inki_fail(error, INK_E_ARG, "kv_type", 0, "unknown number %u", (unsigned)o->kv_type);
     if (o->n_batch > MAX_BATCH)
-        return inki_fail(error, INK_E_LIMIT, "n_batch", 0, "%u rows; the most is %d", (unsigned)o->n_batch, MAX_BATCH);
+        return inki_fail(error, INK_E_LIMIT, "n_batch", 0, "%u rows; the most is %d",
+                         (unsigned)o->n_batch, MAX_BATCH);
     if (o->n_ctx == 0) o->n_ctx = w->n_ctx;
     if (o->n_batch == 0) o->n_batch = DEFAULT_BATCH;
     if (o->n_batch > o->n_ctx) o->n_batch = o->n_ctx;
@@ -54,8 +59,8 @@ ink_status inki_session_options_complete(ink_session_options *o, const inki_weig
 }
 
 // The session, its past and its logits, as one block; `table` is the page table.
-static void carve_session(ink_session *s, inki_kv_page ***table, inki_arena *arena, const inki_weights *w,
-                          const ink_session_options *o) {
+static void carve_session(ink_session *s, inki_kv_page ***table, inki_arena *arena,
+                          const inki_weights *w, const ink_session_options *o) {
     inki_arena_take(arena, 1, sizeof *s);
     *table = inki_arena_take(arena, inki_kv_pages_for(o->n_ctx), sizeof **table);
     s->tokens = inki_arena_take(arena, o->n_ctx, sizeof *s->tokens);
@@ -70,8 +75,8 @@ static void carve_work(inki_work *work, inki_arena *arena, const inki_weights *w
     work->candidates = inki_arena_take(arena, w->n_vocab, sizeof *work->candidates);
 }
 
-ink_status inki_session_bytes(const inki_weights *weights, const ink_session_options *options, uint64_t *heap,
-                              uint64_t *kv, ink_error *error) {
+ink_status inki_session_bytes(const inki_weights *weights, const ink_session_options *options,
+                              uint64_t *heap, uint64_t *kv, ink_error *error) {
     ink_session unused = {0};
     inki_kv_page **table;
     inki_arena block = {0}, work = {0};
@@ -79,11 +84,13 @@ ink_status inki_session_bytes(const inki_weights *weights, const ink_session_opt
     carve_session(&unused, &table, &block, weights, options);
     carve_work(&unused.work, &work, weights, options->n_batch);
     size_t pages = 0;
-    const bool fits = inki_kv_layout_init(&layout, options->kv_type, weights->n_layer, weights->n_head,
-                                          weights->head_dim) &&
-                      inki_mul(inki_kv_page_alloc_bytes(&layout), inki_kv_pages_for(options->n_ctx), &pages);
+    const bool fits =
+        inki_kv_layout_init(&layout, options->kv_type, weights->n_layer, weights->n_head,
+                            weights->head_dim) &&
+        inki_mul(inki_kv_page_alloc_bytes(&layout), inki_kv_pages_for(options->n_ctx), &pages);
     if (!fits || block.overflow || work.overflow || pages > SIZE_MAX / 2 - block.used - work.used)
-        return inki_fail(error, INK_E_LIMIT, NULL, 0, "a session of %u positions does not fit into memory",
+        return inki_fail(error, INK_E_LIMIT, NULL, 0,
+                         "a session of %u positions does not fit into memory",
                          (unsigned)options->n_ctx);
     *kv = pages;
     *heap = (uint64_t)block.used + work.used + pages;
@@ -114,8 +121,8 @@ static void free_session(ink_session *s) {
 }
 
 // options: complete. reserve: with pages and working memory, as a session of its own has them.
-static ink_status make_session(ink_session **out, ink_model *model, const ink_session_options *options, bool reserve,
-                               ink_error *error) {
+static ink_status make_session(ink_session **out, ink_model *model,
+                               const ink_session_options *options, bool reserve, ink_error *error) {
     uint64_t heap, kv_bytes;
     ink_status status = inki_session_bytes(&model->weights, options, &heap, &kv_bytes, error);
     if (status != INK_OK) return status;
@@ -135,7 +142,8 @@ static ink_status make_session(ink_session **out, ink_model *model, const ink_se
     s->options = *options;
     const inki_weights *w = &model->weights;
     inki_kv_layout layout;
-    inki_kv_layout_init(&layout, options->kv_type, w->n_layer, w->n_head, w->head_dim); // checked above
+    inki_kv_layout_init(&layout, options->kv_type, w->n_layer, w->n_head,
+                        w->head_dim); // checked above
     status = inki_kv_init(&s->kv, &layout, table, options->n_ctx, reserve, &s->mem, error);
     if (status == INK_OK && reserve) status = inki_session_need_work(s, error);
     if (status != INK_OK) {
@@ -146,13 +154,16 @@ static ink_status make_session(ink_session **out, ink_model *model, const ink_se
     return INK_OK;
 }
 
-// --- the public calls ----------------------------------------------------------------------------------
+// --- the public calls
+// ----------------------------------------------------------------------------------
 
-ink_status ink_session_new(ink_session **out, ink_model *model, const ink_session_options *options, ink_error *error) {
+ink_status ink_session_new(ink_session **out, ink_model *model, const ink_session_options *options,
+                           ink_error *error) {
     if (out == NULL || model == NULL)
         return inki_fail(error, INK_E_ARG, "ink_session_new", 0, "out or model is NULL");
     if (model->tokenizer == NULL)
-        return inki_fail(error, INK_E_UNSUPPORTED, model->source_name, 0, "was opened for inspection only");
+        return inki_fail(error, INK_E_UNSUPPORTED, model->source_name, 0,
+                         "was opened for inspection only");
     ink_session_options o = {0};
     ink_status status = inki_options_read(&o, sizeof o, options, "ink_session_options", error);
     if (status == INK_OK) status = inki_session_options_complete(&o, &model->weights, error);
@@ -165,7 +176,8 @@ static ink_status fork_entered(ink_session *parent, ink_session **out, ink_error
     if (status != INK_OK) return status;
     inki_kv_share(&child->kv, &parent->kv, parent->n_past);
     memcpy(child->tokens, parent->tokens, parent->n_past * sizeof *child->tokens);
-    memcpy(child->logits, parent->logits, (size_t)parent->n_rows * parent->model->weights.n_vocab * sizeof(float));
+    memcpy(child->logits, parent->logits,
+           (size_t)parent->n_rows * parent->model->weights.n_vocab * sizeof(float));
     child->n_past = parent->n_past;
     child->n_rows = parent->n_rows;
     child->n_forgotten = parent->n_forgotten;
@@ -192,8 +204,10 @@ void inki_rewind_entered(ink_session *s, uint32_t n_past) {
 ink_status ink_session_rewind(ink_session *session, uint32_t n_past) {
     ink_status status = inki_session_enter(session, NULL);
     if (status != INK_OK) return status;
-    if (n_past > session->n_past) status = INK_E_ARG;
-    else inki_rewind_entered(session, n_past);
+    if (n_past > session->n_past)
+        status = INK_E_ARG;
+    else
+        inki_rewind_entered(session, n_past);
     inki_session_leave(session);
     return status;
 }
@@ -205,8 +219,12 @@ ink_status ink_session_free(ink_session *session) {
     return status;
 }
 
-uint32_t ink_session_n_past(const ink_session *session) { return session != NULL ? session->n_past : 0; }
-uint32_t ink_session_n_ctx(const ink_session *session) { return session != NULL ? session->options.n_ctx : 0; }
+uint32_t ink_session_n_past(const ink_session *session) {
+    return session != NULL ? session->n_past : 0;
+}
+uint32_t ink_session_n_ctx(const ink_session *session) {
+    return session != NULL ? session->options.n_ctx : 0;
+}
 
 const ink_token *ink_session_tokens(const ink_session *session, size_t *n) {
     if (n != NULL) *n = session != NULL ? session->n_past : 0;

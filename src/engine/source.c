@@ -5,21 +5,26 @@
 
 #include <string.h>
 
-static ink_status open_builtin(inki_file *out, const char **name, const ink_source *s, ink_error *error) {
+static ink_status open_builtin(inki_file *out, const char **name, const ink_source *s,
+                               ink_error *error) {
     size_t bytes = 0;
     *name = s->name != NULL ? s->name : "builtin:story";
     const unsigned char *data = inki_builtin_find(s->name, &bytes);
     if (data == NULL)
-        return inki_fail(error, INK_E_NOT_FOUND, *name, 0, "no built-in model of this name in this build");
+        return inki_fail(error, INK_E_NOT_FOUND, *name, 0,
+                         "no built-in model of this name in this build");
     *out = (inki_file){.data = data, .bytes = bytes};
     return INK_OK;
 }
 
-// Weights are read in place as 4-byte numbers, so bytes that lie askew must move; COPY asks for the same.
-static ink_status open_memory(inki_file *out, const char *name, const ink_source *s, const inki_mem *mem,
-                              const inki_log *log, ink_error *error) {
-    if (s->data == NULL || s->bytes == 0) return inki_fail(error, INK_E_ARG, name, 0, "data is NULL or bytes is 0");
-    if (s->bytes > SIZE_MAX / 2) return inki_fail(error, INK_E_LIMIT, name, 0, "the model does not fit into memory");
+// Weights are read in place as 4-byte numbers, so bytes that lie askew must move; COPY asks for the
+// same.
+static ink_status open_memory(inki_file *out, const char *name, const ink_source *s,
+                              const inki_mem *mem, const inki_log *log, ink_error *error) {
+    if (s->data == NULL || s->bytes == 0)
+        return inki_fail(error, INK_E_ARG, name, 0, "data is NULL or bytes is 0");
+    if (s->bytes > SIZE_MAX / 2)
+        return inki_fail(error, INK_E_LIMIT, name, 0, "the model does not fit into memory");
     const bool askew = (uintptr_t)s->data % 4 != 0;
     *out = (inki_file){.data = s->data, .bytes = (size_t)s->bytes};
     if (!askew && !(s->flags & INK_SOURCE_COPY)) return INK_OK;
@@ -32,8 +37,8 @@ static ink_status open_memory(inki_file *out, const char *name, const ink_source
     return INK_OK;
 }
 
-ink_status inki_source_open(inki_file *out, const char **name, const ink_source *source, const inki_mem *mem,
-                            const inki_log *log, ink_error *error) {
+ink_status inki_source_open(inki_file *out, const char **name, const ink_source *source,
+                            const inki_mem *mem, const inki_log *log, ink_error *error) {
     ink_source s = {.fd = -1};
     *name = "the model";
     memset(out, 0, sizeof *out);
@@ -44,10 +49,12 @@ ink_status inki_source_open(inki_file *out, const char **name, const ink_source 
     switch (s.kind) {
     case INK_SOURCE_BUILTIN: return open_builtin(out, name, &s, error);
     case INK_SOURCE_PATH:
-        if (s.name == NULL) return inki_fail(error, INK_E_ARG, "ink_source", 0, "a path source needs a name");
+        if (s.name == NULL)
+            return inki_fail(error, INK_E_ARG, "ink_source", 0, "a path source needs a name");
         return inki_os_open_path(out, s.name, copy, mem, error);
     case INK_SOURCE_FD: return inki_os_open_fd(out, s.fd, s.offset, s.bytes, copy, mem, error);
     case INK_SOURCE_MEMORY: return open_memory(out, *name, &s, mem, log, error);
-    default: return inki_fail(error, INK_E_ARG, "ink_source", 0, "unknown kind %u", (unsigned)s.kind);
+    default:
+        return inki_fail(error, INK_E_ARG, "ink_source", 0, "unknown kind %u", (unsigned)s.kind);
     }
 }

@@ -7,7 +7,8 @@
 
 enum { FIRST_CAP = 256 };
 
-static ink_status grow(const inki_mem *mem, void **buffer, size_t *cap, size_t used, size_t needed, ink_error *error) {
+static ink_status grow(const inki_mem *mem, void **buffer, size_t *cap, size_t used, size_t needed,
+                       ink_error *error) {
     if (needed <= *cap) return INK_OK;
     size_t bigger = *cap > 0 ? *cap : FIRST_CAP;
     while (bigger < needed) bigger *= 2;
@@ -20,8 +21,8 @@ static ink_status grow(const inki_mem *mem, void **buffer, size_t *cap, size_t u
     return INK_OK;
 }
 
-ink_status inki_text_stream_init(inki_text_stream *ts, const char *const *stop, size_t n_stop, const inki_mem *mem,
-                                 ink_error *error) {
+ink_status inki_text_stream_init(inki_text_stream *ts, const char *const *stop, size_t n_stop,
+                                 const inki_mem *mem, ink_error *error) {
     *ts = (inki_text_stream){.mem = *mem, .stop = stop, .n_stop = n_stop};
     size_t longest = 0;
     for (size_t i = 0; i < n_stop; i++) {
@@ -46,7 +47,8 @@ void inki_text_stream_free(inki_text_stream *ts) {
     ts->held_cap = ts->text_cap = ts->n_held = 0;
 }
 
-// Where the first stop string begins in the held bytes, or n_held; of two at one place either will do.
+// Where the first stop string begins in the held bytes, or n_held; of two at one place either will
+// do.
 static size_t find_stop(const inki_text_stream *ts) {
     for (size_t at = 0; at < ts->n_held; at++)
         for (size_t i = 0; i < ts->n_stop; i++) {
@@ -61,12 +63,15 @@ static size_t find_stop_prefix(const inki_text_stream *ts) {
     for (size_t at = 0; at < ts->n_held; at++) {
         const size_t tail = ts->n_held - at;
         for (size_t i = 0; i < ts->n_stop; i++)
-            if (strncmp((const char *)ts->held + at, ts->stop[i], tail) == 0 && strlen(ts->stop[i]) > tail) return at;
+            if (strncmp((const char *)ts->held + at, ts->stop[i], tail) == 0 &&
+                strlen(ts->stop[i]) > tail)
+                return at;
     }
     return ts->n_held;
 }
 
-// Moves held[0, n) out as text, but for a character that n cuts. drop: also what n cuts and all after.
+// Moves held[0, n) out as text, but for a character that n cuts. drop: also what n cuts and all
+// after.
 static ink_status give_out(inki_text_stream *ts, size_t n, inki_str *ready, ink_error *error) {
     ink_status s = grow(&ts->mem, (void **)&ts->text, &ts->text_cap, 0, 3 * n + 1, error);
     if (s != INK_OK) return s;
@@ -74,7 +79,8 @@ static ink_status give_out(inki_text_stream *ts, size_t n, inki_str *ready, ink_
     while (at < n) {
         uint32_t c;
         const size_t step = inki_utf8_decode(ts->held + at, ts->n_held - at, &c);
-        if (step > n - at || (step == 0 && inki_utf8_is_prefix(ts->held + at, ts->n_held - at))) break;
+        if (step > n - at || (step == 0 && inki_utf8_is_prefix(ts->held + at, ts->n_held - at)))
+            break;
         if (step > 0) {
             memcpy(ts->text + out, ts->held + at, step);
             out += step;
@@ -92,9 +98,10 @@ static ink_status give_out(inki_text_stream *ts, size_t n, inki_str *ready, ink_
     return INK_OK;
 }
 
-ink_status inki_text_stream_push(inki_text_stream *ts, inki_str bytes, inki_str *ready, bool *stopped,
-                                 ink_error *error) {
-    ink_status s = grow(&ts->mem, (void **)&ts->held, &ts->held_cap, ts->n_held, ts->n_held + bytes.bytes, error);
+ink_status inki_text_stream_push(inki_text_stream *ts, inki_str bytes, inki_str *ready,
+                                 bool *stopped, ink_error *error) {
+    ink_status s = grow(&ts->mem, (void **)&ts->held, &ts->held_cap, ts->n_held,
+                        ts->n_held + bytes.bytes, error);
     if (s != INK_OK) return s;
     if (bytes.bytes != 0) memcpy(ts->held + ts->n_held, bytes.data, bytes.bytes);
     ts->n_held += bytes.bytes;

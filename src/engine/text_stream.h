@@ -18,16 +18,16 @@ typedef struct inki_text_stream {
 } inki_text_stream;
 
 // Errors: INK_E_ARG (a stop string is NULL or empty), INK_E_NOMEM.
-ink_status inki_text_stream_init(inki_text_stream *ts, const char *const *stop, size_t n_stop, const inki_mem *mem,
-                                 ink_error *error);
+ink_status inki_text_stream_init(inki_text_stream *ts, const char *const *stop, size_t n_stop,
+                                 const inki_mem *mem, ink_error *error);
 void inki_text_stream_free(inki_text_stream *ts);
 
 // Adds a token's bytes. *ready: text that can be given out now (its data ends with a 0 byte, valid
 // until the next call), maybe empty. *stopped: a stop string is complete; `ready` ends before it.
 // Held back: what could begin a stop string, and the first bytes of a character. Bytes that can
 // no longer become UTF-8 are given out as U+FFFD. Errors: INK_E_NOMEM.
-ink_status inki_text_stream_push(inki_text_stream *ts, inki_str bytes, inki_str *ready, bool *stopped,
-                                 ink_error *error);
+ink_status inki_text_stream_push(inki_text_stream *ts, inki_str bytes, inki_str *ready,
+                                 bool *stopped, ink_error *error);
 // What was held back, when nothing more comes; the beginning of a character stays unsaid.
 ink_status inki_text_stream_flush(inki_text_stream *ts, inki_str *ready, ink_error *error);
 

@@ -11,23 +11,24 @@
 
 // One token at one position of one cache. Rows of one cache come in rising, gapless positions.
 typedef struct inki_row {
-    inki_kv *kv;       // prepared for writing at pos
+    inki_kv *kv; // prepared for writing at pos
     uint32_t pos;
-    int32_t token;     // inside the vocabulary
-    float *logits;     // [n_vocab], NULL: not wanted
+    int32_t token; // inside the vocabulary
+    float *logits; // [n_vocab], NULL: not wanted
 } inki_row;
 
 // Working memory of a pass over at most n_rows rows, carved from the owner's arena.
 typedef struct inki_scratch {
     uint32_t n_rows;
-    float *x;      // [n_rows, n_embd] the residual stream
-    float *norm;   // [n_rows, n_embd] normalised, then the attention's output
-    float *wide;   // [n_rows, max(3 n_embd, n_ff)] q k v, then the feed-forward's middle
-    void *act;     // [n_rows] quantised activation rows
+    float *x;    // [n_rows, n_embd] the residual stream
+    float *norm; // [n_rows, n_embd] normalised, then the attention's output
+    float *wide; // [n_rows, max(3 n_embd, n_ff)] q k v, then the feed-forward's middle
+    void *act;   // [n_rows] quantised activation rows
     size_t act_stride;
     const struct inki_row **wanted; // [n_rows] rows whose logits are wanted
 } inki_scratch;
-void inki_scratch_carve(inki_scratch *scratch, inki_arena *arena, const inki_weights *weights, uint32_t n_rows);
+void inki_scratch_carve(inki_scratch *scratch, inki_arena *arena, const inki_weights *weights,
+                        uint32_t n_rows);
 
 typedef struct inki_forward {
     const inki_weights *weights;
@@ -39,9 +40,10 @@ typedef struct inki_forward {
     size_t n_cancel;
 } inki_forward;
 
-// One pass over rows [n_rows], n_rows <= scratch->n_rows. Writes keys, values and the wanted logits.
-// Allocates nothing. Errors: INK_E_CANCELLED; INK_E_NUMERIC when a wanted row's logits are not finite
-// (the caller finds the tensor to blame).
-ink_status inki_forward_run(const inki_forward *forward, const inki_row *rows, uint32_t n_rows, ink_error *error);
+// One pass over rows [n_rows], n_rows <= scratch->n_rows. Writes keys, values and the wanted
+// logits. Allocates nothing. Errors: INK_E_CANCELLED; INK_E_NUMERIC when a wanted row's logits are
+// not finite (the caller finds the tensor to blame).
+ink_status inki_forward_run(const inki_forward *forward, const inki_row *rows, uint32_t n_rows,
+                            ink_error *error);
 
 #endif

@@ -16,7 +16,8 @@ typedef struct inki_kv_layout {
     size_t page_bytes; // all layers and heads, 64 positions
 } inki_kv_layout;
 // False on overflow.
-bool inki_kv_layout_init(inki_kv_layout *out, uint32_t kv_type, uint32_t n_layer, uint32_t n_head, uint32_t head_dim);
+bool inki_kv_layout_init(inki_kv_layout *out, uint32_t kv_type, uint32_t n_layer, uint32_t n_head,
+                         uint32_t head_dim);
 
 typedef struct inki_kv_page inki_kv_page;
 
@@ -33,17 +34,18 @@ uint32_t inki_kv_pages_for(uint32_t n_ctx);
 
 // table [inki_kv_pages_for(n_ctx)] is the caller's and stays as long as the cache.
 // reserve: allocate every page now. Errors: INK_E_NOMEM (nothing is held).
-ink_status inki_kv_init(inki_kv *kv, const inki_kv_layout *layout, inki_kv_page **table, uint32_t n_ctx, bool reserve,
-                        const inki_mem *mem, ink_error *error);
+ink_status inki_kv_init(inki_kv *kv, const inki_kv_layout *layout, inki_kv_page **table,
+                        uint32_t n_ctx, bool reserve, const inki_mem *mem, ink_error *error);
 void inki_kv_free(inki_kv *kv); // drops every page; a zeroed cache is allowed
 
-// child (inited with the same layout and n_ctx, not reserved) shares the pages of the first n_past positions.
+// child (inited with the same layout and n_ctx, not reserved) shares the pages of the first n_past
+// positions.
 void inki_kv_share(inki_kv *child, const inki_kv *parent, uint32_t n_past);
 // Makes positions [begin, end) writable: missing pages are allocated, shared ones copied. What lies
 // before `begin` in a copied page is kept. Errors: INK_E_NOMEM (the cache still holds its past).
 ink_status inki_kv_prepare(inki_kv *kv, uint32_t begin, uint32_t end, ink_error *error);
-// Forgets positions from n_past on: shared pages that hold none of the past are let go, own ones stay
-// as reserve.
+// Forgets positions from n_past on: shared pages that hold none of the past are let go, own ones
+// stay as reserve.
 void inki_kv_rewind(inki_kv *kv, uint32_t n_past);
 // Gives reserve pages beyond n_past back to the allocator.
 void inki_kv_trim(inki_kv *kv, uint32_t n_past);

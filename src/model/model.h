@@ -28,7 +28,8 @@ typedef struct inki_layer {
     const float *ffn_down_bias;
 } inki_layer;
 
-// Limits of the sizes; more is INK_E_LIMIT. They keep every product below inside size_t and uint32_t.
+// Limits of the sizes; more is INK_E_LIMIT. They keep every product below inside size_t and
+// uint32_t.
 enum {
     INKI_MAX_CTX = 1 << 20,
     INKI_MAX_EMBD = 1 << 16,
@@ -58,6 +59,7 @@ void inki_weights_close(inki_weights *weights);
 
 // The first tensor that holds a NaN or an infinity: its name and the element's index, or NULL.
 // Reads all weights: only for explaining a failure, and for convert.
-const char *inki_weights_find_nonfinite(const inki_gguf *gguf, const inki_kernels *kernels, uint64_t *index);
+const char *inki_weights_find_nonfinite(const inki_gguf *gguf, const inki_kernels *kernels,
+                                        uint64_t *index);
 
 #endif

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A host program around the lines of README.md, which tests/checks/sample.sh puts into the file "lines".
+// A host program around the lines of README.md, which tests/checks/sample.sh puts into the file
+// "lines".
 #include "inkling/inkling.h"
 
 #include <stdio.h>

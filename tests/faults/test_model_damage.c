@@ -43,8 +43,11 @@ static int tear_down(void **state) {
 
 // Opens bytes [n] and, if that works, makes three tokens.
 static ink_status try_model(const uint8_t *bytes, size_t n, ink_error *error) {
-    const ink_source source = {
-        .size = sizeof source, .kind = INK_SOURCE_MEMORY, .data = bytes, .bytes = n, .name = "damaged"};
+    const ink_source source = {.size = sizeof source,
+                               .kind = INK_SOURCE_MEMORY,
+                               .data = bytes,
+                               .bytes = n,
+                               .name = "damaged"};
     ink_model *model = NULL;
     ink_session *s = NULL;
     ink_generate_options g;
@@ -91,7 +94,8 @@ static void test_a_bit_flipped_in_every_byte_of_the_header(void **state) {
     assert_non_null(copy);
     memcpy(copy, whole, n_whole);
     const int step = getenv("INKLING_TEST_LONG") != NULL ? 1 : 3;
-    if (step > 1) print_message("left out: five of eight bits a byte (INKLING_TEST_LONG=1 tries all)\n");
+    if (step > 1)
+        print_message("left out: five of eight bits a byte (INKLING_TEST_LONG=1 tries all)\n");
     for (size_t at = 0; at < n_header; at++)
         for (int bit = (int)(at % 3); bit < 8; bit += step) {
             ink_error error;
@@ -115,8 +119,9 @@ static const inki_gguf_tensor *tensor(const inki_gguf *g, const char *name) {
 // NaN and infinity in each kind of tensor are met while speaking, and the tensor is named.
 static void test_weights_that_are_no_numbers(void **state) {
     (void)state;
-    static const char *const names[] = {"token_embd.weight",     "blk.0.attn_qkv.weight", "blk.0.ffn_up.bias",
-                                        "blk.0.attn_norm.weight", "output_norm.bias",      "blk.0.ffn_down.weight"};
+    static const char *const names[] = {"token_embd.weight", "blk.0.attn_qkv.weight",
+                                        "blk.0.ffn_up.bias", "blk.0.attn_norm.weight",
+                                        "output_norm.bias",  "blk.0.ffn_down.weight"};
     static const float values[] = {NAN, INFINITY, -INFINITY};
     const inki_mem mem = inki_mem_from(NULL);
     inki_gguf g;
@@ -129,7 +134,8 @@ static void test_weights_that_are_no_numbers(void **state) {
             memcpy(copy, whole, n_whole);
             memcpy(copy + tensor(&g, names[i])->offset + 4 * 5, &values[k], 4);
             assert_int_equal(try_model(copy, n_whole, &error), INK_E_NUMERIC);
-            if (strstr(error.message, names[i]) == NULL || strstr(error.message, "element 5") == NULL)
+            if (strstr(error.message, names[i]) == NULL ||
+                strstr(error.message, "element 5") == NULL)
                 fail_msg("\"%s\" does not name %s", error.message, names[i]);
         }
     inki_gguf_close(&g);
@@ -147,7 +153,8 @@ static void test_numbers_that_grow_too_large(void **state) {
     assert_non_null(copy);
     memcpy(copy, whole, n_whole);
     assert_int_equal(inki_gguf_open(&g, whole, n_whole, &mem, NULL), INK_OK);
-    for (size_t i = 0; i < 16; i++) memcpy(copy + tensor(&g, "output_norm.weight")->offset + 4 * i, &huge, 4);
+    for (size_t i = 0; i < 16; i++)
+        memcpy(copy + tensor(&g, "output_norm.weight")->offset + 4 * i, &huge, 4);
     assert_int_equal(try_model(copy, n_whole, &error), INK_E_NUMERIC);
     assert_non_null(strstr(error.message, "grew too large"));
     inki_gguf_close(&g);

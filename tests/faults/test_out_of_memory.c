@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The n-th request for memory fails, for every n, through everything the public calls do: each time a
-// clear status, nothing leaked, and what was made before still works.
+// The n-th request for memory fails, for every n, through everything the public calls do: each time
+// a clear status, nothing leaked, and what was made before still works.
 #include "opened.h"
 
 #include <setjmp.h>
@@ -18,7 +18,8 @@ static ink_status forks(ink_session *s, ink_error *error) {
     const ink_token id = 5;
     ink_status status = ink_session_fork(s, &child, error);
     if (status == INK_OK) status = ink_eval(&(ink_span){child, &id, 1, 0}, 1, error);
-    if (status == INK_OK) status = ink_eval(&(ink_span){s, &id, 1, 0}, 1, error); // copies a shared page
+    if (status == INK_OK)
+        status = ink_eval(&(ink_span){s, &id, 1, 0}, 1, error); // copies a shared page
     ink_session_free(child);
     return status;
 }
@@ -33,8 +34,10 @@ static ink_status sessions(ink_model *model, ink_error *error) {
     g.n_tokens = 4;
     ink_status status = ink_session_new(&s, model, NULL, error);
     if (status != INK_OK) return status;
-    status = ink_session_generate(s, "hello there, a word of some length", 34, &g, NULL, NULL, NULL, error);
-    if (status == INK_OK) status = forks(s, error);
+    status = ink_session_generate(s, "hello there, a word of some length", 34, &g, NULL, NULL, NULL,
+                                  error);
+    if (status == INK_OK)
+        status = forks(s, error);
     else if (status == INK_E_NOMEM) { // the session must be as good as new
         assert_int_equal(ink_session_n_past(s), 0);
         assert_int_equal(ink_session_generate(s, "again", 5, &g, NULL, NULL, NULL, NULL), INK_OK);
@@ -67,8 +70,10 @@ static ink_status everything(heap *h, ink_error *error) {
 
 static ink_status three_lines(heap *h, ink_error *error) {
     const ink_allocator allocator = heap_allocator(h);
-    const ink_source source = {
-        .size = sizeof source, .kind = INK_SOURCE_MEMORY, .data = model_bytes, .bytes = n_model_bytes};
+    const ink_source source = {.size = sizeof source,
+                               .kind = INK_SOURCE_MEMORY,
+                               .data = model_bytes,
+                               .bytes = n_model_bytes};
     const char *const stop[] = {"no such words"};
     ink_runtime_options ro;
     ink_generate_options g;
@@ -135,6 +140,7 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_everything), cmocka_unit_test(test_three_lines)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_everything),
+                                       cmocka_unit_test(test_three_lines)};
     return cmocka_run_group_tests_name("out of memory", tests, set_up, tear_down);
 }

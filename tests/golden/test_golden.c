@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// From checkpoint to words against PyTorch: each Hugging Face directory with a golden.json is converted
-// (F32) and opened; ids, last logits, mean negative log-likelihood and greedy tokens must agree.
-// The fixtures stand in the tree; further directories may be named in INKLING_GOLDEN, separated by ':'.
+// From checkpoint to words against PyTorch: each Hugging Face directory with a golden.json is
+// converted (F32) and opened; ids, last logits, mean negative log-likelihood and greedy tokens must
+// agree. The fixtures stand in the tree; further directories may be named in INKLING_GOLDEN,
+// separated by ':'.
 #include "convert/convert.h"
 #include "opened.h"
 
@@ -23,7 +24,9 @@ static const struct {
     uint32_t kv_type;
     double limit;
     bool same_words;
-} kinds[] = {{"f32", INK_KV_F32, 1e-4, true}, {"f16", INK_KV_F16, 6e-3, true}, {"q8_0", INK_KV_Q8_0, 1e-1, false}};
+} kinds[] = {{"f32", INK_KV_F32, 1e-4, true},
+             {"f16", INK_KV_F16, 6e-3, true},
+             {"q8_0", INK_KV_Q8_0, 1e-1, false}};
 
 typedef struct golden_case {
     const char *prompt;
@@ -53,7 +56,8 @@ static void read_case(golden_case *c, const json_t *json) {
 static void check_ids(const ink_model *model, const golden_case *c) {
     ink_token ids[1024];
     size_t n = 0;
-    assert_int_equal(ink_tokenize(model, c->prompt, strlen(c->prompt), 0, ids, 1024, &n, NULL), INK_OK);
+    assert_int_equal(ink_tokenize(model, c->prompt, strlen(c->prompt), 0, ids, 1024, &n, NULL),
+                     INK_OK);
     assert_int_equal(n, c->n_ids);
     assert_memory_equal(ids, c->ids, n * sizeof *ids);
 }
@@ -118,7 +122,8 @@ static void open_converted(opened *o, const char *dir) {
     if (inki_convert_hf(&options, &error) != INK_OK) fail_msg("%s", error.message);
     const ink_source source = {.size = sizeof source, .kind = INK_SOURCE_PATH, .name = path};
     assert_int_equal(ink_runtime_new(&o->runtime, NULL, NULL), INK_OK);
-    if (ink_model_open(&o->model, o->runtime, &source, NULL, &error) != INK_OK) fail_msg("%s", error.message);
+    if (ink_model_open(&o->model, o->runtime, &source, NULL, &error) != INK_OK)
+        fail_msg("%s", error.message);
     unlink(path);
     rmdir(out);
 }
@@ -139,8 +144,8 @@ static void check_directory(const char *dir) {
         check_ids(o.model, &c);
         for (size_t kind = 0; kind < 3; kind++) check_case(&o, &c, kind, &worst[kind]);
     }
-    print_message("%s: %zu prompts; largest difference %.1e (kv f32), %.1e (f16), %.1e (q8_0)\n", dir,
-                  json_array_size(cases), worst[0], worst[1], worst[2]);
+    print_message("%s: %zu prompts; largest difference %.1e (kv f32), %.1e (f16), %.1e (q8_0)\n",
+                  dir, json_array_size(cases), worst[0], worst[1], worst[2]);
     opened_close(&o);
     json_decref(golden);
 }

@@ -84,7 +84,8 @@ static void check_rows(const opened *o, uint32_t kv_type, uint32_t n_vocab) {
     assert_int_equal(ink_eval(&all, 1, NULL), INK_OK);
     for (size_t i = 0; i < N; i++) {
         opened_eval(b, ids + i, 1, 0);
-        assert_memory_equal(ink_session_logits(a, i, NULL), ink_session_logits(b, 0, NULL), n_vocab * sizeof(float));
+        assert_memory_equal(ink_session_logits(a, i, NULL), ink_session_logits(b, 0, NULL),
+                            n_vocab * sizeof(float));
     }
     ink_session_free(a);
     ink_session_free(b);
@@ -119,8 +120,9 @@ static void check(const variant *v) {
 static void test_variants(void **state) {
     (void)state;
     static const variant variants[] = {
-        {INKI_F32, INK_KV_F32, true},  {INKI_F32, INK_KV_F16, false}, {INKI_F16, INK_KV_F16, true},
-        {INKI_BF16, INK_KV_F16, true}, {INKI_Q8_0, INK_KV_F16, true}, {INKI_Q8_0, INK_KV_Q8_0, false},
+        {INKI_F32, INK_KV_F32, true},  {INKI_F32, INK_KV_F16, false},
+        {INKI_F16, INK_KV_F16, true},  {INKI_BF16, INK_KV_F16, true},
+        {INKI_Q8_0, INK_KV_F16, true}, {INKI_Q8_0, INK_KV_Q8_0, false},
         {INKI_Q4_0, INK_KV_F32, true}, {INKI_Q4_0, INK_KV_Q8_0, true},
     };
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) check(&variants[i]);
@@ -131,7 +133,8 @@ static void test_it_can_tell(void **state) {
     (void)state;
     const tiny_model tiny = tiny_model_defaults();
     opened o = opened_tiny(&tiny, 1, NULL);
-    ink_session *a = opened_session(&o, 0, INK_KV_F16, 1), *b = opened_session(&o, 0, INK_KV_F16, 1);
+    ink_session *a = opened_session(&o, 0, INK_KV_F16, 1),
+                *b = opened_session(&o, 0, INK_KV_F16, 1);
     opened_ids(ids, N, tiny.n_vocab, 11);
     opened_eval(a, ids, N, 0);
     ids[0] ^= 1;
@@ -144,6 +147,7 @@ static void test_it_can_tell(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_variants), cmocka_unit_test(test_it_can_tell)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_variants),
+                                       cmocka_unit_test(test_it_can_tell)};
     return cmocka_run_group_tests_name("same bytes, sessions", tests, NULL, NULL);
 }

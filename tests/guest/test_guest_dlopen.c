@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// A host that loads the shared library, uses it and unloads it, a hundred times over, is left with what
-// it had: the same threads, open files and mappings.
+// A host that loads the shared library, uses it and unloads it, a hundred times over, is left with
+// what it had: the same threads, open files and mappings.
 #include "guest/guest.h"
 
 #include <dlfcn.h>
 
-// Mappings that name no file but hold memory come and go with the C library's own arenas; those of the
-// library itself must be gone.
+// Mappings that name no file but hold memory come and go with the C library's own arenas; those of
+// the library itself must be gone.
 static int count_mappings(const char *name) {
     FILE *file = fopen("/proc/self/maps", "r");
     if (!file) return -1;
@@ -17,15 +17,16 @@ static int count_mappings(const char *name) {
     return n;
 }
 
-// Looks a function up; through a union, since C has no conversion from void * to a function pointer.
-#define LOOK_UP(library, function, type)                       \
-    __extension__({                                            \
-        union {                                                \
-            void *object;                                      \
-            type call;                                         \
-        } symbol = {.object = dlsym((library), (function))};   \
-        if (!symbol.object) fail_msg("no symbol %s", function); \
-        symbol.call;                                           \
+// Looks a function up; through a union, since C has no conversion from void * to a function
+// pointer.
+#define LOOK_UP(library, function, type)                                                           \
+    __extension__({                                                                                \
+        union {                                                                                    \
+            void *object;                                                                          \
+            type call;                                                                             \
+        } symbol = {.object = dlsym((library), (function))};                                       \
+        if (!symbol.object) fail_msg("no symbol %s", function);                                    \
+        symbol.call;                                                                               \
     })
 
 typedef void (*init_fn)(void *, size_t);
@@ -48,7 +49,8 @@ static void use_once(const char *path, guest_text *out) {
     out->bytes = 0;
     ink_engine *engine = LOOK_UP(library, "ink_open", open_fn)(NULL, &options);
     assert_non_null(engine);
-    assert_int_equal(LOOK_UP(library, "ink_generate", generate_fn)(engine, "Once", guest_collect, out), INK_OK);
+    assert_int_equal(
+        LOOK_UP(library, "ink_generate", generate_fn)(engine, "Once", guest_collect, out), INK_OK);
     assert_int_equal(LOOK_UP(library, "ink_close", close_fn)(engine), INK_OK);
     assert_int_equal(dlclose(library), 0);
 }
@@ -61,7 +63,8 @@ static void hundred_times_leaves_nothing(void **state) {
         skip();
     }
     static guest_text first, again;
-    for (int i = 0; i < 5; i++) use_once(path, &first); // what the C library sets up once is there now
+    for (int i = 0; i < 5; i++)
+        use_once(path, &first); // what the C library sets up once is there now
     const int n_threads = guest_count("/proc/self/task");
     const int n_files = guest_count("/proc/self/fd");
     const int n_mappings = count_mappings(NULL);

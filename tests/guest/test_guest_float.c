@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The host's floating-point state: another rounding mode, unmasked exceptions or flushed denormals change
-// not one byte of what the library makes, the host finds them as they were, also inside the callback, and
-// no exception is raised in its name.
+// The host's floating-point state: another rounding mode, unmasked exceptions or flushed denormals
+// change not one byte of what the library makes, the host finds them as they were, also inside the
+// callback, and no exception is raised in its name.
 #include "guest/guest.h"
 
 #include <fenv.h>
@@ -66,7 +66,9 @@ static void run(ink_engine *engine, outcome *out) {
     ink_session *session = ink_engine_session(engine);
     ink_token tokens[64];
     size_t n = 0;
-    assert_int_equal(ink_tokenize(ink_engine_model(engine), "slow green turtle", 17, 0, tokens, 64, &n, NULL), INK_OK);
+    assert_int_equal(
+        ink_tokenize(ink_engine_model(engine), "slow green turtle", 17, 0, tokens, 64, &n, NULL),
+        INK_OK);
     assert_state(look(), w.wanted);
     assert_int_equal(ink_session_rewind(session, 0), INK_OK);
     assert_state(look(), w.wanted);
@@ -84,7 +86,8 @@ static void run(ink_engine *engine, outcome *out) {
     options.seed_set = 1;
     options.seed = 7;
     ink_sampler *sampler = NULL;
-    assert_int_equal(ink_sampler_new(&sampler, ink_engine_model(engine), NULL, &options, NULL), INK_OK);
+    assert_int_equal(ink_sampler_new(&sampler, ink_engine_model(engine), NULL, &options, NULL),
+                     INK_OK);
     ink_token token = -1;
     assert_int_equal(ink_sample(session, sampler, &token, NULL), INK_OK);
     out->text.bytes += (size_t)snprintf(out->text.text + out->text.bytes, 16, " %d", (int)token);
@@ -133,8 +136,8 @@ static void raised_flags_are_kept(void **state) {
     assert_int_equal(ink_close(engine), INK_OK);
 }
 
-// A host that traps on what is usually ignored: the arithmetic of a softmax underflows as a matter of
-// course and must not kill it.
+// A host that traps on what is usually ignored: the arithmetic of a softmax underflows as a matter
+// of course and must not kill it.
 static void unmasked_exceptions(void **state) {
     (void)state;
 #ifdef __GLIBC__

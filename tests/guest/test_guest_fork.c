@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// fork(2): what was idle at the fork may be used and freed in the child, where evaluations run on the
-// calling thread alone and give the same bytes; the parent notices nothing.
+// fork(2): what was idle at the fork may be used and freed in the child, where evaluations run on
+// the calling thread alone and give the same bytes; the parent notices nothing.
 #include "guest/guest.h"
 
 #include <errno.h>
@@ -14,13 +14,16 @@ static int wait_for(pid_t child) {
     return status;
 }
 
-// Runs in the child: 0, or a number that says what was wrong. No assertions here: they would go on with
-// the parent's other tests.
+// Runs in the child: 0, or a number that says what was wrong. No assertions here: they would go on
+// with the parent's other tests.
 static int child_work(ink_engine *engine, const guest_text *expected, bool release) {
     static guest_text text;
     text.bytes = 0;
-    if (ink_generate(engine, "The quick brown fox, and what it did next", guest_collect, &text) != INK_OK) return 1;
-    if (text.bytes != expected->bytes || memcmp(text.text, expected->text, text.bytes) != 0) return 2;
+    if (ink_generate(engine, "The quick brown fox, and what it did next", guest_collect, &text) !=
+        INK_OK)
+        return 1;
+    if (text.bytes != expected->bytes || memcmp(text.text, expected->text, text.bytes) != 0)
+        return 2;
     if (!GUEST_TSAN && guest_count("/proc/self/task") > 1) return 3;
     ink_session *fork_of = NULL;
     if (ink_session_fork(ink_engine_session(engine), &fork_of, NULL) != INK_OK) return 4;
@@ -68,7 +71,9 @@ static void child_of_a_child(void **state) {
         const pid_t grandchild = fork();
         if (grandchild == 0) _exit(child_work(engine, &first, true));
         const int status = wait_for(grandchild);
-        _exit(!WIFEXITED(status) ? 99 : WEXITSTATUS(status) ? WEXITSTATUS(status) : child_work(engine, &first, true));
+        _exit(!WIFEXITED(status)    ? 99
+              : WEXITSTATUS(status) ? WEXITSTATUS(status)
+                                    : child_work(engine, &first, true));
     }
     const int status = wait_for(child);
     assert_true(WIFEXITED(status));

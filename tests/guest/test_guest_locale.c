@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A host in a locale that writes 0,5: numbers in chains, in metadata and in messages are read and written
-// as ever.
+// A host in a locale that writes 0,5: numbers in chains, in metadata and in messages are read and
+// written as ever.
 #define INK_EXPERIMENTAL
 #include "guest/guest.h"
 
@@ -29,7 +29,9 @@ static void listen_to(ink_engine *engine, said *out) {
     options.seed_set = 1;
     options.seed = 42;
     ink_sampler *sampler = NULL;
-    assert_int_equal(ink_sampler_new(&sampler, model, "penalties=1.25,64,0.5,0.125;top_p=0.75;temp=1.5", &options, NULL),
+    assert_int_equal(ink_sampler_new(&sampler, model,
+                                     "penalties=1.25,64,0.5,0.125;top_p=0.75;temp=1.5", &options,
+                                     NULL),
                      INK_OK);
     size_t bytes = 0;
     assert_int_equal(ink_sampler_chain(sampler, out->chain, sizeof out->chain, &bytes), INK_OK);
@@ -39,8 +41,8 @@ static void listen_to(ink_engine *engine, said *out) {
     generate.sampler = sampler;
     generate.n_tokens = GUEST_TOKENS;
     generate.flags = INK_GENERATE_FRESH | INK_GENERATE_NO_END;
-    assert_int_equal(ink_session_generate(ink_engine_session(engine), "3.5 or 3,5", 10, &generate, guest_collect,
-                                          &out->text, NULL, NULL),
+    assert_int_equal(ink_session_generate(ink_engine_session(engine), "3.5 or 3,5", 10, &generate,
+                                          guest_collect, &out->text, NULL, NULL),
                      INK_OK);
     ink_sampler_free(sampler);
 
@@ -55,9 +57,13 @@ static void listen_to(ink_engine *engine, said *out) {
     for (size_t i = 0; i < ink_model_n_metadata(model); i++) {
         const char *key, *type;
         char value[128];
-        assert_int_equal(ink_model_metadata(model, i, &key, &type, value, sizeof value, &bytes), INK_OK);
-        if (strstr(key, "tokenizer.ggml.tokens") || strstr(key, "merges") || strstr(key, "token_type")) continue;
-        used += (size_t)snprintf(out->metadata + used, sizeof out->metadata - used, "%s=%s\n", key, value);
+        assert_int_equal(ink_model_metadata(model, i, &key, &type, value, sizeof value, &bytes),
+                         INK_OK);
+        if (strstr(key, "tokenizer.ggml.tokens") || strstr(key, "merges") ||
+            strstr(key, "token_type"))
+            continue;
+        used += (size_t)snprintf(out->metadata + used, sizeof out->metadata - used, "%s=%s\n", key,
+                                 value);
         assert_true(used < sizeof out->metadata);
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Nothing is written to standard output or standard error, whatever goes right or wrong; what there is to
-// say goes to the host's log function. The standard streams may even be closed: no file of the library is
-// then mistaken for one of them.
+// Nothing is written to standard output or standard error, whatever goes right or wrong; what there
+// is to say goes to the host's log function. The standard streams may even be closed: no file of
+// the library is then mistaken for one of them.
 #include "guest/guest.h"
 
 #include <fcntl.h>
@@ -91,7 +91,8 @@ static void nothing_is_printed(void **state) {
     assert_false(log_bad);
 }
 
-// With 0 to 2 closed the next open file becomes one of them; a host's later print must not reach a model.
+// With 0 to 2 closed the next open file becomes one of them; a host's later print must not reach a
+// model.
 static void closed_streams_do_no_harm(void **state) {
     (void)state;
     fflush(NULL);
@@ -101,7 +102,8 @@ static void closed_streams_do_no_harm(void **state) {
     ink_engine *engine = guest_open(2);
     static guest_text text;
     guest_generate(engine, &text);
-    const bool kept_one = fcntl(0, F_GETFD) >= 0 || fcntl(1, F_GETFD) >= 0 || fcntl(2, F_GETFD) >= 0;
+    const bool kept_one =
+        fcntl(0, F_GETFD) >= 0 || fcntl(1, F_GETFD) >= 0 || fcntl(2, F_GETFD) >= 0;
     const ink_status status = ink_close(engine);
     for (int i = 0; i < 3; i++) {
         if (saved[i] < 0) continue;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Label: threads
-// The library's threads: they block every signal, have the stack size that is stated, sleep when there is
-// nothing to do, and end with the runtime. The host's signals reach the host.
+// The library's threads: they block every signal, have the stack size that is stated, sleep when
+// there is nothing to do, and end with the runtime. The host's signals reach the host.
 #include "guest/guest.h"
 #include "os/pool.h"
 
@@ -75,8 +75,8 @@ static void they_block_all_signals(void **state) {
             // Nobody can block the first two; the C library keeps the others to itself.
             if (s == SIGKILL || s == SIGSTOP || (s >= 32 && s < SIGRTMIN)) continue;
             // A sanitizer lets through what a crash raises.
-            if (GUEST_SANITIZED && (s == SIGSEGV || s == SIGBUS || s == SIGFPE || s == SIGILL || s == SIGABRT ||
-                                    s == SIGTRAP || s == SIGSYS))
+            if (GUEST_SANITIZED && (s == SIGSEGV || s == SIGBUS || s == SIGFPE || s == SIGILL ||
+                                    s == SIGABRT || s == SIGTRAP || s == SIGSYS))
                 continue;
             if (!(blocked >> (s - 1) & 1)) fail_msg("signal %d is not blocked", s);
         }
@@ -98,7 +98,8 @@ static void they_sleep_when_idle(void **state) {
     guest_text text;
     guest_generate(engine, &text);
     const size_t n = new_threads(ids, before, n_before);
-    // Ten looks in a row at which all of them sleep; a thread that spun on would be running at most.
+    // Ten looks in a row at which all of them sleep; a thread that spun on would be running at
+    // most.
     int looks = 0;
     for (int tries = 0; looks < 10 && tries < 2000; tries++) {
         usleep(1000);
@@ -118,7 +119,8 @@ static void they_sleep_when_idle(void **state) {
 static atomic_size_t n_started, n_wrong_stack;
 
 // Stands before the C library's function of this name, for the whole program.
-int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg) {
+int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *),
+                   void *arg) {
     union {
         void *object;
         int (*call)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
@@ -157,8 +159,8 @@ static void on_alarm(int number) {
     errno = saved;
 }
 
-// A host with a running timer, its handler without SA_RESTART: system calls come back with EINTR. The
-// work goes on, the bytes are the same, and the handler runs on the host's thread.
+// A host with a running timer, its handler without SA_RESTART: system calls come back with EINTR.
+// The work goes on, the bytes are the same, and the handler runs on the host's thread.
 static void the_hosts_signals_stay_the_hosts(void **state) {
     (void)state;
     guest_text quiet, disturbed;
@@ -190,8 +192,8 @@ static void the_hosts_signals_stay_the_hosts(void **state) {
 static void *nothing(void *arg) { return arg; }
 
 int main(void) {
-    // ThreadSanitizer adds a thread of its own with the first that a program starts: let it be there
-    // before the tests look which threads are new.
+    // ThreadSanitizer adds a thread of its own with the first that a program starts: let it be
+    // there before the tests look which threads are new.
     pthread_t thread;
     if (pthread_create(&thread, NULL, nothing, NULL) == 0) pthread_join(thread, NULL);
     const struct CMUnitTest tests[] = {

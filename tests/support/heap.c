@@ -18,8 +18,7 @@ static void *heap_alloc(void *user, size_t bytes, size_t align) {
     ((block_head *)(raw + room))[-1] = (block_head){bytes, room};
     const size_t live = atomic_fetch_add(&h->live_bytes, bytes) + bytes;
     size_t peak = atomic_load(&h->peak_bytes);
-    while (live > peak && !atomic_compare_exchange_weak(&h->peak_bytes, &peak, live)) {
-    }
+    while (live > peak && !atomic_compare_exchange_weak(&h->peak_bytes, &peak, live)) {}
     atomic_fetch_add(&h->live_blocks, 1);
     return raw + room;
 }
@@ -34,5 +33,6 @@ static void heap_release(void *user, void *memory, size_t bytes) {
 }
 
 ink_allocator heap_allocator(heap *h) {
-    return (ink_allocator){.size = sizeof(ink_allocator), .alloc = heap_alloc, .release = heap_release, .user = h};
+    return (ink_allocator){
+        .size = sizeof(ink_allocator), .alloc = heap_alloc, .release = heap_release, .user = h};
 }

@@ -22,9 +22,13 @@ opened opened_tiny(const tiny_model *tiny, uint32_t n_threads, heap *h) {
         options.allocator = &allocator;
     }
     assert_int_equal(ink_runtime_new(&o.runtime, &options, &error), INK_OK);
-    const ink_source source = {
-        .size = sizeof source, .kind = INK_SOURCE_MEMORY, .data = o.bytes, .bytes = o.n_bytes, .name = "tiny"};
-    if (ink_model_open(&o.model, o.runtime, &source, NULL, &error) != INK_OK) fail_msg("%s", error.message);
+    const ink_source source = {.size = sizeof source,
+                               .kind = INK_SOURCE_MEMORY,
+                               .data = o.bytes,
+                               .bytes = o.n_bytes,
+                               .name = "tiny"};
+    if (ink_model_open(&o.model, o.runtime, &source, NULL, &error) != INK_OK)
+        fail_msg("%s", error.message);
     return o;
 }
 

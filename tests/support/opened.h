@@ -13,7 +13,8 @@ typedef struct opened {
     ink_model *model;
 } opened;
 
-// Fails the running cmocka test if anything goes wrong. h: allocator of the runtime, NULL: the C library's.
+// Fails the running cmocka test if anything goes wrong. h: allocator of the runtime, NULL: the C
+// library's.
 opened opened_tiny(const tiny_model *tiny, uint32_t n_threads, heap *h);
 void opened_close(opened *o);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Generation through the public calls, held against the same thing done by hand with eval and logits.
+// Generation through the public calls, held against the same thing done by hand with eval and
+// logits.
 #include "opened.h"
 
 #include <math.h>
@@ -39,10 +40,12 @@ static ink_generate_options defaults(void) {
     return g;
 }
 
-static ink_result run(ink_session *s, const char *prompt, const ink_generate_options *g, collected *c) {
+static ink_result run(ink_session *s, const char *prompt, const ink_generate_options *g,
+                      collected *c) {
     ink_result r = {0};
     ink_error error = {0};
-    if (ink_session_generate(s, prompt, strlen(prompt), g, c != NULL ? collect : NULL, c, &r, &error) != INK_OK)
+    if (ink_session_generate(s, prompt, strlen(prompt), g, c != NULL ? collect : NULL, c, &r,
+                             &error) != INK_OK)
         fail_msg("%s", error.message);
     return r;
 }
@@ -104,7 +107,8 @@ static void test_greedy_equals_by_hand(void **state) {
     logprob_list list = {.n = 0};
     for (int i = 0; i < 64; i++) list.at[i] = NAN;
     ink_result r = {0};
-    assert_int_equal(ink_session_generate(s, "hello there", 11, &g, keep_logprob, &list, &r, NULL), INK_OK);
+    assert_int_equal(ink_session_generate(s, "hello there", 11, &g, keep_logprob, &list, &r, NULL),
+                     INK_OK);
     assert_int_equal(r.stop, INK_STOP_LENGTH);
     assert_int_equal(r.n_generated, 20);
     assert_int_equal(r.n_prompt, n - 20);
@@ -145,7 +149,8 @@ static void test_fresh_reuses(void **state) {
     ink_session *s = opened_session(&o, 0, INK_KV_F16, 1);
     ink_generate_options g = defaults();
     g.flags |= INK_GENERATE_FRESH;
-    collected first = {.bytes = 0}, again = {.bytes = 0}, other = {.bytes = 0}, alone = {.bytes = 0};
+    collected first = {.bytes = 0}, again = {.bytes = 0}, other = {.bytes = 0},
+              alone = {.bytes = 0};
     const uint32_t n = run(s, "a common beginning", &g, &first).n_prompt;
     assert_int_equal(run(s, "a common beginning", &g, &again).n_reused, n - 1);
     assert_string_equal(first.text, again.text);
@@ -191,7 +196,8 @@ static void test_empty_prompt_starts_from_end_token(void **state) {
     ink_session_free(s);
 }
 
-// --- why it stopped ---------------------------------------------------------------------------------------
+// --- why it stopped
+// ---------------------------------------------------------------------------------------
 
 static int cancel_in_callback(void *user, const ink_piece *piece) {
     (void)piece;
@@ -214,7 +220,8 @@ static void test_stops(void **state) {
     collected c = {.stop_after = 3};
     assert_int_equal(run(s, "hello", &g, &c).stop, INK_STOP_CALLBACK);
     assert_int_equal(c.n_pieces, 3);
-    assert_int_equal(ink_session_generate(s, "hello", 5, &g, cancel_in_callback, s, &r, NULL), INK_OK);
+    assert_int_equal(ink_session_generate(s, "hello", 5, &g, cancel_in_callback, s, &r, NULL),
+                     INK_OK);
     assert_int_equal(r.stop, INK_STOP_CANCELLED);
     assert_int_equal(run(s, "hello", &g, NULL).stop, INK_STOP_LENGTH); // usable as before
     g.n_tokens = 0;
@@ -233,7 +240,8 @@ static void test_stops(void **state) {
     const uint32_t n_past = ink_session_n_past(s);
     ink_session_rewind(s, n_past / 2);
     assert_int_equal(run(s, "more text", &g, NULL).stop, INK_STOP_CALLBACK);
-    assert_int_equal(ink_session_n_past(s), n_past / 2); // an appended prompt that was stopped is no past
+    assert_int_equal(ink_session_n_past(s),
+                     n_past / 2); // an appended prompt that was stopped is no past
     ink_session_free(s);
 }
 
@@ -287,7 +295,8 @@ static void test_end_token(void **state) {
     ink_sampler_free(sampler);
 }
 
-// --- the context is full ------------------------------------------------------------------------------------
+// --- the context is full
+// ------------------------------------------------------------------------------------
 
 static char *long_prompt(size_t n) {
     char *text = malloc(n + 1);
@@ -307,7 +316,8 @@ static void test_overflow(void **state) {
     ink_session *s = opened_session(&o, 100, INK_KV_F16, 1);
     ink_generate_options g = defaults();
     ink_error error = {0};
-    assert_int_equal(ink_session_generate(s, prompt, 2000, &g, NULL, NULL, NULL, &error), INK_E_CONTEXT);
+    assert_int_equal(ink_session_generate(s, prompt, 2000, &g, NULL, NULL, NULL, &error),
+                     INK_E_CONTEXT);
     assert_non_null(strstr(error.message, "100"));
     assert_int_equal(ink_session_n_past(s), 0);
 
@@ -340,7 +350,8 @@ static void test_overflow(void **state) {
 // After a slide the session must hold exactly what a fresh evaluation of its tokens gives.
 static void test_slide_equals_fresh(void **state) {
     (void)state;
-    ink_session *s = opened_session(&o, 40, INK_KV_F16, 1), *t = opened_session(&o, 40, INK_KV_F16, 1);
+    ink_session *s = opened_session(&o, 40, INK_KV_F16, 1),
+                *t = opened_session(&o, 40, INK_KV_F16, 1);
     ink_generate_options g = defaults();
     g.overflow = INK_OVERFLOW_SLIDE;
     g.n_keep = 3;
@@ -352,7 +363,8 @@ static void test_slide_equals_fresh(void **state) {
         const ink_token *past = ink_session_tokens(s, &n_past);
         ink_session_rewind(t, 0);
         opened_eval(t, past, n_past, 7);
-        assert_memory_equal(ink_session_logits(s, 0, NULL), ink_session_logits(t, 0, NULL), n_vocab * sizeof(float));
+        assert_memory_equal(ink_session_logits(s, 0, NULL), ink_session_logits(t, 0, NULL),
+                            n_vocab * sizeof(float));
     }
     ink_session_free(s);
     ink_session_free(t);
@@ -365,7 +377,8 @@ static void test_exactly_full(void **state) {
     size_t n = 0;
     static ink_token ids[2000];
     size_t bytes = 0; // the shortest beginning that has just 100 tokens
-    while (n < 100) assert_int_equal(ink_tokenize(o.model, prompt, ++bytes, 0, ids, 2000, &n, NULL), INK_OK);
+    while (n < 100)
+        assert_int_equal(ink_tokenize(o.model, prompt, ++bytes, 0, ids, 2000, &n, NULL), INK_OK);
     prompt[bytes] = 0;
     if (n == 100) {
         ink_session *s = opened_session(&o, 100, INK_KV_F16, 1);
@@ -391,7 +404,12 @@ static void test_special_and_strict(void **state) {
     assert_int_equal(run(s, text, &g, NULL).n_prompt, 2);
     assert_int_equal(ink_session_tokens(s, NULL)[1], n_vocab - 1);
     ink_session_rewind(s, 0);
-    assert_int_equal(run(s, "a\xff\xfe" "b", &g, NULL).n_invalid, 2);
+    assert_int_equal(run(s,
+                         "a\xff\xfe"
+                         "b",
+                         &g, NULL)
+                         .n_invalid,
+                     2);
     g.flags |= INK_GENERATE_STRICT;
     assert_int_equal(ink_session_generate(s, "a\xff", 2, &g, NULL, NULL, NULL, &error), INK_E_UTF8);
     ink_session_free(s);

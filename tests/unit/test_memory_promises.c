@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Memory is promised in counts: ink_measure is exact, a decode step asks for nothing, a fork for little.
+// Memory is promised in counts: ink_measure is exact, a decode step asks for nothing, a fork for
+// little.
 #include "opened.h"
 
 #include <setjmp.h>
@@ -9,13 +10,15 @@
 
 #include <cmocka.h>
 
-static void measure_equals_heap(uint32_t n_ctx, uint32_t kv_type, uint32_t n_batch, uint32_t n_logits) {
+static void measure_equals_heap(uint32_t n_ctx, uint32_t kv_type, uint32_t n_batch,
+                                uint32_t n_logits) {
     heap h = {0};
     const tiny_model tiny = tiny_model_defaults();
     size_t n_bytes = 0;
     uint8_t *bytes = tiny_model_bytes(&tiny, &n_bytes);
     assert_non_null(bytes);
-    const ink_source source = {.size = sizeof source, .kind = INK_SOURCE_MEMORY, .data = bytes, .bytes = n_bytes};
+    const ink_source source = {
+        .size = sizeof source, .kind = INK_SOURCE_MEMORY, .data = bytes, .bytes = n_bytes};
     ink_session_options so;
     ink_session_options_init(&so, sizeof so);
     so.n_ctx = n_ctx;
@@ -63,7 +66,8 @@ static void test_measure_refuses(void **state) {
     (void)state;
     ink_memory out = {.file_bytes = 77};
     ink_error error = {0};
-    const ink_source missing = {.size = sizeof missing, .kind = INK_SOURCE_PATH, .name = "/no/such/model.gguf"};
+    const ink_source missing = {
+        .size = sizeof missing, .kind = INK_SOURCE_PATH, .name = "/no/such/model.gguf"};
     assert_int_equal(ink_measure(&missing, NULL, &out, &error), INK_E_NOT_FOUND);
     assert_int_equal(out.file_bytes, 77);
     assert_non_null(strstr(error.message, "/no/such/model.gguf"));
@@ -127,12 +131,14 @@ static void test_fork_shares_pages(void **state) {
     opened_ids(ids, 1000, tiny.n_vocab, 8);
     opened_eval(s, ids, 1000, 0);
     ink_memory told = {0};
-    const ink_source source = {.size = sizeof source, .kind = INK_SOURCE_MEMORY, .data = o.bytes, .bytes = o.n_bytes};
+    const ink_source source = {
+        .size = sizeof source, .kind = INK_SOURCE_MEMORY, .data = o.bytes, .bytes = o.n_bytes};
     assert_int_equal(ink_measure(&source, NULL, &told, NULL), INK_OK);
     const size_t before = h.live_bytes;
     assert_int_equal(ink_session_fork(s, &child, NULL), INK_OK);
     const size_t taken = h.live_bytes - before;
-    print_message("a fork of 1,000 tokens takes %zu bytes; the cache %zu\n", taken, (size_t)told.kv_bytes);
+    print_message("a fork of 1,000 tokens takes %zu bytes; the cache %zu\n", taken,
+                  (size_t)told.kv_bytes);
     assert_true(taken < told.kv_bytes / 50); // tokens and logits, not pages
     ink_session_free(child);
     assert_int_equal(h.live_bytes, before);

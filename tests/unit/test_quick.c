@@ -107,11 +107,13 @@ static void test_options_are_copied(void **state) {
     ink_close(ai);
 }
 
-static void expect_failed(const char *model, const ink_options *options, ink_status status, const char *word) {
+static void expect_failed(const char *model, const ink_options *options, ink_status status,
+                          const char *word) {
     ink_engine *ai = ink_open(model, options);
     assert_non_null(ai);
     assert_int_equal(ink_engine_error(ai)->status, status);
-    if (strstr(ink_engine_error(ai)->message, word) == NULL) fail_msg("%s", ink_engine_error(ai)->message);
+    if (strstr(ink_engine_error(ai)->message, word) == NULL)
+        fail_msg("%s", ink_engine_error(ai)->message);
     assert_int_equal(ink_generate(ai, "x", NULL, NULL), status);
     assert_null(ink_engine_model(ai));
     assert_null(ink_engine_session(ai));

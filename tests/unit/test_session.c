@@ -93,7 +93,8 @@ static void expect_refusal(const ink_span *spans, size_t n, ink_status wanted, c
 
 static void test_eval_refuses(void **state) {
     (void)state;
-    ink_session *a = opened_session(&o, 64, INK_KV_F16, 2), *b = opened_session(&o, 64, INK_KV_F16, 1);
+    ink_session *a = opened_session(&o, 64, INK_KV_F16, 2),
+                *b = opened_session(&o, 64, INK_KV_F16, 1);
     ink_token ids[80];
     opened_ids(ids, 80, n_vocab, 3);
     opened_eval(a, ids, 10, 0);
@@ -178,7 +179,8 @@ static void test_any_order_of_release(void **state) {
     }
 }
 
-// --- two threads ------------------------------------------------------------------------------------------
+// --- two threads
+// ------------------------------------------------------------------------------------------
 
 typedef struct intruder {
     ink_session *session;
@@ -210,7 +212,9 @@ static int let_somebody_in(void *user, const ink_piece *piece) {
 static void test_second_thread_is_busy(void **state) {
     (void)state;
     intruder in = {.session = opened_session(&o, 64, INK_KV_F16, 1)};
-    assert_int_equal(ink_session_generate(in.session, "hello", 5, NULL, let_somebody_in, &in, NULL, NULL), INK_OK);
+    assert_int_equal(
+        ink_session_generate(in.session, "hello", 5, NULL, let_somebody_in, &in, NULL, NULL),
+        INK_OK);
     assert_int_equal(in.eval, INK_E_BUSY);
     assert_int_equal(in.fork, INK_E_BUSY);
     assert_int_equal(in.rewind, INK_E_BUSY);
@@ -228,7 +232,8 @@ static int call_back_in(void *user, const ink_piece *piece) {
 static void test_callback_is_reentrant(void **state) {
     (void)state;
     intruder in = {.session = opened_session(&o, 64, INK_KV_F16, 1)};
-    assert_int_equal(ink_session_generate(in.session, "hello", 5, NULL, call_back_in, &in, NULL, NULL), INK_OK);
+    assert_int_equal(
+        ink_session_generate(in.session, "hello", 5, NULL, call_back_in, &in, NULL, NULL), INK_OK);
     assert_int_equal(in.eval, INK_E_REENTRANT);
     assert_int_equal(in.fork, INK_E_REENTRANT);
     assert_int_equal(in.rewind, INK_E_REENTRANT);
@@ -266,7 +271,8 @@ static void test_sessions_side_by_side(void **state) {
         assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
     }
     for (int i = 0; i < N; i++) pthread_join(threads[i], NULL);
-    for (int i = 1; i < N; i++) assert_memory_equal(workers[i].logits, workers[0].logits, n_vocab * sizeof(float));
+    for (int i = 1; i < N; i++)
+        assert_memory_equal(workers[i].logits, workers[0].logits, n_vocab * sizeof(float));
     for (int i = 0; i < N; i++) free(workers[i].logits);
     for (int i = 0; i < N; i++) ink_session_free(workers[i].session);
 }

@@ -24,7 +24,8 @@ static void take(outcome *o, inki_str ready) {
 }
 
 // Pushes text [n] in pieces of `step` bytes (0: all at once) and flushes, as generation does.
-static outcome push_all(const char *text, size_t n, size_t step, const char *const *stop, size_t n_stop) {
+static outcome push_all(const char *text, size_t n, size_t step, const char *const *stop,
+                        size_t n_stop) {
     const inki_mem mem = inki_mem_from(NULL);
     inki_text_stream ts;
     outcome o = {.n = 0};
@@ -45,7 +46,8 @@ static outcome push_all(const char *text, size_t n, size_t step, const char *con
     return o;
 }
 
-static void expect(const char *text, const char *const *stop, size_t n_stop, const char *wanted, bool stopped) {
+static void expect(const char *text, const char *const *stop, size_t n_stop, const char *wanted,
+                   bool stopped) {
     for (size_t step = 0; step <= 5; step++) {
         const outcome o = push_all(text, strlen(text), step, stop, n_stop);
         assert_string_equal(o.text, wanted);
@@ -69,8 +71,18 @@ static void test_half_character_stays_unsaid(void **state) {
 
 static void test_bytes_that_are_no_character(void **state) {
     (void)state;
-    expect("a\x80" "b", NULL, 0, "a\xef\xbf\xbd" "b", false);
-    expect("a\xe4\xb8" "b", NULL, 0, "a\xef\xbf\xbd\xef\xbf\xbd" "b", false);
+    expect("a\x80"
+           "b",
+           NULL, 0,
+           "a\xef\xbf\xbd"
+           "b",
+           false);
+    expect("a\xe4\xb8"
+           "b",
+           NULL, 0,
+           "a\xef\xbf\xbd\xef\xbf\xbd"
+           "b",
+           false);
     expect("\xff\xff", NULL, 0, "\xef\xbf\xbd\xef\xbf\xbd", false);
     expect("\xc0\xaf", NULL, 0, "\xef\xbf\xbd\xef\xbf\xbd", false);
 }
@@ -86,7 +98,12 @@ static void test_stop_strings(void **state) {
     expect("said Lil", two, 2, "said Lil", false);
     expect("Lilac Lily", two, 2, "Lilac ", true);
     const char *const wide[] = {"\xe4\xb8\x96\xe7\x95\x8c"};
-    expect("a\xe4\xb8\x96" "b\xe4\xb8\x96\xe7\x95\x8c", wide, 1, "a\xe4\xb8\x96" "b", true);
+    expect("a\xe4\xb8\x96"
+           "b\xe4\xb8\x96\xe7\x95\x8c",
+           wide, 1,
+           "a\xe4\xb8\x96"
+           "b",
+           true);
     const char *const overlapping[] = {"aab"};
     expect("aaab", overlapping, 1, "a", true);
 }
@@ -99,8 +116,8 @@ static void test_nul_bytes_pass(void **state) {
     assert_memory_equal(o.text, "x\0a\0y", 5);
 }
 
-// A text without any stop string must come out at once but for its last bytes: holding back more than
-// a possible beginning would delay the words.
+// A text without any stop string must come out at once but for its last bytes: holding back more
+// than a possible beginning would delay the words.
 static void test_nothing_is_held_without_need(void **state) {
     (void)state;
     const inki_mem mem = inki_mem_from(NULL);
@@ -109,9 +126,11 @@ static void test_nothing_is_held_without_need(void **state) {
     inki_str ready;
     bool stopped;
     assert_int_equal(inki_text_stream_init(&ts, stop, 1, &mem, NULL), INK_OK);
-    assert_int_equal(inki_text_stream_push(&ts, (inki_str){"the E", 5}, &ready, &stopped, NULL), INK_OK);
+    assert_int_equal(inki_text_stream_push(&ts, (inki_str){"the E", 5}, &ready, &stopped, NULL),
+                     INK_OK);
     assert_int_equal(ready.bytes, 4);
-    assert_int_equal(inki_text_stream_push(&ts, (inki_str){"x", 1}, &ready, &stopped, NULL), INK_OK);
+    assert_int_equal(inki_text_stream_push(&ts, (inki_str){"x", 1}, &ready, &stopped, NULL),
+                     INK_OK);
     assert_string_equal(ready.data, "Ex");
     inki_text_stream_free(&ts);
 }
@@ -140,7 +159,8 @@ static void test_long_piece(void **state) {
     inki_str ready;
     bool stopped;
     assert_int_equal(inki_text_stream_init(&ts, NULL, 0, &mem, NULL), INK_OK);
-    assert_int_equal(inki_text_stream_push(&ts, (inki_str){text, N}, &ready, &stopped, NULL), INK_OK);
+    assert_int_equal(inki_text_stream_push(&ts, (inki_str){text, N}, &ready, &stopped, NULL),
+                     INK_OK);
     assert_int_equal(ready.bytes, 3 * N);
     inki_text_stream_free(&ts);
     free(text);
