@@ -58,7 +58,7 @@ uninstall:
 	@DESTDIR="$(DESTDIR)" tools/uninstall.sh build/release/install_manifest.txt
 
 format:
-	@git ls-files '*.c' '*.h' | xargs clang-format -i
+	@git ls-files '*.c' '*.h' | grep -v 'tables\.[ch]' | xargs clang-format -i
 
 lint:
 	@tools/install-deps.sh lint

@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- release clang asan tsan
 jobs=${JOBS:-2}
 summary=
+left_out=
 passed=0 failed=0 skipped=0
 options="-DINKLING_TESTS=ON -Dtest_seconds=${INKLING_TEST_LONG:+3}300"
 # A contributor's newer compiler may warn of more; that is no reason for his check to fail.
@@ -64,10 +65,12 @@ $preset: $ok passed, $bad failed, $out skipped; build $((built - begin)) s, test
     left=$(awk '/^[0-9]+\/[0-9]+ Test: / { name = $3 }
         /[Ll]eft out/ { sub(/^\[[ A-Z]*\] /, ""); print substr(name ": " $0, 1, 180) }' \
         "build/$preset/Testing/Temporary/LastTest.log" | sort -u)
-    [ -z "$left" ] || summary="$summary
-$(echo "$left" | sed 's/^/    /')"
+    left_out="$left_out
+$left"
 done
 
+printf '\n== What the suites left out\n'
+echo "$left_out" | grep . | sort -u || echo 'nothing'
 printf '\n== Summary%s\n\n' "$summary"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]

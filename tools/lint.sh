@@ -21,7 +21,7 @@ warnings() { # COMPILER
 }
 step 'warnings of gcc' warnings gcc
 step 'warnings of clang' warnings clang
-step 'clang-format' sh -c "git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror 2>&1 |
+step 'clang-format' sh -c "git ls-files '*.c' '*.h' | grep -v 'tables\.[ch]' | xargs clang-format --dry-run -Werror 2>&1 |
     awk '/error:/ { split(\$0, a, \":\"); n[a[1]]++ } END { for (f in n) print f \": \" n[f] \" places\"; exit length(n) > 0 }'"
 CC=gcc tools/build.sh dev >/dev/null
 step 'clang-tidy' sh -c "git ls-files 'src/*.c' 'convert/*.c' 'cli/*.c' |
