@@ -23,7 +23,7 @@ step 'warnings of gcc' warnings gcc
 step 'warnings of clang' warnings clang
 step 'clang-format' sh -c "git ls-files '*.c' '*.h' | grep -v 'tables\.[ch]' | xargs clang-format --dry-run -Werror 2>&1 |
     awk '/error:/ { split(\$0, a, \":\"); n[a[1]]++ } END { for (f in n) print f \": \" n[f] \" places\"; exit length(n) > 0 }'"
-CC=gcc tools/build.sh dev >/dev/null
+cmake --preset dev >/dev/null # for the list of commands
 step 'clang-tidy' sh -c "git ls-files 'src/*.c' 'convert/*.c' 'cli/*.c' |
     xargs -P ${JOBS:-2} -n 4 clang-tidy --quiet -p build/dev 2>/dev/null"
 step 'shellcheck' sh -c "git ls-files '*.sh' .ci/run 'tools/check_*' | xargs shellcheck -e SC1007,SC2015"
