@@ -69,23 +69,31 @@ static ink_status run_passes(const ink_span *spans, size_t n, inki_work *work,
     return INK_OK;
 }
 
-// The cancel flags are read through a list; a few spans fit on the stack, more share the first's.
-enum { MAX_CANCEL = 64 };
+typedef struct span_list {
+    const ink_span *spans;
+    size_t n;
+} span_list;
+
+// Whoever cancels one of the sessions cancels the pass: it is all or nothing.
+static bool any_cancelled(const void *arg) {
+    const span_list *list = arg;
+    for (size_t i = 0; i < list->n; i++)
+        if (atomic_load_explicit(&list->spans[i].session->cancel, memory_order_relaxed))
+            return true;
+    return false;
+}
 
 static ink_status evaluate(const ink_span *spans, size_t n, inki_work *work, ink_error *error) {
     const ink_model *m = spans[0].session->model;
-    const atomic_int *cancel[MAX_CANCEL];
-    size_t n_cancel = 0;
-    for (size_t i = 0; i < n && n_cancel < MAX_CANCEL; i++)
-        cancel[n_cancel++] = &spans[i].session->cancel;
+    const span_list list = {spans, n};
     inki_pool *pool = m->runtime->pool;
     const bool have_pool = inki_pool_enter(pool);
     inki_forward forward = {.weights = &m->weights,
                             .kernels = &m->runtime->kernels,
                             .pool = have_pool ? pool : NULL,
                             .scratch = &work->scratch,
-                            .cancel = cancel,
-                            .n_cancel = n_cancel};
+                            .cancelled = any_cancelled,
+                            .cancelled_arg = &list};
     const ink_status status = run_passes(spans, n, work, &forward, error);
     if (have_pool) inki_pool_leave(pool);
     return status == INK_E_NUMERIC ? explain_nonfinite(m, error) : status;

@@ -133,19 +133,14 @@ ink_status ink_session_generate(ink_session *session, const char *text, size_t b
                                 const ink_generate_options *options, ink_text_fn fn, void *user,
                                 ink_result *result, ink_error *error) {
     if (text == NULL && bytes != 0) return inki_fail(error, INK_E_ARG, "prompt", 0, "is NULL");
-    inki_run g = {.s = session,
-                  .fn = fn,
-                  .user = user,
-                  .error = error,
-                  .logprob = NAN,
-                  .start_ms = inki_os_now_ms()};
+    inki_fp fp;
+    inki_run g = {.s = session, .fn = fn, .user = user, .error = error, .fp = &fp, .logprob = NAN};
     ink_generate_options_init(&g.o, sizeof g.o);
     ink_status status = inki_options_read(&g.o, sizeof g.o, options, "ink_generate_options", error);
     if (status == INK_OK) status = inki_session_enter(session, error);
     if (status != INK_OK) return status;
-    inki_fp fp;
     inki_fp_ours(&fp);
-    g.fp = &fp;
+    g.start_ms = inki_os_now_ms();
     status = generate(&g, text != NULL ? text : "", bytes);
     ink_sampler_free(g.own_sampler);
     inki_text_stream_free(&g.stream);

@@ -120,31 +120,36 @@ static void fill_info(ink_model *m) {
     info->license = m->license;
 }
 
-static ink_status report_loading(const ink_model_options *o, double fraction, ink_error *error) {
-    if (o->progress == NULL || o->progress(o->progress_user, fraction) == 0) return INK_OK;
+static ink_status report_loading(const ink_model_options *o, const inki_fp *fp, double fraction,
+                                 ink_error *error) {
+    if (o->progress == NULL) return INK_OK;
+    inki_fp_hosts(fp);
+    const int cancelled = o->progress(o->progress_user, fraction);
+    fesetenv(FE_DFL_ENV);
+    if (!cancelled) return INK_OK;
     return inki_fail(error, INK_E_CANCELLED, NULL, 0, "loading was cancelled");
 }
 
 static ink_status open_parts(ink_model *m, const ink_source *source, const ink_model_options *o,
-                             const char **name, ink_error *error) {
-    ink_status s = report_loading(o, 0.0, error);
+                             const inki_fp *fp, const char **name, ink_error *error) {
+    ink_status s = report_loading(o, fp, 0.0, error);
     if (s == INK_OK) s = inki_source_open(&m->file, name, source, &m->mem, &m->runtime->log, error);
     // Errors of the source name it themselves; those below speak of fields inside it.
     if (s != INK_OK) {
         *name = NULL;
         return s;
     }
-    s = report_loading(o, 0.3, error);
+    s = report_loading(o, fp, 0.3, error);
     if (s == INK_OK) s = inki_gguf_open(&m->gguf, m->file.data, m->file.bytes, &m->mem, error);
     if (s == INK_OK) s = keep_strings(m, *name, error);
     if (s == INK_OK) s = keep_keys(m, error);
     if (s == INK_OK && !(o->flags & INK_MODEL_INSPECT)) {
         s = inki_weights_open(&m->weights, &m->gguf, &m->runtime->kernels, &m->mem, error);
-        if (s == INK_OK) s = report_loading(o, 0.6, error);
+        if (s == INK_OK) s = report_loading(o, fp, 0.6, error);
         if (s == INK_OK) s = open_tokenizer(m, error);
     }
     if (s == INK_OK) fill_info(m);
-    return s == INK_OK ? report_loading(o, 1.0, error) : s;
+    return s == INK_OK ? report_loading(o, fp, 1.0, error) : s;
 }
 
 static void free_model(ink_model *m) {
@@ -186,7 +191,10 @@ ink_status ink_model_open(ink_model **out, ink_runtime *runtime, const ink_sourc
     m->runtime = runtime;
     m->mem = runtime->mem;
     const char *name = NULL;
-    status = open_parts(m, source, &o, &name, error);
+    inki_fp fp; // a number in the file may be a NaN, and the host may trap on comparing one
+    inki_fp_ours(&fp);
+    status = open_parts(m, source, &o, &fp, &name, error);
+    inki_fp_hosts(&fp);
     if (status != INK_OK) {
         inki_error_prefix(error, name);
         free_model(m);

@@ -14,7 +14,10 @@ ink_status ink_sampler_new(ink_sampler **out, const ink_model *model, const char
     ink_sampler *s = inki_alloc_zero(&model->mem, 1, sizeof *s);
     if (s == NULL) return inki_fail_nomem(error, sizeof *s);
     s->mem = model->mem;
+    inki_fp fp;
+    inki_fp_ours(&fp);
     status = inki_chain_new(&s->chain, chain, &o, model->weights.n_vocab, &s->mem, error);
+    inki_fp_hosts(&fp);
     if (status != INK_OK) {
         inki_release(&model->mem, s, 1, sizeof *s);
         return status;

@@ -7,8 +7,6 @@
 #include "model/model.h"
 #include "os/pool.h"
 
-#include <stdatomic.h>
-
 // One token at one position of one cache. Rows of one cache come in rising, gapless positions.
 typedef struct inki_row {
     inki_kv *kv; // prepared for writing at pos
@@ -35,9 +33,8 @@ typedef struct inki_forward {
     const inki_kernels *kernels;
     inki_pool *pool; // NULL: this thread alone
     inki_scratch *scratch;
-    // Looked at after each layer; nonzero: stop. n_cancel flags.
-    const atomic_int *const *cancel;
-    size_t n_cancel;
+    bool (*cancelled)(const void *arg); // asked after each layer; true: stop. NULL: never
+    const void *cancelled_arg;
 } inki_forward;
 
 // One pass over rows [n_rows], n_rows <= scratch->n_rows. Writes keys, values and the wanted

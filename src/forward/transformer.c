@@ -72,9 +72,7 @@ static size_t transformer_head(const inki_forward *f, const inki_row *rows, uint
 }
 
 static bool transformer_cancelled(const inki_forward *f) {
-    for (size_t i = 0; i < f->n_cancel; i++)
-        if (atomic_load_explicit(f->cancel[i], memory_order_relaxed) != 0) return true;
-    return false;
+    return f->cancelled != NULL && f->cancelled(f->cancelled_arg);
 }
 
 ink_status inki_forward_run(const inki_forward *forward, const inki_row *rows, uint32_t n_rows,

@@ -251,8 +251,8 @@ ink_status forward_runner_rows(forward_runner *r, const inki_row *rows, uint32_t
                             .kernels = &r->model->kernels,
                             .pool = r->pool,
                             .scratch = &r->scratch,
-                            .cancel = r->cancel,
-                            .n_cancel = r->n_cancel};
+                            .cancelled = r->cancelled,
+                            .cancelled_arg = r->cancelled_arg};
     return inki_forward_run(&f, rows, n, error);
 }
 

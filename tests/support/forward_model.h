@@ -56,8 +56,8 @@ typedef struct forward_runner {
     void *memory;
     size_t memory_bytes;
     uint32_t n_rows;
-    const atomic_int *cancel[1];
-    size_t n_cancel;
+    bool (*cancelled)(const void *arg);
+    const void *cancelled_arg;
 } forward_runner;
 void forward_runner_init(forward_runner *r, forward_model *m, uint32_t n_threads, uint32_t n_rows);
 void forward_runner_free(forward_runner *r);

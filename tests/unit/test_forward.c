@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include <cmocka.h>
@@ -39,6 +40,7 @@ static ink_status go(setup *s, ink_error *error) {
 
 static int n_norms; // layer norms until the flag goes up
 static atomic_int flag;
+static bool flag_is_up(const void *arg) { return atomic_load((const atomic_int *)arg) != 0; }
 static void (*real_norm)(float *, const float *, const float *, const float *, size_t, float);
 static void counting_norm(float *out, const float *x, const float *gain, const float *bias,
                           size_t n, float eps) {
@@ -56,8 +58,8 @@ static void cancel_is_seen_after_a_layer(void **state) {
     s.m.kernels.layer_norm = counting_norm;
     n_norms = 0;
     atomic_store(&flag, 0);
-    s.r.cancel[0] = &flag;
-    s.r.n_cancel = 1;
+    s.r.cancelled = flag_is_up;
+    s.r.cancelled_arg = &flag;
     ink_error error = {0};
     memset(s.logits, 0xff, sizeof s.logits);
     assert_int_equal(go(&s, &error), INK_E_CANCELLED);
