@@ -8,8 +8,7 @@ endif()
 # By glob, so that the model's coming or going makes CMake look again.
 file(GLOB builtin_file CONFIGURE_DEPENDS models/story.gguf)
 if(INKLING_BUILTIN STREQUAL "story" AND NOT builtin_file)
-    message(WARNING "models/story.gguf is missing: building without a built-in model "
-                    "(INKLING_BUILTIN=none says that this is wanted)")
+    message(FATAL_ERROR "models/story.gguf is missing; -DINKLING_BUILTIN=none builds without a built-in model")
 elseif(INKLING_BUILTIN STREQUAL "story")
     set_source_files_properties(src/engine/builtin_model.c PROPERTIES
         COMPILE_DEFINITIONS "INKI_BUILTIN_STORY=\"${builtin_file}\""
