@@ -19,9 +19,15 @@
 
 // Fills known [known_size], which holds the defaults, from a caller's struct that begins with its
 // size. Fields that a shorter struct lacks keep their defaults. source NULL: nothing to do.
-// Errors: INK_E_ARG (size is 0 or absurd), INK_E_UNSUPPORTED (a later version's field is set).
+// Errors: INK_E_ARG (size is 0, absurd or inside of a field), INK_E_UNSUPPORTED (a later version's
+// field is set).
 ink_status inki_options_read(void *known, size_t known_size, const void *source, const char *what,
                              ink_error *error);
+// Errors: INK_E_UNSUPPORTED (a flag that is not among the known ones).
+ink_status inki_flags_check(uint32_t flags, uint32_t known, const char *what, ink_error *error);
+// The other way round: fills a caller's struct with what its size field covers (0: all) of the
+// report [known_size]. The size field then says how much was filled.
+void inki_report_write(void *out, const void *report, size_t known_size);
 
 // --- runtime and model ---------------------------------------------------------------------------
 
@@ -101,6 +107,9 @@ ink_status inki_eval_entered(const ink_span *spans, size_t n, ink_error *error);
 ink_status inki_sample_entered(ink_session *session, const inki_chain *chain, int32_t banned,
                                ink_token *out, ink_error *error);
 void inki_rewind_entered(ink_session *session, uint32_t n_past);
+ink_status inki_generate_entered(ink_session *session, const char *text, size_t bytes,
+                                 const ink_generate_options *options, ink_text_fn fn, void *user,
+                                 ink_result *result, ink_error *error);
 
 // --- floating point ------------------------------------------------------------------------------
 

@@ -3,8 +3,6 @@
 // counts: that reads metadata only, and the figure cannot drift from what opening does.
 #include "engine/engine.h"
 
-#include <string.h>
-
 typedef struct counter {
     inki_mem under;
     atomic_size_t held, peak;
@@ -58,10 +56,7 @@ ink_status ink_measure(const ink_source *source, const ink_session_options *opti
     ink_memory result = {.model_heap_bytes = atomic_load(&c.held) - before,
                          .model_peak_bytes = atomic_load(&c.peak) - before};
     if (status == INK_OK) status = measure_model(model, options, &result, error);
-    if (status == INK_OK) {
-        result.size = out->size != 0 ? out->size : (uint32_t)sizeof result;
-        memcpy(out, &result, result.size < sizeof result ? result.size : sizeof result);
-    }
+    if (status == INK_OK) inki_report_write(out, &result, sizeof result);
     ink_model_unref(model);
     ink_runtime_unref(runtime);
     return status;

@@ -31,7 +31,6 @@ ink_status ink_model_tensor(const ink_model *model, size_t index, ink_tensor_inf
                             .name = t->name,
                             .type = inki_type_of(t->type).name};
     memcpy(full.dims, t->dims, sizeof full.dims);
-    full.size = info->size != 0 ? info->size : (uint32_t)sizeof full;
-    memcpy(info, &full, full.size < sizeof full ? full.size : sizeof full);
+    inki_report_write(info, &full, sizeof full);
     return INK_OK;
 }

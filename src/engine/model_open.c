@@ -175,6 +175,8 @@ ink_status ink_model_open(ink_model **out, ink_runtime *runtime, const ink_sourc
     ink_model_options o;
     ink_model_options_init(&o, sizeof o);
     ink_status status = inki_options_read(&o, sizeof o, options, "ink_model_options", error);
+    if (status == INK_OK)
+        status = inki_flags_check(o.flags, INK_MODEL_INSPECT, "ink_model_options", error);
     if (status != INK_OK) return status;
     if (runtime != NULL)
         inki_runtime_ref(runtime);
@@ -217,9 +219,6 @@ void ink_model_unref(ink_model *model) {
 
 ink_status ink_model_get_info(const ink_model *model, ink_model_info *info) {
     if (model == NULL || info == NULL) return INK_E_ARG;
-    const uint32_t size = info->size != 0 ? info->size : (uint32_t)sizeof *info;
-    const size_t known = size < sizeof *info ? size : sizeof *info;
-    memcpy(info, &model->info, known);
-    info->size = size;
+    inki_report_write(info, &model->info, sizeof *info);
     return INK_OK;
 }

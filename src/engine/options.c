@@ -14,6 +14,11 @@ ink_status inki_options_read(void *known, size_t known_size, const void *source,
         return inki_fail(error, INK_E_ARG, what, 0,
                          "its size field is %u: fill the struct with its init function",
                          (unsigned)size);
+    // Every version of a struct ends where a pointer could begin: another size cuts a field in two,
+    // and half a pointer is not to be followed.
+    if (size % sizeof(void *) != 0)
+        return inki_fail(error, INK_E_ARG, what, 0,
+                         "its size field is %u, which ends inside of a field", (unsigned)size);
     for (size_t i = known_size; i < size; i++)
         if (((const uint8_t *)source)[i] != 0)
             return inki_fail(error, INK_E_UNSUPPORTED, what, 0,
@@ -21,6 +26,22 @@ ink_status inki_options_read(void *known, size_t known_size, const void *source,
     memcpy(known, source, size < known_size ? size : known_size);
     memcpy(known, &(uint32_t){(uint32_t)known_size}, sizeof size);
     return INK_OK;
+}
+
+ink_status inki_flags_check(uint32_t flags, uint32_t known, const char *what, ink_error *error) {
+    if ((flags & ~known) == 0) return INK_OK;
+    return inki_fail(error, INK_E_UNSUPPORTED, what, 0,
+                     "the flags are %u, of which this version knows only %u", (unsigned)flags,
+                     (unsigned)known);
+}
+
+void inki_report_write(void *out, const void *report, size_t known_size) {
+    uint32_t size;
+    memcpy(&size, out, sizeof size);
+    if (size == 0 || size > known_size) size = (uint32_t)known_size;
+    if (size < sizeof size) return;
+    memcpy(out, report, size);
+    memcpy(out, &size, sizeof size);
 }
 
 // Writes as much of the defaults as the caller's version of the struct has room for.

@@ -42,7 +42,8 @@ ink_status inki_source_open(inki_file *out, const char **name, const ink_source 
     ink_source s = {.fd = -1};
     *name = "the model";
     memset(out, 0, sizeof *out);
-    const ink_status status = inki_options_read(&s, sizeof s, source, "ink_source", error);
+    ink_status status = inki_options_read(&s, sizeof s, source, "ink_source", error);
+    if (status == INK_OK) status = inki_flags_check(s.flags, INK_SOURCE_COPY, "ink_source", error);
     if (status != INK_OK) return status;
     const bool copy = (s.flags & INK_SOURCE_COPY) != 0;
     if (s.name != NULL) *name = s.name;

@@ -10,7 +10,9 @@ ink_status ink_tokenize(const ink_model *model, const char *text, size_t bytes, 
                         ink_token *out, size_t cap, size_t *n, size_t *n_invalid) {
     if (model == NULL || n == NULL || (text == NULL && bytes != 0) || (out == NULL && cap != 0))
         return INK_E_ARG;
+    const uint32_t known = INK_TOKENIZE_SPECIAL | INK_TOKENIZE_STRICT;
     if (model->tokenizer == NULL) return INK_E_UNSUPPORTED;
+    if (inki_flags_check(flags, known, NULL, NULL) != INK_OK) return INK_E_UNSUPPORTED;
     if (bytes > MAX_TEXT_BYTES) return INK_E_LIMIT;
     if ((flags & INK_TOKENIZE_STRICT) && inki_utf8_count_invalid((const uint8_t *)text, bytes) != 0)
         return INK_E_UTF8;
@@ -39,7 +41,8 @@ ink_status ink_detokenize(const ink_model *model, const ink_token *tokens, size_
     if (model == NULL || bytes == NULL || (tokens == NULL && n != 0) || (out == NULL && cap != 0))
         return INK_E_ARG;
     const inki_tokenizer *t = model->tokenizer;
-    if (t == NULL) return INK_E_UNSUPPORTED;
+    if (t == NULL || inki_flags_check(flags, INK_DETOKENIZE_SPECIAL, NULL, NULL) != INK_OK)
+        return INK_E_UNSUPPORTED;
     size_t needed = 0;
     for (size_t i = 0; i < n; i++) {
         if (tokens[i] < 0 || (uint32_t)tokens[i] >= inki_tokenizer_n_vocab(t)) return INK_E_TOKEN;
