@@ -10,17 +10,25 @@
 //
 //   Status      ink_status is 0 (INK_OK) or negative. On failure outputs are untouched (a size that
 //               is documented as "needed" apart) and the ink_error, if one was given, says what
-//               happened in one line. The library never exits, aborts or prints.
+//               happened in one line. The library never exits, aborts or prints. A NULL where none
+//               is allowed is INK_E_ARG, whether that stands beside the function or not.
 //   Options     A struct whose first field is `size` is filled by its ink_*_options_init function
 //               and then changed. It may grow in later versions: fields are only ever added at the
-//               end. NULL stands for the defaults. The library copies what it keeps.
+//               end. NULL stands for the defaults. The library copies what it keeps. A field or a
+//               flag that this version does not know is INK_E_UNSUPPORTED, never passed over; a
+//               size that ends inside of a field is INK_E_ARG.
+//   Reports     Structs that a call fills (ink_model_info, ink_memory, ink_result) begin with
+//               `size` too: the room that there is, or 0 for all that the header says. After the
+//               call it says how much was filled.
 //   Ownership   What ink_x_new / ink_x_open made, ink_x_free / ink_x_unref / ink_close ends.
 //               `const` pointers handed out are borrowed for the time stated beside them.
-//   Threads     ink_runtime and ink_model may be used by any number of threads at once. A session,
-//               an engine belong to one thread at a time: a second one gets INK_E_BUSY.
+//   Threads     ink_runtime, ink_model and ink_sampler may be used by any number of threads at
+//               once. A session, an engine belong to one thread at a time: while a call runs, a
+//               second thread gets INK_E_BUSY from all that returns a status; what only reads (the
+//               past, logits, the last result or error) does not look who calls.
 //               Only ink_session_cancel and ink_cancel may be called from anywhere, at any time.
-//   Callbacks   Inside a callback the object that calls may only be cancelled. Any other call on it
-//               from there returns INK_E_REENTRANT.
+//   Callbacks   Inside a callback the object that calls may be read and cancelled. Any other call
+//               on it from there returns INK_E_REENTRANT.
 //   fork(2)     In the child, objects that were idle at the fork may be used and freed; evaluations
 //               there run on the calling thread alone.
 //
@@ -131,15 +139,16 @@ INK_API ink_engine *ink_open(const char *path, const ink_options *options);
 
 // Continues `prompt` and streams the continuation to `fn` (may be NULL), always from a fresh
 // timeline: nothing of earlier calls is remembered, though what the cache still holds is reused.
-// An empty prompt starts from the end-of-text token.
-// Errors: those of ink_session_generate.
+// An empty prompt, or NULL, starts from the end-of-text token.
+// Errors: those of ink_session_generate; where opening failed, its status.
 INK_API ink_status ink_generate(ink_engine *engine, const char *prompt, ink_text_fn fn, void *user);
 
 // The last failure on this engine; its status is INK_OK when there was none. Borrowed until the
 // next call on the engine. Never NULL.
 INK_API const ink_error *ink_engine_error(const ink_engine *engine);
 
-// Makes the ink_generate that runs now return soon, with the text so far. Any thread, signal-safe.
+// Makes the ink_generate that runs now return soon, with the text so far; no effect when none runs.
+// Any thread, signal-safe.
 INK_API void ink_cancel(ink_engine *engine);
 
 // Ends the engine and all it holds. NULL is allowed.
@@ -200,9 +209,10 @@ typedef struct ink_source {
     const char
         *name; // PATH: the path. BUILTIN: NULL or "story". FD, MEMORY: NULL or a name for errors
     int fd;    // FD: an open file; it may be closed as soon as ink_model_open returns
-    const void *data; // MEMORY: bytes that live as long as the model, 8-byte aligned or better
-    uint64_t offset;  // FD: first byte of the model in the file (an asset in an APK)
-    uint64_t bytes;   // FD: its length, 0: to the end. MEMORY: its length
+    const void
+        *data;       // MEMORY: bytes that live as long as the model; not at a multiple of 4: copied
+    uint64_t offset; // FD: first byte of the model in the file (an asset in an APK)
+    uint64_t bytes;  // FD: its length, 0: to the end. MEMORY: its length
 } ink_source;
 
 typedef struct ink_model_options {
@@ -218,10 +228,11 @@ INK_API void ink_model_options_init(ink_model_options *options, size_t size);
 enum { INK_MODEL_INSPECT = 1u };
 
 // Opens a GGUF file. Weights stay views into the read-only mapping.
-// runtime: NULL for one of its own. Source:
-// https://github.com/ggml-org/ggml/blob/master/docs/gguf.md Errors: INK_E_NOT_FOUND, INK_E_IO,
-// INK_E_FORMAT (damaged: message names field and offset), INK_E_UNSUPPORTED (version, architecture,
-// tensor type), INK_E_LIMIT, INK_E_NOMEM, INK_E_CANCELLED.
+// runtime: NULL for one of its own. source: NULL for the built-in model.
+// Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+// Errors: INK_E_ARG, INK_E_NOT_FOUND, INK_E_IO, INK_E_FORMAT (damaged: message names field and
+// offset), INK_E_UNSUPPORTED (version, architecture, tensor type), INK_E_LIMIT, INK_E_NOMEM,
+// INK_E_CANCELLED, INK_E_SYSTEM (no threads for a runtime of its own).
 INK_API ink_status ink_model_open(ink_model **out, ink_runtime *runtime, const ink_source *source,
                                   const ink_model_options *options, ink_error *error);
 // Sessions hold a reference: any order of release is safe. NULL is allowed.
@@ -240,7 +251,7 @@ typedef struct ink_model_info {
     const char *license;
     const char *type; // most frequent tensor type by bytes, "Q8_0"
 } ink_model_info;
-// Fills the fields that `info->size` covers (0: all that this version knows).
+// info: a report, see above.
 INK_API ink_status ink_model_get_info(const ink_model *model, ink_model_info *info);
 
 // ---------------------------------------------------------------------------------------------
@@ -262,7 +273,8 @@ INK_API ink_status ink_tokenize(const ink_model *model, const char *text, size_t
 
 enum { INK_DETOKENIZE_SPECIAL = 1u }; // write special tokens as their text; else they give nothing
 // tokens [n] → out [cap] bytes, no 0 byte at the end; what was tokenized comes back byte for byte.
-// *bytes: needed. out NULL with cap 0 only asks. Errors: INK_E_SPACE, INK_E_TOKEN, INK_E_ARG.
+// *bytes: needed. out NULL with cap 0 only asks. Errors: INK_E_SPACE (nothing but *bytes written),
+// INK_E_TOKEN, INK_E_ARG, INK_E_UNSUPPORTED (as above). Threads: any.
 INK_API ink_status ink_detokenize(const ink_model *model, const ink_token *tokens, size_t n,
                                   uint32_t flags, char *out, size_t cap, size_t *bytes);
 
@@ -278,22 +290,24 @@ typedef struct ink_session_options {
     uint32_t size;
     uint32_t n_ctx;    // positions; 0: as many as the model was trained for (the most it can)
     uint32_t kv_type;  // INK_KV_*: how keys and values are kept
-    uint32_t n_batch;  // rows evaluated together in a prefill; 0: 128
+    uint32_t n_batch;  // rows evaluated together in a prefill; 0: 128; at most 4096
     uint32_t n_logits; // most rows of logits one evaluation may return; 0: 1
     uint64_t stream;   // random stream: two sessions with one seed differ by it
 } ink_session_options;
 INK_API void ink_session_options_init(ink_session_options *options, size_t size);
 
 // All memory that an unforked session needs is allocated here: a decode step allocates nothing.
-// Errors: INK_E_ARG, INK_E_LIMIT (n_ctx over the model's), INK_E_NOMEM, INK_E_UNSUPPORTED.
+// Errors: INK_E_ARG, INK_E_LIMIT (n_ctx over the model's, n_batch over 4096, n_logits over n_ctx),
+// INK_E_NOMEM, INK_E_UNSUPPORTED (opened with INK_MODEL_INSPECT).
 INK_API ink_status ink_session_new(ink_session **out, ink_model *model,
                                    const ink_session_options *options, ink_error *error);
-// A second session with the same past. Pages are shared until one of the two writes to them.
-// Errors: INK_E_BUSY, INK_E_REENTRANT, INK_E_NOMEM.
+// A second session with the same past, options and logits. Pages are shared until one of the two
+// writes to them. Its random stream is the same too: to choose differently, give it another
+// sampler. Errors: INK_E_BUSY, INK_E_REENTRANT, INK_E_NOMEM.
 INK_API ink_status ink_session_fork(ink_session *session, ink_session **out, ink_error *error);
 // Forgets all but the first n_past tokens. The logits are gone until the next evaluation, unless
-// n_past is what the session holds already. Errors: INK_E_ARG (n_past beyond the past), INK_E_BUSY,
-// INK_E_REENTRANT.
+// n_past is what the session holds already. With 0 the session is as new. Errors: INK_E_ARG (n_past
+// beyond the past), INK_E_BUSY, INK_E_REENTRANT.
 INK_API ink_status ink_session_rewind(ink_session *session, uint32_t n_past);
 // NULL is allowed. Errors: INK_E_BUSY, INK_E_REENTRANT (nothing was freed).
 INK_API ink_status ink_session_free(ink_session *session);
@@ -381,7 +395,8 @@ INK_API void ink_sampler_options_init(ink_sampler_options *options, size_t size)
 // come from `options`, which are checked whether the chain uses them or not. temp=0 is greedy. Ties
 // go to the lower id. Errors: INK_E_ARG (message names the unknown or repeated name, or the number
 // out of range, and the column; a NaN, a bias of +inf, two biases for a token), INK_E_TOKEN (a bias
-// outside the vocabulary), INK_E_LIMIT (a chain over 1 MiB, over 32768 biases), INK_E_NOMEM.
+// outside the vocabulary), INK_E_LIMIT (a chain over 1 MiB, over 32768 biases), INK_E_NOMEM,
+// INK_E_UNSUPPORTED (opened with INK_MODEL_INSPECT). It may outlive the model.
 INK_API ink_status ink_sampler_new(ink_sampler **out, const ink_model *model, const char *chain,
                                    const ink_sampler_options *options, ink_error *error);
 INK_API void ink_sampler_free(ink_sampler *sampler); // NULL is allowed; not while a session uses it
@@ -392,8 +407,9 @@ INK_API ink_status ink_sampler_chain(const ink_sampler *sampler, char *out, size
                                      size_t *bytes);
 
 // Chooses the next token from the session's last row of logits; evaluates nothing and appends
-// nothing. The same seed, stream and past give the same token. Errors: INK_E_ARG (no logits),
-// INK_E_BUSY, INK_E_REENTRANT, INK_E_NUMERIC (every token is banned).
+// nothing. The same seed, stream and past (with what sliding forgot of it) give the same token.
+// Errors: INK_E_ARG (no logits; a sampler for another vocabulary), INK_E_BUSY, INK_E_REENTRANT,
+// INK_E_NUMERIC (every token is banned), INK_E_NOMEM (a fork's working memory).
 INK_API ink_status ink_sample(ink_session *session, const ink_sampler *sampler, ink_token *out,
                               ink_error *error);
 
@@ -420,11 +436,12 @@ typedef struct ink_generate_options {
     uint32_t n_tokens;          // most tokens to generate: 128
     uint32_t overflow;          // INK_OVERFLOW_*
     uint32_t n_keep;            // tokens at the beginning that LEFT and SLIDE never drop: 0
-    uint32_t deadline_ms;       // what is ready by then is delivered; 0: none
+    uint32_t deadline_ms;       // looked at between evaluations, then no token is begun; 0: none
     const ink_sampler *sampler; // NULL: defaults, with a random seed
     const char *const *stop;    // [n_stop] strings that end the text; not part of it
     size_t n_stop;
-    // Called while the prompt is evaluated; nonzero stops. NULL: none.
+    // Called after each batch of the prompt, and of what a sliding context evaluates again; nonzero
+    // stops. NULL: none.
     int (*progress)(void *user, uint32_t n_done, uint32_t n_total);
     void *progress_user;
 } ink_generate_options;
@@ -462,8 +479,11 @@ typedef struct ink_result {
 // Without a past and without text the end-of-text token starts it. Afterwards the past holds every
 // token chosen, but for the one that ended the text (end token, stop string, callback, cancel). Why
 // it stopped is in `result` (may be NULL), with INK_OK. When the prompt could not be evaluated to
-// its end, the past is as before, or with FRESH a beginning of the prompt. Errors: INK_E_ARG,
-// INK_E_UTF8, INK_E_CONTEXT, INK_E_BUSY, INK_E_REENTRANT, INK_E_NOMEM, INK_E_NUMERIC.
+// its end, the past is as before; with FRESH, or when it had to be cut, a beginning of what it was
+// to become. The same holds for a context that was stopped while it slid. After a later failure the
+// past holds the tokens chosen until then. Errors: INK_E_ARG, INK_E_UTF8, INK_E_CONTEXT,
+// INK_E_LIMIT (over 2^31 - 1 bytes of text), INK_E_BUSY, INK_E_REENTRANT, INK_E_NOMEM,
+// INK_E_NUMERIC.
 INK_API ink_status ink_session_generate(ink_session *session, const char *text, size_t bytes,
                                         const ink_generate_options *options, ink_text_fn fn,
                                         void *user, ink_result *result, ink_error *error);

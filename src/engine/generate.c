@@ -3,7 +3,6 @@
 #include "engine/generate.h"
 
 #include <math.h>
-#include <string.h>
 
 // The callback runs with the host's floating-point state. False: it asked to stop.
 static bool deliver(inki_run *g, inki_str text) {
@@ -33,13 +32,17 @@ static ink_status choose(inki_run *g) {
     ink_session *s = g->s;
     const int32_t end = inki_tokenizer_end(s->model->tokenizer);
     const int32_t banned = g->o.flags & INK_GENERATE_NO_END ? end : -1;
-    const ink_status status = inki_sample_entered(s, g->chain, banned, &g->last, g->error);
+    ink_token token;
+    const ink_status status = inki_sample_entered(s, g->chain, banned, &token, g->error);
     if (status != INK_OK) return status;
     if (g->r.n_generated == 0) g->r.first_token_ms = inki_os_now_ms() - g->start_ms;
-    if (g->last == end && end >= 0)
+    if (token == end && end >= 0) {
+        // Text that is still held back came from the token before.
         inki_run_stop(g, INK_STOP_END);
-    else
-        g->r.n_generated++;
+        return INK_OK;
+    }
+    g->last = token;
+    g->r.n_generated++;
     if (g->o.flags & INK_GENERATE_LOGPROBS) {
         size_t n = 0;
         const float *logits = ink_session_logits(s, s->n_rows - 1, &n);
@@ -97,6 +100,20 @@ static ink_status continue_text(inki_run *g) {
     return status;
 }
 
+// The prompt was not read to its end: the past is what it was. Where its last token was to be
+// evaluated again, the cache holds that token's keys and values still, or the same ones again.
+static void give_back(ink_session *s, uint32_t n_past) {
+    if (s->n_past > n_past) inki_rewind_entered(s, n_past);
+    s->n_past = n_past;
+}
+
+static ink_status check_sampler(inki_run *g) {
+    const uint32_t n_vocab = g->s->model->weights.n_vocab, n = inki_chain_n_vocab(g->chain);
+    if (n == n_vocab) return INK_OK;
+    return inki_fail(g->error, INK_E_ARG, "sampler", 0, "is for %u tokens; the model has %u",
+                     (unsigned)n, (unsigned)n_vocab);
+}
+
 static ink_status generate(inki_run *g, const char *text, size_t bytes) {
     ink_session *s = g->s;
     ink_status status = INK_OK;
@@ -107,7 +124,9 @@ static ink_status generate(inki_run *g, const char *text, size_t bytes) {
     }
     g->chain = g->o.sampler->chain;
     g->r.seed = inki_chain_seed(g->chain);
-    status = inki_text_stream_init(&g->stream, g->o.stop, g->o.n_stop, &s->mem, g->error);
+    status = check_sampler(g);
+    if (status == INK_OK)
+        status = inki_text_stream_init(&g->stream, g->o.stop, g->o.n_stop, &s->mem, g->error);
     if (status == INK_OK) status = inki_prompt_read(g, text, bytes);
     if (status != INK_OK) return status;
 
@@ -118,10 +137,8 @@ static ink_status generate(inki_run *g, const char *text, size_t bytes) {
     g->r.n_prompt = g->n_timeline;
     status = inki_prompt_evaluate(g);
     g->r.prefill_ms = inki_os_now_ms() - g->start_ms;
-    // A prompt that was not read to its end is no past to go on from; in a fresh timeline its
-    // beginning may serve the next call.
-    if ((status != INK_OK || g->stopped) && !fresh && s->n_past > n_past)
-        inki_rewind_entered(s, n_past);
+    // In a fresh timeline, and where the past had to be cut, its beginning may serve the next call.
+    if ((status != INK_OK || g->stopped) && !fresh && g->r.n_dropped == 0) give_back(s, n_past);
     if (status == INK_OK) status = continue_text(g);
     const double total = inki_os_now_ms() - g->start_ms;
     g->r.decode_ms =
@@ -129,15 +146,14 @@ static ink_status generate(inki_run *g, const char *text, size_t bytes) {
     return status;
 }
 
-ink_status ink_session_generate(ink_session *session, const char *text, size_t bytes,
-                                const ink_generate_options *options, ink_text_fn fn, void *user,
-                                ink_result *result, ink_error *error) {
+ink_status inki_generate_entered(ink_session *session, const char *text, size_t bytes,
+                                 const ink_generate_options *options, ink_text_fn fn, void *user,
+                                 ink_result *result, ink_error *error) {
     if (text == NULL && bytes != 0) return inki_fail(error, INK_E_ARG, "prompt", 0, "is NULL");
     inki_fp fp;
     inki_run g = {.s = session, .fn = fn, .user = user, .error = error, .fp = &fp, .logprob = NAN};
     ink_generate_options_init(&g.o, sizeof g.o);
     ink_status status = inki_options_read(&g.o, sizeof g.o, options, "ink_generate_options", error);
-    if (status == INK_OK) status = inki_session_enter(session, error);
     if (status != INK_OK) return status;
     inki_fp_ours(&fp);
     g.start_ms = inki_os_now_ms();
@@ -146,11 +162,17 @@ ink_status ink_session_generate(ink_session *session, const char *text, size_t b
     inki_text_stream_free(&g.stream);
     inki_release(&session->mem, g.timeline, g.timeline_cap, sizeof *g.timeline);
     inki_fp_hosts(&fp);
+    if (status == INK_OK && result != NULL) inki_report_write(result, &g.r, sizeof g.r);
+    return status;
+}
+
+ink_status ink_session_generate(ink_session *session, const char *text, size_t bytes,
+                                const ink_generate_options *options, ink_text_fn fn, void *user,
+                                ink_result *result, ink_error *error) {
+    ink_status status = inki_session_enter(session, error);
+    if (status != INK_OK) return status;
+    status = inki_generate_entered(session, text, bytes, options, fn, user, result, error);
     inki_session_leave(session);
-    if (status == INK_OK && result != NULL) {
-        g.r.size = result->size != 0 ? result->size : (uint32_t)sizeof g.r;
-        memcpy(result, &g.r, g.r.size < sizeof g.r ? g.r.size : sizeof g.r);
-    }
     return status;
 }
 

@@ -49,6 +49,10 @@ static ink_status fit(inki_run *g, size_t n) {
 }
 
 static ink_status check_options(const inki_run *g) {
+    const uint32_t known = INK_GENERATE_FRESH | INK_GENERATE_SPECIAL | INK_GENERATE_STRICT |
+                           INK_GENERATE_LOGPROBS | INK_GENERATE_NO_END;
+    const ink_status status = inki_flags_check(g->o.flags, known, "ink_generate_options", g->error);
+    if (status != INK_OK) return status;
     if (g->o.overflow > INK_OVERFLOW_SLIDE)
         return inki_fail(g->error, INK_E_ARG, "overflow", 0, "unknown number %u",
                          (unsigned)g->o.overflow);
@@ -112,6 +116,12 @@ static bool report_prompt(inki_run *g) {
 ink_status inki_prompt_evaluate(inki_run *g) {
     ink_session *s = g->s;
     const uint32_t reused = reusable(g);
+    // What is evaluated again must not be lost if that fails: a page that a fork shares would be
+    // let go by the rewind.
+    if (reused + 1 == s->n_past && s->n_past == g->n_timeline) {
+        const ink_status status = inki_kv_own(&s->kv, s->n_past, g->error);
+        if (status != INK_OK) return status;
+    }
     inki_rewind_entered(s, reused);
     while (s->n_past < g->n_timeline) {
         const uint32_t left = g->n_timeline - s->n_past;

@@ -153,10 +153,8 @@ ink_engine *ink_open(const char *path, const ink_options *options) {
 // --- using and closing
 // -------------------------------------------------------------------------------------
 
-ink_status ink_generate(ink_engine *engine, const char *prompt, ink_text_fn fn, void *user) {
-    if (engine == NULL) return INK_E_ARG;
-    if (engine->session == NULL) return (ink_status)engine->error.status;
-    // Until the session is entered another thread may be in here: nothing of the engine is written.
+static ink_status generate_entered(ink_engine *engine, const char *prompt, ink_text_fn fn,
+                                   void *user) {
     ink_error error = {0};
     ink_sampler *sampler = NULL;
     ink_result result = {0};
@@ -167,13 +165,26 @@ ink_status ink_generate(ink_engine *engine, const char *prompt, ink_text_fn fn, 
         ink_sampler_new(&sampler, engine->model, engine->chain, &engine->sampler, &error);
     o.sampler = sampler;
     if (status == INK_OK)
-        status = ink_session_generate(engine->session, prompt, prompt != NULL ? strlen(prompt) : 0,
-                                      &o, fn, user, &result, &error);
+        status = inki_generate_entered(engine->session, prompt, prompt != NULL ? strlen(prompt) : 0,
+                                       &o, fn, user, &result, &error);
     ink_sampler_free(sampler);
     if (status == INK_OK)
         engine->result = result;
-    else if (status != INK_E_BUSY && status != INK_E_REENTRANT)
-        engine->error = error; // those: not ours now
+    else
+        engine->error = error;
+    return status;
+}
+
+ink_status ink_generate(ink_engine *engine, const char *prompt, ink_text_fn fn, void *user) {
+    if (engine == NULL) return INK_E_ARG;
+    if (engine->session == NULL) return (ink_status)engine->error.status;
+    // Who is in the session owns the engine too, to the last write of its result: another thread
+    // that gets in may close it.
+    ink_session *session = engine->session;
+    ink_status status = inki_session_enter(session, NULL);
+    if (status != INK_OK) return status;
+    status = generate_entered(engine, prompt, fn, user);
+    inki_session_leave(session);
     return status;
 }
 

@@ -204,10 +204,13 @@ void inki_rewind_entered(ink_session *s, uint32_t n_past) {
 ink_status ink_session_rewind(ink_session *session, uint32_t n_past) {
     ink_status status = inki_session_enter(session, NULL);
     if (status != INK_OK) return status;
-    if (n_past > session->n_past)
+    if (n_past > session->n_past) {
         status = INK_E_ARG;
-    else
+    } else {
         inki_rewind_entered(session, n_past);
+        // An empty timeline is a new one: it chooses as that of a new session.
+        if (n_past == 0) session->n_forgotten = 0;
+    }
     inki_session_leave(session);
     return status;
 }

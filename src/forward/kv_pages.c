@@ -94,19 +94,29 @@ static void copy_past(const inki_kv_layout *l, uint8_t *to, const uint8_t *from,
         memcpy(to + at, from + at, n * l->row_bytes);
 }
 
+// Page i becomes one that nobody shares, with the first n_kept positions of what it was.
+static ink_status own_page(inki_kv *kv, uint32_t i, size_t n_kept, ink_error *error) {
+    inki_kv_page *old = kv->pages[i];
+    if (old != NULL && !page_is_shared(old)) return INK_OK;
+    inki_kv_page *page = page_new(kv);
+    if (page == NULL) return inki_fail_nomem(error, inki_kv_page_alloc_bytes(&kv->layout));
+    if (old != NULL && n_kept > 0) copy_past(&kv->layout, page_rows(page), page_rows(old), n_kept);
+    page_drop(kv, i);
+    kv->pages[i] = page;
+    return INK_OK;
+}
+
 ink_status inki_kv_prepare(inki_kv *kv, uint32_t begin, uint32_t end, ink_error *error) {
     if (begin >= end) return INK_OK;
-    for (uint32_t i = begin / INKI_TILE; i < inki_kv_pages_for(end); i++) {
-        inki_kv_page *old = kv->pages[i];
-        if (old != NULL && !page_is_shared(old)) continue;
-        inki_kv_page *page = page_new(kv);
-        if (page == NULL) return inki_fail_nomem(error, inki_kv_page_alloc_bytes(&kv->layout));
-        if (old != NULL && begin > i * INKI_TILE)
-            copy_past(&kv->layout, page_rows(page), page_rows(old), begin % INKI_TILE);
-        page_drop(kv, i);
-        kv->pages[i] = page;
-    }
-    return INK_OK;
+    ink_status status = INK_OK;
+    for (uint32_t i = begin / INKI_TILE; i < inki_kv_pages_for(end) && status == INK_OK; i++)
+        status = own_page(kv, i, begin > i * INKI_TILE ? begin % INKI_TILE : 0, error);
+    return status;
+}
+
+ink_status inki_kv_own(inki_kv *kv, uint32_t n_past, ink_error *error) {
+    const uint32_t last = (n_past - 1) / INKI_TILE;
+    return own_page(kv, last, n_past - last * INKI_TILE, error);
 }
 
 void inki_kv_rewind(inki_kv *kv, uint32_t n_past) {

@@ -44,6 +44,9 @@ void inki_kv_share(inki_kv *child, const inki_kv *parent, uint32_t n_past);
 // Makes positions [begin, end) writable: missing pages are allocated, shared ones copied. What lies
 // before `begin` in a copied page is kept. Errors: INK_E_NOMEM (the cache still holds its past).
 ink_status inki_kv_prepare(inki_kv *kv, uint32_t begin, uint32_t end, ink_error *error);
+// Makes the page with the last of n_past > 0 positions the cache's own, the positions kept: that
+// last one may then be written again without losing what it was. Errors: INK_E_NOMEM.
+ink_status inki_kv_own(inki_kv *kv, uint32_t n_past, ink_error *error);
 // Forgets positions from n_past on: shared pages that hold none of the past are let go, own ones
 // stay as reserve.
 void inki_kv_rewind(inki_kv *kv, uint32_t n_past);

@@ -334,6 +334,7 @@ void inki_chain_free(inki_chain *chain) {
 }
 
 uint64_t inki_chain_seed(const inki_chain *chain) { return chain->o.seed; }
+uint32_t inki_chain_n_vocab(const inki_chain *chain) { return chain->n_vocab; }
 
 typedef struct chain_writer {
     char *out;

@@ -20,6 +20,7 @@ ink_status inki_chain_new(inki_chain **out, const char *text, const ink_sampler_
                           uint32_t n_vocab, const inki_mem *mem, ink_error *error);
 void inki_chain_free(inki_chain *chain);
 uint64_t inki_chain_seed(const inki_chain *chain);
+uint32_t inki_chain_n_vocab(const inki_chain *chain);
 // As ink_sampler_chain: returns the bytes needed without the 0; writes at most cap - 1 and a 0.
 size_t inki_chain_text(const inki_chain *chain, char *out, size_t cap);
 
