@@ -12,6 +12,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
+// May be defined by a slow target: how many mutated seeds the ordinary tests run, instead of
+// 20,000.
+extern const size_t fuzz_quick_runs;
+
 // Ends the program when the property does not hold: that is what a fuzzer notices.
 #define FUZZ_CHECK(property)                                                                       \
     do {                                                                                           \

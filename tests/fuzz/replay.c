@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Runs a fuzz target without a fuzzer: over the files given, or over its seeds and mutations of
 // them that are the same in every run. INKLING_TEST_LONG: a hundred times as many.
+// A target that is slow says how many the quick run shall be, in fuzz_quick_runs.
 #include "fuzz.h"
 
 #include <dirent.h>
@@ -8,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { RUNS_QUICK = 20000, RUNS_LONG = 2000000, MAX_SEEDS = 256, MAX_SEED_BYTES = 1 << 20 };
+enum { RUNS_QUICK = 20000, LONG_FACTOR = 100, MAX_SEEDS = 256, MAX_SEED_BYTES = 1 << 20 };
 
 typedef struct seed {
     uint8_t *data;
@@ -21,6 +22,8 @@ static seed current; // for the report of a crash
 
 // Sanitizers end the program without a signal, but call this back; absent without a sanitizer.
 __attribute__((weak)) void __sanitizer_set_death_callback(void (*)(void));
+
+__attribute__((weak)) extern const size_t fuzz_quick_runs;
 
 // Written before the program dies, so that the input can be given to it again.
 static void save_current(void) {
@@ -163,10 +166,12 @@ int main(int argc, char **argv) {
         add_seed((const uint8_t[64]){0}, 64);
         for (size_t i = 0; i < n_seeds; i++) run(seeds[i].data, seeds[i].bytes);
         const int all = getenv("INKLING_TEST_LONG") != NULL;
-        const size_t runs = all ? RUNS_LONG : RUNS_QUICK;
+        const size_t quick = &fuzz_quick_runs != NULL ? fuzz_quick_runs : RUNS_QUICK;
+        const size_t runs = all ? quick * LONG_FACTOR : quick;
         for (size_t i = 0; i < runs; i++) run_mutated(&seeds[i % n_seeds]);
-        printf("%zu seeds of files, %zu mutations%s\n", from_files, runs,
-               all ? "" : "; left out: 1980000 more (INKLING_TEST_LONG)");
+        printf("%zu seeds of files, %zu mutations", from_files, runs);
+        if (!all) printf("; left out: %zu more (INKLING_TEST_LONG)", quick * (LONG_FACTOR - 1));
+        printf("\n");
     }
     for (size_t i = 0; i < n_seeds; i++) free(seeds[i].data);
     return 0;
