@@ -160,7 +160,7 @@ INK_API ink_status ink_close(ink_engine *engine);
 // ---------------------------------------------------------------------------------------------
 
 // The host's memory functions. `align` is a power of two. `release` gets the size that was asked
-// for. They may be called from several threads at once.
+// for. They may be called from several threads at once, and in the default floating-point state.
 typedef struct ink_allocator {
     uint32_t size;
     void *(*alloc)(void *user, size_t bytes, size_t align);
@@ -170,7 +170,7 @@ typedef struct ink_allocator {
 
 enum { INK_LOG_ERROR = 1, INK_LOG_WARN = 2, INK_LOG_INFO = 3, INK_LOG_DEBUG = 4 };
 // `message` is one line without newline, borrowed until the return. May be called from any thread
-// that calls the library.
+// that calls the library, in the default floating-point state.
 typedef void (*ink_log_fn)(void *user, int level, const char *message);
 
 typedef struct ink_runtime ink_runtime;

@@ -60,6 +60,21 @@ static void test_a_size_inside_of_a_field(void **state) {
     ink_session_free(s);
 }
 
+// The limits of text are looked at before the text is.
+static void test_too_much_text(void **state) {
+    (void)state;
+    ink_error error = {0};
+    size_t n = 77;
+    const size_t most = (size_t)1 << 30;
+    assert_int_equal(ink_tokenize(o.model, "a", most + 1, 0, NULL, 0, &n, NULL), INK_E_LIMIT);
+    assert_int_equal(n, 77);
+    ink_session *s = opened_session(&o, 20, INK_KV_F16, 1);
+    assert_int_equal(ink_session_generate(s, "a", 2 * most, NULL, NULL, NULL, NULL, &error),
+                     INK_E_LIMIT);
+    assert_int_equal(ink_session_n_past(s), 0);
+    ink_session_free(s);
+}
+
 // A flag of a later version changes what a call does: it must not be passed over.
 static void test_unknown_flags(void **state) {
     (void)state;
@@ -356,6 +371,7 @@ static void test_many_spans(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_size_inside_of_a_field),
+        cmocka_unit_test(test_too_much_text),
         cmocka_unit_test(test_unknown_flags),
         cmocka_unit_test(test_sizes_of_reports),
         cmocka_unit_test(test_a_failed_prompt_gives_the_past_back),
