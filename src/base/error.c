@@ -28,6 +28,21 @@ static void copy_printable(char *out, size_t cap, const char *text) {
     out[used] = 0;
 }
 
+// The end of text that fits into cap bytes, with its 0: of a long path the file's name is what
+// counts, and what was expected must still fit behind it. Begins with a whole character.
+static void copy_end(char *out, size_t cap, const char *text) {
+    static const char dots[] = "...";
+    const size_t n = strlen(text), n_dots = sizeof dots - 1;
+    if (n < cap) {
+        copy_printable(out, cap, text);
+        return;
+    }
+    const char *end = text + (n - (cap - 1 - n_dots));
+    while (((unsigned char)*end & 0xc0) == 0x80) end++;
+    memcpy(out, dots, n_dots);
+    copy_printable(out + n_dots, cap - n_dots, end);
+}
+
 ink_status inki_fail(ink_error *error, ink_status status, const char *where, uint64_t offset,
                      const char *format, ...) {
     if (error == NULL) return status;
@@ -38,7 +53,7 @@ ink_status inki_fail(ink_error *error, ink_status status, const char *where, uin
     va_end(args);
     error->status = status;
     error->offset = offset;
-    copy_printable(error->where, sizeof error->where, where != NULL ? where : "");
+    copy_end(error->where, sizeof error->where, where != NULL ? where : "");
     if (error->where[0] != 0)
         snprintf(joined, sizeof joined, "%s: %s", error->where, text);
     else
@@ -54,8 +69,8 @@ ink_status inki_fail_nomem(ink_error *error, size_t bytes) {
 
 void inki_error_prefix(ink_error *error, const char *prefix) {
     if (error == NULL || prefix == NULL || prefix[0] == 0) return;
-    char joined[2 * sizeof error->message];
-    snprintf(joined, sizeof joined, "%.*s: %s", (int)sizeof error->message / 2, prefix,
-             error->message);
+    char name[sizeof error->where], joined[2 * sizeof error->message];
+    copy_end(name, sizeof name, prefix);
+    snprintf(joined, sizeof joined, "%s: %s", name, error->message);
     copy_printable(error->message, sizeof error->message, joined);
 }

@@ -10,9 +10,12 @@ static ink_status open_builtin(inki_file *out, const char **name, const ink_sour
     size_t bytes = 0;
     *name = s->name != NULL ? s->name : "builtin:story";
     const unsigned char *data = inki_builtin_find(s->name, &bytes);
-    if (data == NULL)
+    if (data == NULL && inki_builtin_find(NULL, &bytes) == NULL)
         return inki_fail(error, INK_E_NOT_FOUND, *name, 0,
-                         "no built-in model of this name in this build");
+                         "this build has no built-in model; the path of a GGUF file was expected");
+    if (data == NULL)
+        return inki_fail(error, INK_E_NOT_FOUND, (*name)[0] != 0 ? *name : "builtin:", 0,
+                         "no built-in model has this name, \"story\" was expected");
     *out = (inki_file){.data = data, .bytes = bytes};
     return INK_OK;
 }
@@ -52,6 +55,9 @@ ink_status inki_source_open(inki_file *out, const char **name, const ink_source 
     case INK_SOURCE_PATH:
         if (s.name == NULL)
             return inki_fail(error, INK_E_ARG, "ink_source", 0, "a path source needs a name");
+        if (s.name[0] == 0)
+            return inki_fail(error, INK_E_NOT_FOUND, NULL, 0,
+                             "the path of the model is empty, that of a GGUF file was expected");
         return inki_os_open_path(out, s.name, copy, mem, error);
     case INK_SOURCE_FD: return inki_os_open_fd(out, s.fd, s.offset, s.bytes, copy, mem, error);
     case INK_SOURCE_MEMORY: return open_memory(out, *name, &s, mem, log, error);

@@ -35,8 +35,9 @@ static ink_status check_count(gguf_parse *p, const char *what, uint64_t n, uint6
     const size_t left = inki_cursor_left(&p->c);
     if (n > left / min_bytes)
         return inki_fail(p->error, INK_E_FORMAT, what, offset,
-                         "the file says there are %llu, but only %llu bytes are left", (gguf_ull)n,
-                         (gguf_ull)left);
+                         "the file says there are %llu, but only %llu bytes are left (truncated or "
+                         "damaged)",
+                         (gguf_ull)n, (gguf_ull)left);
     if (n > limit)
         return inki_fail(p->error, INK_E_LIMIT, what, offset,
                          "there are %llu, at most %llu are read", (gguf_ull)n, (gguf_ull)limit);
@@ -206,7 +207,8 @@ static ink_status size_tensor(gguf_parse *p, inki_gguf_tensor *t, size_t at) {
     const inki_type_info info = inki_type_of(t->type);
     if (info.name == NULL)
         return inki_fail(p->error, INK_E_UNSUPPORTED, t->name, at,
-                         "tensor type %u is not known here", (unsigned)t->type);
+                         "has the unknown tensor type %u; F32, F16, BF16, Q8_0 and Q4_0 are read",
+                         (unsigned)t->type);
     if (t->dims[0] % info.block_elems != 0)
         return inki_fail(p->error, INK_E_FORMAT, t->name, at,
                          "rows of %llu values, %s needs multiples of %u", (gguf_ull)t->dims[0],

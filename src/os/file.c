@@ -14,7 +14,7 @@ static ink_status file_trouble(ink_error *error, const char *name, const char *v
     char words[128];
     inki_os_error_text(code, words, sizeof words);
     if (code == ENOENT || code == ENOTDIR)
-        return inki_fail(error, INK_E_NOT_FOUND, name, 0, "no such file (%s)", words);
+        return inki_fail(error, INK_E_NOT_FOUND, name, 0, "cannot be opened: %s", words);
     return inki_fail(error, code == ENOMEM ? INK_E_NOMEM : INK_E_IO, name, 0, "cannot be %s: %s",
                      verb, words);
 }

@@ -209,6 +209,16 @@ says 'context full, reason' "$T/out" '"stop":"context"'
 run 'missing model' 3 ink complete -m "$T/none.gguf" x
 says 'missing model is named' "$T/err" 'none\.gguf'
 run 'directory as model' 3 ink complete -m "$T" x
+run 'empty model path' 3 ink complete -m '' x
+says 'empty model path, the words' "$T/err" 'path of the model is empty'
+run 'model without a name' 3 ink complete -m builtin: x
+says 'model without a name, the words' "$T/err" '^inkling: builtin:: no built-in model.*"story" was expected'
+# A path as long as this still ends in the name of the file, and the words behind it are whole.
+deep=$T/$(printf '%080d' 0)/$(printf '%080d' 1)
+mkdir -p "$deep"
+head -c 5000 "$model" >"$deep/cut.gguf"
+run 'damaged model with a long path' 4 ink complete -m "$deep/cut.gguf" x
+says 'damaged model with a long path, the words' "$T/err" '1/cut\.gguf: .* bytes are left'
 run 'unknown built-in model' 3 ink complete -m builtin:nothing x
 says 'unknown built-in model is named' "$T/err" 'nothing'
 : >"$T/empty.gguf"
@@ -377,6 +387,10 @@ if [ -d "$fixture" ]; then
     head -c 2000 "$fixture/model.safetensors" >"$T/cut/model.safetensors"
     run 'convert a cut checkpoint' 4 ink convert "$T/cut" -o "$T/x.gguf"
     is 'what was there stays then too' "$(cat "$T/x.gguf")" old
+    cp "$fixture/model.safetensors" "$T/cut"
+    head -n 20 "$fixture/merges.txt" >"$T/cut/merges.txt"
+    run 'convert cut merges' 4 ink convert "$T/cut" -o "$T/x.gguf"
+    says 'convert cut merges, the words' "$T/err" 'merges\.txt: no merge makes token [0-9]+ ".*" of the vocabulary'
     run 'convert over a file' 0 ink convert "$fixture" -o "$T/x.gguf"
     same 'it is replaced' "$T/x.gguf" "$T/plain.gguf"
 else

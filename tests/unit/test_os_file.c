@@ -134,7 +134,7 @@ static void what_is_no_file_is_refused(void **state) {
     assert_int_equal(mkfifo(in_folder("fifo"), 0600), 0);
     path_refused(in_folder("fifo"), INK_E_IO, "regular"); // without waiting for a writer
     put_file(in_folder("plain"), "x", 1);
-    path_refused(in_folder("plain/below"), INK_E_NOT_FOUND, "no such file");
+    path_refused(in_folder("plain/below"), INK_E_NOT_FOUND, "not a folder");
 }
 
 // Every offset around a page and every length at the end: mapped at multiples of 4, else copied.

@@ -127,6 +127,60 @@ static void test_memory_at_any_alignment(void **state) {
     free(room);
 }
 
+static void expect_message(const ink_source *s, ink_status status, const char *message) {
+    ink_error error = {0};
+    ink_model *model = NULL;
+    assert_int_equal(open_source(&model, s, &error), status);
+    assert_null(model);
+    assert_string_equal(error.message, message);
+}
+
+static void test_names_of_nothing(void **state) {
+    (void)state;
+    ink_source s = source_of(INK_SOURCE_PATH);
+    s.name = "";
+    expect_message(&s, INK_E_NOT_FOUND,
+                   "the path of the model is empty, that of a GGUF file was expected");
+    s.kind = INK_SOURCE_BUILTIN;
+    ink_model *model = NULL;
+    if (open_source(&model, &(ink_source){.size = sizeof s, .kind = s.kind}, NULL) == INK_OK) {
+        expect_message(&s, INK_E_NOT_FOUND,
+                       "builtin:: no built-in model has this name, \"story\" was expected");
+        ink_model_unref(model);
+        return;
+    }
+    s.name = NULL;
+    expect_message(&s, INK_E_NOT_FOUND,
+                   "builtin:story: this build has no built-in model; the path of a GGUF file was "
+                   "expected");
+}
+
+// Of a path that is too long for a message the end stays, which names the file, and with it all of
+// what was expected.
+static void test_long_path(void **state) {
+    (void)state;
+    enum { LONG = 600, WHERE = 92 };
+    char name[LONG + 1], want[256];
+    ink_source s = source_of(INK_SOURCE_PATH);
+    memset(name, '/', LONG);
+    snprintf(name + LONG - 10, 11, "model.gguf");
+    s.name = name;
+    snprintf(want, sizeof want, "...%s: cannot be opened: no such file or folder",
+             name + LONG - WHERE);
+    expect_message(&s, INK_E_NOT_FOUND, want);
+    // The same file under a long name, cut short: file, field, and what is wrong in full.
+    const int n = snprintf(name, sizeof name, "%s", folder);
+    memset(name + n, '/', (size_t)(LONG - n));
+    memcpy(name + LONG - 6, "assets", 7);
+    write_file(asset, 0);
+    assert_int_equal(truncate(asset, (off_t)n_bytes - 1), 0);
+    ink_error error = {0};
+    ink_model *model = NULL;
+    assert_int_equal(open_source(&model, &s, &error), INK_E_FORMAT);
+    assert_non_null(strstr(error.message, "/assets: "));
+    assert_non_null(strstr(error.message, "(truncated or damaged)"));
+}
+
 // What was copied may change or vanish afterwards.
 static void test_a_copy_stands_alone(void **state) {
     (void)state;
@@ -234,6 +288,8 @@ int main(void) {
         cmocka_unit_test(test_path),
         cmocka_unit_test(test_part_of_a_file),
         cmocka_unit_test(test_memory_at_any_alignment),
+        cmocka_unit_test(test_names_of_nothing),
+        cmocka_unit_test(test_long_path),
         cmocka_unit_test(test_a_copy_stands_alone),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_progress_and_cancel),
