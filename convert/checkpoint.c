@@ -124,7 +124,7 @@ static ink_status open_indexed(inki_checkpoint *c, const char *dir, ink_error *e
     if (!json_is_object(map) || json_object_size(map) == 0)
         status = inki_fail(error, INK_E_FORMAT, index_file, 0,
                            "weight_map is %s, an object of tensor and file names was expected",
-                           inki_json_kind(map));
+                           json_is_object(map) ? "empty" : inki_json_kind(map));
     if (status == INK_OK) status = open_shards(c, dir, map, error);
     if (status == INK_OK) status = collect(c, error);
     if (status == INK_OK) status = check_index(c, map, error);

@@ -96,31 +96,33 @@ bool inki_hf_merges_make(const inki_hf_tokenizer *t, inki_str text) {
     return false;
 }
 
-// s [n] must have room for a 0 behind it.
-static bool is_ordinary(const inki_hf_tokenizer *t, const json_t *vocab, char *s, size_t n) {
+// The id of an ordinary token, or -1. s [n] must have room for a 0 behind it.
+static json_int_t ordinary_id(const inki_hf_tokenizer *t, const json_t *vocab, char *s, size_t n) {
     s[n] = 0;
-    const json_t *id = json_object_get(vocab, s);
-    return id != NULL && t->types[json_integer_value(id)] == INKI_TOKEN_NORMAL;
+    const json_t *value = json_object_get(vocab, s);
+    if (value == NULL) return -1;
+    const json_int_t id = json_integer_value(value);
+    return t->types[id] == INKI_TOKEN_NORMAL ? id : -1;
 }
 
-// scratch has room for the merge's bytes and a 0. NULL, or what is wrong.
+// scratch has room for the merge's bytes and a 0. NULL and *made, the token that the merge makes;
+// or what is wrong.
 static const char *merge_trouble(const inki_hf_tokenizer *t, const json_t *vocab, inki_str merge,
-                                 char *scratch) {
+                                 char *scratch, json_int_t *made) {
     const char *blank = memchr(merge.data, ' ', merge.bytes);
     if (blank == NULL || memchr(merge.data, 0, merge.bytes) != NULL)
         return "two tokens with a blank between them were expected";
     const size_t n_a = (size_t)(blank - merge.data), n_b = merge.bytes - n_a - 1;
     memcpy(scratch, merge.data, n_a);
-    if (!is_ordinary(t, vocab, scratch, n_a))
+    if (ordinary_id(t, vocab, scratch, n_a) < 0)
         return "its first part is no ordinary token of the vocabulary";
     memcpy(scratch, blank + 1, n_b);
-    if (!is_ordinary(t, vocab, scratch, n_b))
+    if (ordinary_id(t, vocab, scratch, n_b) < 0)
         return "its second part is no ordinary token of the vocabulary";
     memcpy(scratch, merge.data, n_a);
     memcpy(scratch + n_a, blank + 1, n_b);
-    if (!is_ordinary(t, vocab, scratch, n_a + n_b))
-        return "what it makes is no ordinary token of the vocabulary";
-    return NULL;
+    *made = ordinary_id(t, vocab, scratch, n_a + n_b);
+    return *made < 0 ? "what it makes is no ordinary token of the vocabulary" : NULL;
 }
 
 static int by_text(const void *a, const void *b) {
@@ -143,21 +145,49 @@ static ink_status check_twice(const inki_hf_tokenizer *t, const char *file, ink_
     return status;
 }
 
+// "<pad>", "[UNK]": such a token often stands in a vocabulary without being called special.
+static bool looks_like_a_mark(inki_str s) {
+    if (s.bytes < 3) return false;
+    const char first = s.data[0], last = s.data[s.bytes - 1];
+    return (first == '<' && last == '>') || (first == '[' && last == ']');
+}
+
+// A merge list that was cut short is well formed; its mark is that the vocabulary has more than the
+// merges make.
+static ink_status check_all_made(const inki_hf_tokenizer *t, const uint8_t *made, const char *file,
+                                 ink_error *error) {
+    for (size_t i = 0; i < t->n_tokens; i++) {
+        const inki_str s = t->tokens[i];
+        uint32_t c;
+        if (made[i] != 0 || t->types[i] != INKI_TOKEN_NORMAL || looks_like_a_mark(s)) continue;
+        if (inki_utf8_decode((const uint8_t *)s.data, s.bytes, &c) == s.bytes) continue;
+        return inki_fail(error, INK_E_FORMAT, file, 0,
+                         "no merge makes token %zu \"%.*s\" of the vocabulary (cut short?)", i,
+                         shown(s), s.data);
+    }
+    return INK_OK;
+}
+
 ink_status inki_hf_merges_check(const inki_hf_tokenizer *t, const json_t *vocab, const char *file,
                                 ink_error *error) {
     size_t longest = 1;
-    if (t->n_merges == 0) return INK_OK;
     for (size_t i = 0; i < t->n_merges; i++)
         if (t->merges[i].bytes > longest) longest = t->merges[i].bytes;
     char *scratch = inki_alloc(&t->mem, longest + 1, 1);
-    if (scratch == NULL) return inki_fail_nomem(error, longest);
-    ink_status status = INK_OK;
+    uint8_t *made = inki_alloc_zero(&t->mem, t->n_tokens, 1);
+    ink_status status =
+        scratch != NULL && made != NULL ? INK_OK : inki_fail_nomem(error, longest + t->n_tokens);
     for (size_t i = 0; i < t->n_merges && status == INK_OK; i++) {
-        const char *trouble = merge_trouble(t, vocab, t->merges[i], scratch);
-        if (trouble != NULL)
+        json_int_t id = 0;
+        const char *trouble = merge_trouble(t, vocab, t->merges[i], scratch, &id);
+        if (trouble == NULL)
+            made[id] = 1;
+        else
             status = inki_fail(error, INK_E_FORMAT, file, 0, "merge %zu \"%.*s\": %s", i,
                                shown(t->merges[i]), t->merges[i].data, trouble);
     }
+    if (status == INK_OK) status = check_all_made(t, made, file, error);
     inki_release(&t->mem, scratch, longest + 1, 1);
-    return status == INK_OK ? check_twice(t, file, error) : status;
+    inki_release(&t->mem, made, t->n_tokens, 1);
+    return status == INK_OK && t->n_merges > 0 ? check_twice(t, file, error) : status;
 }

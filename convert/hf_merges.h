@@ -16,7 +16,8 @@ ink_status inki_hf_merges_from_json(inki_hf_tokenizer *t, const json_t *merges, 
 // Whether text is what a merge makes, or the letter of a byte: something that encoding can give.
 bool inki_hf_merges_make(const inki_hf_tokenizer *t, inki_str text);
 
-// Both parts of each merge and what they make must be ordinary tokens; none comes twice.
+// Both parts of each merge and what they make must be ordinary tokens; none comes twice; each
+// ordinary token but the bytes' letters, and marks like "<pad>", must be made by one.
 // Errors: INK_E_FORMAT (names the merge), INK_E_NOMEM.
 ink_status inki_hf_merges_check(const inki_hf_tokenizer *t, const json_t *vocab, const char *file,
                                 ink_error *error);

@@ -229,6 +229,7 @@ static void test_shards(void **state) {
         {first, "model.bin", "\"model.bin\"", "plain"},
         {"\"weight_map\"", "\"weights\"", "weight_map", "nothing"},
         {"\"weight_map\": {", "\"weight_map\": [], \"x\": {", "weight_map", "an array"},
+        {"\"weight_map\": {", "\"weight_map\": {}, \"x\": {", "weight_map", "is empty"},
         {"\"weight_map\": {", "\"weight_map\": {\"a\": 1,", "weight_map", "file name"},
         {"\"weight_map\": {", "\"weight_map\": {\"a\": \"model-00001-of-00002.safetensors\",",
          "tensor a", "missing"},

@@ -63,6 +63,8 @@ static void test_plain_files(void **state) {
         {"merges.txt", "h e", "he", INK_E_FORMAT, "merge 0", "two tokens"},
         {"merges.txt", "h e\n", "h e\nh e\n", INK_E_FORMAT, "\"h e\"", "twice"},
         {"merges.txt", "h e", "\xff e", INK_E_FORMAT, "merge 0", "first part"},
+        // A list cut at the end of a line, and one of which nothing is left.
+        {"merges.txt", "h e\n", "", INK_E_FORMAT, "merges.txt", "no merge makes token 256 \"he\""},
     };
     refuse_all("hf-plain", cases, sizeof cases / sizeof *cases);
     // Rows that are padding can be no end of a text.
