@@ -51,7 +51,8 @@ static void remaining(double elapsed_ms, double fraction, char *text, size_t cap
 
 static void draw(cli_progress *progress, double fraction, double elapsed_ms) {
     char line[WIDEST + 2], left[16], tail[40];
-    const size_t width = columns();
+    // The "^C" that a terminal shows must not begin a second line, which would not be wiped.
+    const size_t room = columns(), width = room > 20 ? room - 2 : room;
     remaining(elapsed_ms, fraction, left, sizeof left);
     const size_t n_tail =
         (size_t)snprintf(tail, sizeof tail, " %3d%% %s left", (int)(fraction * 100), left);

@@ -66,6 +66,8 @@ static void bar_fits_its_window(void **state) {
             column = out[i] == '\r' ? 0 : column + 1;
             assert_true(out[i] == '\r' || (out[i] >= ' ' && out[i] <= '~'));
             assert_true(column < columns);
+            // Room for the "^C" of an interrupted terminal.
+            if (columns > 40 && column + 2 >= columns) assert_int_equal(out[i], ' ');
         }
         assert_int_equal(out[n - 1], '\r');
         if (columns > 40) assert_non_null(strstr(out, "scoring ["));
