@@ -272,6 +272,7 @@ static void op_sampler_new(program *p) {
                                          "logit_bias=299:1000;greedy",
                                          "penalties=2,64,1,1;min_p=0.1",
                                          "top_p=0;temp=0.5",
+                                         "logit_bias=64:1000,299:900;penalties=1,64,500;greedy",
                                          "no_such_step",
                                          "logit_bias=300:1"};
     ink_sampler **to = &p->samplers[next(p) % N_SAMPLERS];
@@ -285,7 +286,7 @@ static void op_sampler_new(program *p) {
     const ink_status status = ink_sampler_new(&made, p->model, chains[chain], &o, &e);
     check_error(p, status, &e);
     FUZZ_CHECK((status == INK_OK) == (made != NULL));
-    FUZZ_CHECK(status == INK_OK || chain >= 8 || p->failing);
+    FUZZ_CHECK(status == INK_OK || chain >= 9 || p->failing);
     if (status != INK_OK) return;
     ink_sampler_free(*to);
     *to = made;
@@ -387,7 +388,7 @@ static void check_generated(const program *p, const slot *before, slot *t,
 static void op_generate(program *p) {
     static const char text[] =
         "the thing <|endoftext|> \xc3\xa9\xff and the other \xf0\x9f\x99\x82";
-    static const char *const stops[] = {"e", "th", "\xc3\xa9", " a", "zzzz", ""};
+    static const char *const stops[] = {"e", "th", "\xc3\xa9", " a", "az", ""};
     slot *t = next_slot(p), before = *t;
     ink_generate_options o;
     ink_generate_options_init(&o, sizeof o);
@@ -486,7 +487,8 @@ static void run_ops(program *p) {
     for (int i = 0; i < MAX_OPS && p->at < p->bytes; i++) {
         const uint8_t op = next(p);
         p->failing = op >= 0xc0; // the n-th allocation from here on fails
-        if (p->failing) atomic_store(&p->heap.fail_at, atomic_load(&p->heap.n_allocs) + 1 + op % 5);
+        if (p->failing)
+            atomic_store(&p->heap.fail_at, atomic_load(&p->heap.n_allocs) + 1 + op / 10 % 8);
         ops[op % (sizeof ops / sizeof *ops)](p);
         atomic_store(&p->heap.fail_at, 0);
         p->failing = false;
