@@ -63,7 +63,7 @@ static ink_status append(scoring *s, size_t begin, size_t end, bool counts) {
     const size_t piece = counts ? LOGIT_ROWS : CONTEXT_ROWS;
     for (size_t at = begin; at < end; at += piece) {
         const size_t n = end - at < piece ? end - at : piece;
-        const ink_span span = {s->session, s->ids + at, n, counts ? INK_SPAN_ALL_LOGITS : 0};
+        const ink_span span = {s->session, s->ids + at, n, counts ? INK_SPAN_ALL_LOGITS : 0, NULL};
         const ink_status status =
             cli_interrupted() ? INK_E_CANCELLED : ink_eval(&span, 1, &s->error);
         if (status != INK_OK) return status;

@@ -322,13 +322,15 @@ typedef struct ink_span {
     ink_session *session;
     const ink_token *tokens; // [n_tokens], n_tokens > 0
     size_t n_tokens;
-    uint32_t flags;
+    uint32_t flags;       // INK_SPAN_*
+    const void *reserved; // NULL: spans stand in arrays and cannot grow, later versions need room
 } ink_span;
 // Appends each span's tokens to its session, all in one pass. Sessions must be distinct and of one
 // model. All or nothing: on failure every session is as before (its logits may be gone).
 // Errors: INK_E_ARG, INK_E_TOKEN, INK_E_CONTEXT, INK_E_LIMIT (more logits rows than n_logits),
 // INK_E_BUSY, INK_E_REENTRANT, INK_E_NOMEM (a forked session had to copy a page), INK_E_CANCELLED,
-// INK_E_NUMERIC (message names the tensor that holds a NaN or infinity).
+// INK_E_NUMERIC (message names the tensor that holds a NaN or infinity), INK_E_UNSUPPORTED (flags,
+// reserved).
 INK_API ink_status ink_eval(const ink_span *spans, size_t n, ink_error *error);
 
 // logits [n_vocab] of row `row` of the session's last evaluation (0 is the first that was asked

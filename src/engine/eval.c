@@ -12,6 +12,10 @@ static ink_status check_span(const ink_span *span, size_t index, const ink_sessi
         return inki_fail(error, INK_E_ARG, NULL, 0, "span %llu has no tokens", i);
     const ink_status status = inki_flags_check(span->flags, INK_SPAN_ALL_LOGITS, "ink_span", error);
     if (status != INK_OK) return status;
+    if (span->reserved != NULL)
+        return inki_fail(error, INK_E_UNSUPPORTED, "ink_span", 0,
+                         "its reserved field is set, which this version does not know (span %llu)",
+                         i);
     if (s->model != first->model)
         return inki_fail(error, INK_E_ARG, NULL, 0, "span %llu is of another model than span 0", i);
     const uint32_t n_vocab = s->model->weights.n_vocab;

@@ -28,7 +28,7 @@ static const char *program;
 static ink_model *model;
 
 static double nll_of(ink_session *session, const ink_token *ids, size_t n, ink_token target) {
-    const ink_span span = {session, ids, n, 0};
+    const ink_span span = {session, ids, n, 0, NULL};
     size_t n_vocab = 0;
     assert_int_equal(ink_session_rewind(session, 0), INK_OK);
     assert_int_equal(ink_eval(&span, 1, NULL), INK_OK);

@@ -17,9 +17,9 @@ static ink_status forks(ink_session *s, ink_error *error) {
     ink_session *child = NULL;
     const ink_token id = 5;
     ink_status status = ink_session_fork(s, &child, error);
-    if (status == INK_OK) status = ink_eval(&(ink_span){child, &id, 1, 0}, 1, error);
+    if (status == INK_OK) status = ink_eval(&(ink_span){child, &id, 1, 0, NULL}, 1, error);
     if (status == INK_OK)
-        status = ink_eval(&(ink_span){s, &id, 1, 0}, 1, error); // copies a shared page
+        status = ink_eval(&(ink_span){s, &id, 1, 0, NULL}, 1, error); // copies a shared page
     ink_session_free(child);
     return status;
 }

@@ -103,7 +103,7 @@ static void check_fresh(program *p, slot *t) {
     if (t->s == NULL || t->n_past == 0) return;
     ink_error e = {0};
     if (t->n_rows == 0) {
-        const ink_span again = {t->s, &t->tokens[t->n_past - 1], 1, 0};
+        const ink_span again = {t->s, &t->tokens[t->n_past - 1], 1, 0, NULL};
         FUZZ_CHECK(ink_session_rewind(t->s, t->n_past - 1) == INK_OK);
         const ink_status status = ink_eval(&again, 1, &e);
         check_error(p, status, &e);
@@ -118,7 +118,7 @@ static void check_fresh(program *p, slot *t) {
     o.n_batch = 1 + t->n_past % 7;
     o.n_logits = 1;
     ink_status status = ink_session_new(&fresh, p->model, &o, &e);
-    const ink_span span = {fresh, t->tokens, t->n_past, 0};
+    const ink_span span = {fresh, t->tokens, t->n_past, 0, NULL};
     if (status == INK_OK) status = ink_eval(&span, 1, &e);
     check_error(p, status, &e);
     if (status == INK_OK)
@@ -220,7 +220,7 @@ static void next_spans(program *p, eval_list *l) {
         const uint8_t odd = next(p);
         if (odd == 0xff && n > 0) l->tokens[i][n - 1] = (ink_token)next_u32(p);
         l->spans[i] = (ink_span){l->slots[i]->s, odd == 0xfe ? NULL : l->tokens[i], n,
-                                 odd & 1 ? INK_SPAN_ALL_LOGITS : 0};
+                                 odd & 1 ? INK_SPAN_ALL_LOGITS : 0, odd == 0xfc ? l : NULL};
     }
 }
 
@@ -228,7 +228,7 @@ static bool spans_are_right(const eval_list *l) {
     for (size_t i = 0; i < l->n; i++) {
         const ink_span *s = &l->spans[i];
         const slot *t = l->slots[i];
-        if (t->s == NULL || s->tokens == NULL || s->n_tokens == 0) return false;
+        if (t->s == NULL || s->tokens == NULL || s->n_tokens == 0 || s->reserved) return false;
         for (size_t k = 0; k < i; k++)
             if (l->slots[k] == t) return false;
         for (size_t k = 0; k < s->n_tokens; k++)
@@ -322,7 +322,7 @@ typedef struct listener {
 static void act(listener *l) {
     ink_session *s = l->t->s, *other = NULL;
     ink_token token = 1;
-    const ink_span span = {s, &token, 1, 0};
+    const ink_span span = {s, &token, 1, 0, NULL};
     switch (l->act % 4) {
     case 1: ink_session_cancel(s); break;
     case 2:

@@ -104,7 +104,7 @@ static void check_case(const opened *o, const golden_case *c, size_t kind, doubl
     ink_model_info info = {0};
     ink_model_get_info(o->model, &info);
     ink_session *s = opened_session(o, 0, kinds[kind].kv_type, info.n_ctx);
-    const ink_span all = {s, c->ids, c->n_ids, INK_SPAN_ALL_LOGITS};
+    const ink_span all = {s, c->ids, c->n_ids, INK_SPAN_ALL_LOGITS, NULL};
     assert_int_equal(ink_eval(&all, 1, NULL), INK_OK);
     const double now = check_logits(s, c, kinds[kind].limit);
     if (now > *worst) *worst = now;

@@ -67,9 +67,9 @@ static void check_forks(const opened *o, uint32_t kv_type, uint32_t n_vocab) {
 // Two sessions of unequal lengths in one evaluation, then alternately.
 static void check_together(const opened *o, uint32_t kv_type, uint32_t n_vocab) {
     ink_session *a = opened_session(o, 0, kv_type, 1), *b = opened_session(o, 0, kv_type, 1);
-    const ink_span first[] = {{a, ids, 70, 0}, {b, ids, 33, 0}};
+    const ink_span first[] = {{a, ids, 70, 0, NULL}, {b, ids, 33, 0, NULL}};
     assert_int_equal(ink_eval(first, 2, NULL), INK_OK);
-    const ink_span second[] = {{b, ids + 33, N - 33, 0}, {a, ids + 70, N - 70, 0}};
+    const ink_span second[] = {{b, ids + 33, N - 33, 0, NULL}, {a, ids + 70, N - 70, 0, NULL}};
     assert_int_equal(ink_eval(second, 2, NULL), INK_OK);
     expect_wanted(a, n_vocab);
     expect_wanted(b, n_vocab);
@@ -80,7 +80,7 @@ static void check_together(const opened *o, uint32_t kv_type, uint32_t n_vocab) 
 // All rows of logits at once equal those of single steps.
 static void check_rows(const opened *o, uint32_t kv_type, uint32_t n_vocab) {
     ink_session *a = opened_session(o, 0, kv_type, N), *b = opened_session(o, 0, kv_type, 1);
-    const ink_span all = {a, ids, N, INK_SPAN_ALL_LOGITS};
+    const ink_span all = {a, ids, N, INK_SPAN_ALL_LOGITS, NULL};
     assert_int_equal(ink_eval(&all, 1, NULL), INK_OK);
     for (size_t i = 0; i < N; i++) {
         opened_eval(b, ids + i, 1, 0);

@@ -86,9 +86,12 @@ static void test_unknown_flags(void **state) {
     assert_int_equal(ink_detokenize(o.model, &id, 1, 2, text, 8, &n), INK_E_UNSUPPORTED);
     assert_int_equal(n, 77);
     ink_session *s = opened_session(&o, 20, INK_KV_F16, 1);
-    const ink_span span = {s, &id, 1, 2};
+    const ink_span span = {s, &id, 1, 2, NULL};
     assert_int_equal(ink_eval(&span, 1, &error), INK_E_UNSUPPORTED);
     assert_non_null(strstr(error.message, "ink_span"));
+    const ink_span later = {s, &id, 1, 0, &o};
+    assert_int_equal(ink_eval(&later, 1, &error), INK_E_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "reserved"));
     ink_generate_options g;
     ink_generate_options_init(&g, sizeof g);
     g.flags = 1u << 31;
@@ -322,14 +325,14 @@ static void test_odd_models(void **state) {
             opened_ids(ids, 70, tiny.n_vocab, i);
             ink_session *a = opened_session(&odd, 0, kv, tiny.n_ctx);
             ink_session *b = opened_session(&odd, 0, kv, 1);
-            const ink_span whole = {a, ids, tiny.n_ctx, INK_SPAN_ALL_LOGITS};
+            const ink_span whole = {a, ids, tiny.n_ctx, INK_SPAN_ALL_LOGITS, NULL};
             assert_int_equal(ink_eval(&whole, 1, NULL), INK_OK);
             for (uint32_t k = 0; k < tiny.n_ctx; k++) {
                 opened_eval(b, ids + k, 1, 0);
                 assert_memory_equal(ink_session_logits(a, k, NULL), ink_session_logits(b, 0, NULL),
                                     tiny.n_vocab * sizeof(float));
             }
-            const ink_span more = {a, ids, 1, 0};
+            const ink_span more = {a, ids, 1, 0, NULL};
             assert_int_equal(ink_eval(&more, 1, NULL), INK_E_CONTEXT);
             ink_session_free(a);
             ink_session_free(b);
@@ -350,7 +353,7 @@ static void test_many_spans(void **state) {
     assert_non_null(ids);
     opened_ids(ids, n, n_vocab, 5);
     for (uint32_t i = 0; i < n; i++)
-        spans[i] = (ink_span){opened_session(&o, 1 + i % 3, i % 3, 1), &ids[i], 1, 0};
+        spans[i] = (ink_span){opened_session(&o, 1 + i % 3, i % 3, 1), &ids[i], 1, 0, NULL};
     spans[n] = spans[7];
     ink_error error = {0};
     assert_int_equal(ink_eval(spans, n + 1, &error), INK_E_ARG); // one of them twice

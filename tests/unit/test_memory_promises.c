@@ -86,7 +86,7 @@ static void test_decode_step_allocates_nothing(void **state) {
     assert_int_equal(ink_sampler_new(&sampler, o.model, NULL, NULL, NULL), INK_OK);
     const size_t before = h.n_allocs;
     for (uint32_t i = 0; i < tiny.n_ctx; i++) {
-        assert_int_equal(ink_eval(&(ink_span){s, &id, 1, 0}, 1, NULL), INK_OK);
+        assert_int_equal(ink_eval(&(ink_span){s, &id, 1, 0, NULL}, 1, NULL), INK_OK);
         assert_int_equal(ink_sample(s, sampler, &id, NULL), INK_OK);
     }
     assert_int_equal(h.n_allocs, before);

@@ -102,15 +102,17 @@ static void test_eval_refuses(void **state) {
 
     const ink_token bad[] = {1, (ink_token)n_vocab}, negative[] = {-1};
     expect_refusal(NULL, 0, INK_E_ARG, "no spans");
-    expect_refusal(&(ink_span){NULL, ids, 1, 0}, 1, INK_E_ARG, "NULL");
-    expect_refusal(&(ink_span){a, ids, 0, 0}, 1, INK_E_ARG, "no tokens");
-    expect_refusal(&(ink_span){a, bad, 2, 0}, 1, INK_E_TOKEN, "300");
-    expect_refusal(&(ink_span){a, negative, 1, 0}, 1, INK_E_TOKEN, "-1");
-    expect_refusal(&(ink_span){a, ids, 55, 0}, 1, INK_E_CONTEXT, "64");
-    expect_refusal(&(ink_span){a, ids, 3, INK_SPAN_ALL_LOGITS}, 1, INK_E_LIMIT, "2");
-    expect_refusal((ink_span[]){{a, ids, 1, 0}, {a, ids, 1, 0}}, 2, INK_E_ARG, "same session");
+    expect_refusal(&(ink_span){NULL, ids, 1, 0, NULL}, 1, INK_E_ARG, "NULL");
+    expect_refusal(&(ink_span){a, ids, 0, 0, NULL}, 1, INK_E_ARG, "no tokens");
+    expect_refusal(&(ink_span){a, bad, 2, 0, NULL}, 1, INK_E_TOKEN, "300");
+    expect_refusal(&(ink_span){a, negative, 1, 0, NULL}, 1, INK_E_TOKEN, "-1");
+    expect_refusal(&(ink_span){a, ids, 55, 0, NULL}, 1, INK_E_CONTEXT, "64");
+    expect_refusal(&(ink_span){a, ids, 3, INK_SPAN_ALL_LOGITS, NULL}, 1, INK_E_LIMIT, "2");
+    expect_refusal((ink_span[]){{a, ids, 1, 0, NULL}, {a, ids, 1, 0, NULL}}, 2, INK_E_ARG,
+                   "same session");
     // All or nothing: b's part would have been fine.
-    expect_refusal((ink_span[]){{b, ids, 1, 0}, {a, ids, 55, 0}}, 2, INK_E_CONTEXT, "span 1");
+    expect_refusal((ink_span[]){{b, ids, 1, 0, NULL}, {a, ids, 55, 0, NULL}}, 2, INK_E_CONTEXT,
+                   "span 1");
     assert_int_equal(ink_session_n_past(b), 0);
     assert_int_equal(ink_session_n_past(a), 10);
     float *after = copy_logits(a, 0);
@@ -121,7 +123,8 @@ static void test_eval_refuses(void **state) {
     const tiny_model tiny = tiny_model_defaults();
     opened other = opened_tiny(&tiny, 1, NULL);
     ink_session *c = opened_session(&other, 64, INK_KV_F16, 1);
-    expect_refusal((ink_span[]){{a, ids, 1, 0}, {c, ids, 1, 0}}, 2, INK_E_ARG, "another model");
+    expect_refusal((ink_span[]){{a, ids, 1, 0, NULL}, {c, ids, 1, 0, NULL}}, 2, INK_E_ARG,
+                   "another model");
     ink_session_free(c);
     opened_close(&other);
     assert_int_equal(ink_session_free(a), INK_OK);
@@ -137,7 +140,7 @@ static void test_accessors(void **state) {
     assert_int_equal(ink_session_n_ctx(s), 160);
     assert_null(ink_session_logits(s, 0, NULL));
     opened_eval(s, ids, 2, 0);
-    const ink_span all = {s, ids + 2, 4, INK_SPAN_ALL_LOGITS};
+    const ink_span all = {s, ids + 2, 4, INK_SPAN_ALL_LOGITS, NULL};
     assert_int_equal(ink_eval(&all, 1, NULL), INK_OK);
     assert_non_null(ink_session_logits(s, 3, NULL));
     assert_null(ink_session_logits(s, 4, NULL));
@@ -190,7 +193,7 @@ typedef struct intruder {
 static void *intrude(void *arg) {
     intruder *in = arg;
     const ink_token id = 1;
-    const ink_span span = {in->session, &id, 1, 0};
+    const ink_span span = {in->session, &id, 1, 0, NULL};
     ink_session *out = NULL;
     in->eval = ink_eval(&span, 1, NULL);
     in->fork = ink_session_fork(in->session, &out, NULL);

@@ -63,7 +63,7 @@ static ink_session *new_session(void) {
 }
 
 static ink_status eval(ink_session *s, const ink_token *ids, size_t n) {
-    const ink_span span = {s, ids, n, 0};
+    const ink_span span = {s, ids, n, 0, NULL};
     return ink_eval(&span, 1, NULL);
 }
 
@@ -230,7 +230,7 @@ static void *opener(void *arg) {
         EXPECT(eval(a, ids, n) == INK_OK && eval(b, ids, n) == INK_OK);
         EXPECT(memcmp(ink_session_logits(a, 0, NULL), ink_session_logits(b, 0, NULL),
                       n_vocab * sizeof(float)) == 0);
-        const ink_span mixed[] = {{a, ids, 1, 0}, {b, ids, 1, 0}};
+        const ink_span mixed[] = {{a, ids, 1, 0, NULL}, {b, ids, 1, 0, NULL}};
         EXPECT(ink_eval(mixed, 2, NULL) == INK_E_ARG);
         ink_model_unref(o.model);
         EXPECT(ink_session_free(a) == INK_OK && ink_session_free(b) == INK_OK);
