@@ -35,9 +35,9 @@ if readelf -d "$lib/libinkling.so" "$dest/usr/bin/inkling" | grep -E 'RPATH|RUNP
 fi
 
 # pkg-config splits at blanks, so the folder without one stands for the system's root.
-mv "$dest" "$scratch/root"
-lib="$scratch/root${lib#"$dest"}"
-export PKG_CONFIG_SYSROOT_DIR="$scratch/root" PKG_CONFIG_PATH="$lib/pkgconfig"
+mv "$dest" "$scratch/sysroot"
+lib="$scratch/sysroot${lib#"$dest"}"
+export PKG_CONFIG_SYSROOT_DIR="$scratch/sysroot" PKG_CONFIG_PATH="$lib/pkgconfig"
 cat >"$scratch/host.c" <<'END'
 #include <inkling/inkling.h>
 #include <stdio.h>
@@ -76,6 +76,6 @@ cd "$scratch/empty"
     LD_LIBRARY_PATH="$lib" ../shared $left_out
     ../static $left_out
 }
-../root/usr/bin/inkling --version
+../sysroot/usr/bin/inkling --version
 [ -z "$(ls -A .)" ]
 echo 'installed, linked both ways and run in an empty folder'
