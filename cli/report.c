@@ -75,9 +75,22 @@ void cli_note(const char *format, ...) {
     va_end(args);
 }
 
+// The library speaks of its fields, the user typed options.
+static const char *option_of(const char *where) {
+    static const struct {
+        const char *field, *option;
+    } named[] = {{"n_ctx", "--context"}, {"n_keep", "--keep"}};
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
+        if (strcmp(where, named[i].field) == 0) return named[i].option;
+    return NULL;
+}
+
 int cli_fail_ink(ink_status status, const ink_error *error) {
     const bool told = error != NULL && error->status == status && error->message[0] != 0;
-    return cli_fail(cli_exit_of(status), "%s", told ? error->message : ink_status_text(status));
+    if (!told) return cli_fail(cli_exit_of(status), "%s", ink_status_text(status));
+    const char *option = option_of(error->where);
+    if (option == NULL) return cli_fail(cli_exit_of(status), "%s", error->message);
+    return cli_fail(cli_exit_of(status), "%s%s", option, error->message + strlen(error->where));
 }
 
 int cli_fail_memory(void) { return cli_fail(CLI_NOMEM, "out of memory"); }

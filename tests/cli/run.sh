@@ -197,6 +197,9 @@ same 'the seed told gives the same bytes' "$T/out" "$T/random"
 long=$(awk 'BEGIN { for (i = 0; i < 60; i++) printf "Once upon a time there was a cat. " }')
 run 'prompt over the context' 6 ink complete --context 32 "$long"
 run 'context over the model' 6 ink complete --context 1000000 x
+says 'context over the model, named as it was typed' "$T/err" '^inkling: --context: '
+run 'keep over the context' 2 ink complete --context 32 --overflow slide --keep 32 x
+says 'keep over the context, named as it was typed' "$T/err" '^inkling: --keep: '
 for overflow in left slide; do
     run "overflow $overflow" 0 ink complete --context 32 --overflow $overflow --keep 4 --json --greedy -n 64 "$long"
     says "overflow $overflow, dropped" "$T/out" '"n_dropped":[1-9]'
