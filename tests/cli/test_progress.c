@@ -14,6 +14,8 @@
 #include "cli/text.c"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/wait.h>
 #include <termios.h>
 
 // What a bar drew: everything written to standard error by `steps` updates of work that began
@@ -44,10 +46,22 @@ static size_t drawn(unsigned short columns, double age_ms, bool bar_only, char *
         cli_progress_end(&progress);
         _exit(0);
     }
-    close(ends[1]);
+    // A terminal that its last user closes may drop what was not read yet: our end stays open until
+    // the writer has gone and nothing more has come for a while.
     size_t n = 0;
-    for (ssize_t got; n < cap - 1 && (got = read(ends[0], out + n, cap - 1 - n)) > 0;)
-        n += (size_t)got;
+    for (bool gone = false;;) {
+        struct pollfd in = {.fd = ends[0], .events = POLLIN};
+        if (n < cap - 1 && poll(&in, 1, 5) > 0) {
+            const ssize_t got = read(ends[0], out + n, cap - 1 - n);
+            if (got <= 0) break;
+            n += (size_t)got;
+        } else if (gone) {
+            break;
+        } else {
+            gone = waitpid(pid, NULL, WNOHANG) == pid;
+        }
+    }
+    close(ends[1]);
     out[n] = 0;
     close(ends[0]);
     return n;
