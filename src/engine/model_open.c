@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-// --- strings that outlive the parsing
-// --------------------------------------------------------------
+// --- strings that outlive the parsing ------------------------------------------------------------
 
 static size_t put_string(char *out, size_t at, inki_str s, const char **where) {
     if (out != NULL) {
@@ -57,8 +56,7 @@ static ink_status keep_keys(ink_model *m, ink_error *error) {
     return INK_OK;
 }
 
-// --- parts
-// -----------------------------------------------------------------------------------------
+// --- parts ---------------------------------------------------------------------------------------
 
 static ink_status open_tokenizer(ink_model *m, ink_error *error) {
     const inki_gguf *g = &m->gguf;
@@ -166,8 +164,7 @@ static void free_model(ink_model *m) {
     ink_runtime_unref(runtime);
 }
 
-// --- the public calls
-// --------------------------------------------------------------------------------
+// --- the public calls ----------------------------------------------------------------------------
 
 ink_status ink_model_open(ink_model **out, ink_runtime *runtime, const ink_source *source,
                           const ink_model_options *options, ink_error *error) {

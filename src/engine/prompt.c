@@ -5,8 +5,7 @@
 
 #include <string.h>
 
-// --- from text to timeline
-// -----------------------------------------------------------------------------
+// --- from text to timeline -----------------------------------------------------------------------
 
 static bool may_cut(const inki_run *g) { return g->o.overflow != INK_OVERFLOW_ERROR; }
 
@@ -92,8 +91,7 @@ ink_status inki_prompt_read(inki_run *g, const char *text, size_t bytes) {
     return fit(g, n);
 }
 
-// --- from timeline to cache
-// ----------------------------------------------------------------------------
+// --- from timeline to cache ----------------------------------------------------------------------
 
 // How much of the timeline need not be evaluated. The last token's logits must be there in the end,
 // so unless they still are, that token is evaluated again.

@@ -20,8 +20,7 @@ struct ink_engine {
     size_t stop_bytes;
 };
 
-// --- opening
-// ---------------------------------------------------------------------------------------------
+// --- opening -------------------------------------------------------------------------------------
 
 static ink_status copy_chain(ink_engine *e, const char *chain) {
     if (chain == NULL) return INK_OK;
@@ -150,8 +149,7 @@ ink_engine *ink_open(const char *path, const ink_options *options) {
     return e;
 }
 
-// --- using and closing
-// -------------------------------------------------------------------------------------
+// --- using and closing ---------------------------------------------------------------------------
 
 static ink_status generate_entered(ink_engine *engine, const char *prompt, ink_text_fn fn,
                                    void *user) {

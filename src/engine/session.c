@@ -6,8 +6,7 @@
 
 enum { DEFAULT_BATCH = 128, MAX_BATCH = 4096 };
 
-// --- one thread at a time
-// ----------------------------------------------------------------------------
+// --- one thread at a time ------------------------------------------------------------------------
 
 ink_status inki_session_enter(ink_session *session, ink_error *error) {
     if (session == NULL) return inki_fail(error, INK_E_ARG, NULL, 0, "the session is NULL");
@@ -35,8 +34,7 @@ void ink_session_cancel(ink_session *session) {
     if (session != NULL) atomic_store_explicit(&session->cancel, 1, memory_order_relaxed);
 }
 
-// --- memory
-// ------------------------------------------------------------------------------------------
+// --- memory --------------------------------------------------------------------------------------
 
 ink_status inki_session_options_complete(ink_session_options *o, const inki_weights *w,
                                          ink_error *error) {
@@ -154,8 +152,7 @@ static ink_status make_session(ink_session **out, ink_model *model,
     return INK_OK;
 }
 
-// --- the public calls
-// ----------------------------------------------------------------------------------
+// --- the public calls ----------------------------------------------------------------------------
 
 ink_status ink_session_new(ink_session **out, ink_model *model, const ink_session_options *options,
                            ink_error *error) {

@@ -196,8 +196,7 @@ static void test_empty_prompt_starts_from_end_token(void **state) {
     ink_session_free(s);
 }
 
-// --- why it stopped
-// ---------------------------------------------------------------------------------------
+// --- why it stopped ------------------------------------------------------------------------------
 
 static int cancel_in_callback(void *user, const ink_piece *piece) {
     (void)piece;
@@ -295,8 +294,7 @@ static void test_end_token(void **state) {
     ink_sampler_free(sampler);
 }
 
-// --- the context is full
-// ------------------------------------------------------------------------------------
+// --- the context is full -------------------------------------------------------------------------
 
 static char *long_prompt(size_t n) {
     char *text = malloc(n + 1);

@@ -182,8 +182,7 @@ static void test_any_order_of_release(void **state) {
     }
 }
 
-// --- two threads
-// ------------------------------------------------------------------------------------------
+// --- two threads ---------------------------------------------------------------------------------
 
 typedef struct intruder {
     ink_session *session;

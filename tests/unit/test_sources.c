@@ -244,8 +244,7 @@ static void test_refused(void **state) {
     expect_refused(&s, INK_E_NOT_FOUND, "nobody");
 }
 
-// --- progress
-// ---------------------------------------------------------------------------------------------
+// --- progress ------------------------------------------------------------------------------------
 
 typedef struct watcher {
     size_t n_calls, cancel_at;
