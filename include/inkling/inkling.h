@@ -206,11 +206,11 @@ typedef struct ink_source {
     uint32_t size;
     uint32_t kind;  // INK_SOURCE_*
     uint32_t flags; // INK_SOURCE_COPY
-    const char
-        *name; // PATH: the path. BUILTIN: NULL or "story". FD, MEMORY: NULL or a name for errors
-    int fd;    // FD: an open file; it may be closed as soon as ink_model_open returns
-    const void
-        *data;       // MEMORY: bytes that live as long as the model; not at a multiple of 4: copied
+    // PATH: the path. BUILTIN: NULL or "story". FD, MEMORY: NULL or a name for errors.
+    const char *name;
+    int fd; // FD: an open file; it may be closed as soon as ink_model_open returns
+    // MEMORY: bytes that live as long as the model; what is not at a multiple of 4 is copied.
+    const void *data;
     uint64_t offset; // FD: first byte of the model in the file (an asset in an APK)
     uint64_t bytes;  // FD: its length, 0: to the end. MEMORY: its length
 } ink_source;
