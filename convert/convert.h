@@ -12,8 +12,8 @@ typedef struct inki_convert_options {
     const char *out;       // the GGUF file to write; it appears only when it is whole
     inki_tensor_type type; // of the matrices: F32, F16, BF16, Q8_0 or Q4_0
     const char *name;      // general.name; NULL: the directory's own name
-    const char
-        *license; // general.license; NULL: `license:` in the front matter of README.md, if any
+    // general.license; NULL: `license:` in the front matter of README.md, if any.
+    const char *license;
     // Called now and then with a fraction from 0 to 1 and what is at work ("blk.3.ffn_up.weight").
     // Nonzero cancels. May be NULL.
     int (*progress)(void *user, double fraction, const char *what);

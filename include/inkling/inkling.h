@@ -458,15 +458,13 @@ enum {
     INK_STOP_DEADLINE = 5,  // deadline_ms
     INK_STOP_CONTEXT = 6    // the context is full
 };
-INK_API const char *
-ink_stop_name(uint32_t stop); // "end", "length", "stop", "callback", "cancelled", "deadline",
-                              // "context"; else "unknown"
+// "end", "length", "stop", "callback", "cancelled", "deadline", "context"; else "unknown". Static.
+INK_API const char *ink_stop_name(uint32_t stop);
 
 typedef struct ink_result {
     uint32_t size;
-    uint32_t stop; // INK_STOP_*
-    uint32_t
-        n_prompt; // tokens that the first new one stands on: past and prompt, less what was cut
+    uint32_t stop;         // INK_STOP_*
+    uint32_t n_prompt;     // tokens the first new one stands on: past and prompt, less what was cut
     uint32_t n_reused;     // of them, not evaluated since the cache held them
     uint32_t n_dropped;    // tokens that LEFT or SLIDE cut from past and prompt
     uint32_t n_generated;  // tokens chosen, the end token not counted
