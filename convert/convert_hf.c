@@ -5,7 +5,6 @@
 #include "convert/hf_tokenizer.h"
 #include "convert/notes.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,23 +18,6 @@ typedef struct hf_conversion {
     inki_weights_job job;
     char name[NAME_BYTES], license[LICENSE_BYTES];
 } hf_conversion;
-
-void inki_note(const inki_convert_options *options, const char *format, ...) {
-    if (options->note == NULL) return;
-    char line[256];
-    va_list args;
-    va_start(args, format);
-    const int n = vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    if (n > 0) options->note(options->user, line);
-}
-
-ink_status inki_progress(const inki_convert_options *options, double fraction, const char *what,
-                         ink_error *error) {
-    if (options->progress == NULL || options->progress(options->user, fraction, what) == 0)
-        return INK_OK;
-    return inki_fail(error, INK_E_CANCELLED, options->out, 0, "cancelled, nothing was written");
-}
 
 // general.file_type: what llama.cpp calls the file as a whole. 0: not a type that is written here.
 typedef struct file_kind {
