@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A prompt in, pieces of text out: evaluate, choose, deliver, and again.
-#include "engine/generate.h"
+#include "engine/generate_run.h"
 
 #include <math.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "engine/generate.h"
+#include "engine/generate_run.h"
 
 #include "base/utf8.h"
 

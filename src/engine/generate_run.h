@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // One call of ink_session_generate, shared by prompt.c (what the continuation stands on) and
 // generate.c (the continuation).
-#ifndef INKI_GENERATE_H
-#define INKI_GENERATE_H
+#ifndef INKI_GENERATE_RUN_H
+#define INKI_GENERATE_RUN_H
 
 #include "engine/engine.h"
 #include "engine/text_stream.h"
