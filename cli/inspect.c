@@ -37,8 +37,7 @@ static void defaults(void) {
 
 typedef struct report {
     const char *file;
-    ink_model *model;    // opened to look into
-    ink_model *runnable; // opened to be run, for what only that knows; NULL where it cannot be
+    ink_model *model; // opened to be run, where it can be: only then the sizes are known
     ink_model_info info;
     ink_memory memory;
     ink_status runs; // INK_OK: memory is filled; else why not, with `error`
@@ -78,7 +77,7 @@ static void print_facts(const report *r) {
     cli_out("%-14s%s (%llu bytes), of them %s weights\n", "size",
             cli_text_size(info->file_bytes, size), (unsigned long long)info->file_bytes,
             cli_text_size(info->weight_bytes, weights));
-    if (r->runnable == NULL) return;
+    if (r->runs != INK_OK) return;
     cli_out("%-14s%u positions\n", "context", (unsigned)info->n_ctx);
     cli_out("%-14s%u tokens", "vocabulary", (unsigned)info->n_vocab);
     if (info->end_token >= 0) cli_out(", end token %d", (int)info->end_token);
@@ -259,10 +258,10 @@ static int inspect(report *r) {
             return CLI_CONTEXT;
         }
     }
-    const int code = r->runs == INK_OK ? cli_model_open(&r->runnable, set.model, 1, 0) : CLI_OK;
+    const int code =
+        cli_model_open(&r->model, set.model, 1, r->runs == INK_OK ? 0 : INK_MODEL_INSPECT);
     if (code != CLI_OK) return code;
-    const ink_status status =
-        ink_model_get_info(r->runnable != NULL ? r->runnable : r->model, &r->info);
+    const ink_status status = ink_model_get_info(r->model, &r->info);
     if (status != INK_OK) return cli_fail_ink(status, NULL);
     if (set.json)
         cli_out_json(report_json(r));
@@ -283,9 +282,7 @@ static int run(char **args, size_t n_args) {
             set.model, args[0]);
     if (n_args > 0) set.model = args[0];
     r.file = set.model != NULL ? set.model : "builtin:story";
-    int code = cli_model_open(&r.model, set.model, 1, INK_MODEL_INSPECT);
-    if (code == CLI_OK) code = inspect(&r);
-    ink_model_unref(r.runnable);
+    const int code = inspect(&r);
     ink_model_unref(r.model);
     return code;
 }

@@ -7,6 +7,8 @@
 
 // --- from text to timeline -----------------------------------------------------------------------
 
+enum { SHORT_PROMPT_BYTES = 4096 };
+
 static bool may_cut(const inki_run *g) { return g->o.overflow != INK_OVERFLOW_ERROR; }
 
 // Room for the past and n more tokens, and for what a sliding context keeps.
@@ -71,13 +73,17 @@ ink_status inki_prompt_read(inki_run *g, const char *text, size_t bytes) {
     if (status == INK_OK && (g->o.flags & INK_GENERATE_STRICT) &&
         inki_utf8_count_invalid((const uint8_t *)text, bytes) != 0)
         status = inki_fail(g->error, INK_E_UTF8, "prompt", 0, "is not UTF-8");
-    // Once to count, once to write: a long prompt must not reserve a token for each of its bytes.
-    if (status == INK_OK)
+    // No text has more tokens than bytes. A long one is counted first, rather than reserve a token
+    // for each of its bytes.
+    size_t room = bytes;
+    if (status == INK_OK && bytes > SHORT_PROMPT_BYTES) {
         status = inki_tokenizer_encode(tokenizer, text, bytes, special, NULL, 0, &stats, g->error);
-    if (status == INK_OK) status = make_timeline(g, n_past, stats.n_tokens);
+        room = stats.n_tokens;
+    }
+    if (status == INK_OK) status = make_timeline(g, n_past, room);
     if (status == INK_OK)
-        status = inki_tokenizer_encode(tokenizer, text, bytes, special, g->timeline + n_past,
-                                       stats.n_tokens, &stats, g->error);
+        status = inki_tokenizer_encode(tokenizer, text, bytes, special, g->timeline + n_past, room,
+                                       &stats, g->error);
     if (status != INK_OK) return status;
     g->r.n_invalid = (uint32_t)stats.n_invalid;
     size_t n = n_past + stats.n_tokens;

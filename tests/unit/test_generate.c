@@ -306,15 +306,15 @@ static char *long_prompt(size_t n) {
 
 static void test_overflow(void **state) {
     (void)state;
-    char *prompt = long_prompt(2000);
+    char *prompt = long_prompt(6000);
     size_t n = 0;
-    static ink_token ids[2000];
-    assert_int_equal(ink_tokenize(o.model, prompt, 2000, 0, ids, 2000, &n, NULL), INK_OK);
+    static ink_token ids[6000];
+    assert_int_equal(ink_tokenize(o.model, prompt, 6000, 0, ids, 6000, &n, NULL), INK_OK);
     assert_true(n > 200);
     ink_session *s = opened_session(&o, 100, INK_KV_F16, 1);
     ink_generate_options g = defaults();
     ink_error error = {0};
-    assert_int_equal(ink_session_generate(s, prompt, 2000, &g, NULL, NULL, NULL, &error),
+    assert_int_equal(ink_session_generate(s, prompt, 6000, &g, NULL, NULL, NULL, &error),
                      INK_E_CONTEXT);
     assert_non_null(strstr(error.message, "100"));
     assert_int_equal(ink_session_n_past(s), 0);
@@ -378,14 +378,14 @@ static void test_exactly_full(void **state) {
     while (n < 100)
         assert_int_equal(ink_tokenize(o.model, prompt, ++bytes, 0, ids, 2000, &n, NULL), INK_OK);
     prompt[bytes] = 0;
-    if (n == 100) {
-        ink_session *s = opened_session(&o, 100, INK_KV_F16, 1);
-        ink_generate_options g = defaults();
-        const ink_result r = run(s, prompt, &g, NULL);
-        assert_int_equal(r.stop, INK_STOP_CONTEXT);
-        assert_int_equal(r.n_generated, 0);
-        ink_session_free(s);
-    }
+    assert_int_equal(n, 100);
+    ink_session *s = opened_session(&o, 100, INK_KV_F16, 1);
+    ink_generate_options g = defaults();
+    const ink_result r = run(s, prompt, &g, NULL);
+    assert_int_equal(r.n_prompt, 100);
+    assert_int_equal(r.stop, INK_STOP_CONTEXT);
+    assert_int_equal(r.n_generated, 0);
+    ink_session_free(s);
     free(prompt);
 }
 
