@@ -4,6 +4,7 @@
 #include "forward/stages.h"
 
 #include <math.h>
+#include <string.h>
 
 typedef struct attention_stage {
     const inki_forward *forward;
@@ -14,56 +15,94 @@ typedef struct attention_stage {
     float scale;
 } attention_stage;
 
+// Rows of one cache that meet a tile together: it is read and widened once for all of them.
+enum { QUERY_BLOCK = 16 };
+
 // Keys and values go through kv_type before anybody reads them, those of this very pass too: a
 // prompt in one piece sees the same numbers as one token by token.
 static void store_head(const attention_stage *s, uint32_t row, uint32_t head) {
     const inki_weights *w = s->forward->weights;
+    const inki_kernels *kernels = s->forward->kernels;
     const inki_kv *kv = s->rows[row].kv;
-    const uint32_t page = s->rows[row].pos / INKI_TILE;
-    const size_t at = s->rows[row].pos % INKI_TILE * kv->layout.row_bytes;
+    const uint32_t page = s->rows[row].pos / INKI_TILE, at = s->rows[row].pos % INKI_TILE;
     const float *k = s->qkv + (3 * (size_t)row + 1) * w->n_embd + (size_t)head * w->head_dim;
-    void (*store)(void *, const float *, size_t) =
-        s->forward->kernels->kv_store[kv->layout.kv_type];
-    store(inki_kv_keys(kv, page, s->layer, head) + at, k, w->head_dim);
-    store(inki_kv_values(kv, page, s->layer, head) + at, k + w->n_embd, w->head_dim);
+    const uint32_t type = kv->layout.kv_type;
+    kernels->store_key[type](inki_kv_keys(kv, page, s->layer, head), at, k, w->head_dim);
+    kernels->store_value[type](inki_kv_values(kv, page, s->layer, head), at, k + w->n_embd,
+                               w->head_dim);
 }
 
-static void attend_head(const attention_stage *s, uint32_t row, uint32_t head) {
+// Rows [row, row + n) of one cache, n <= QUERY_BLOCK.
+static void attend_block(const attention_stage *s, uint32_t row, uint32_t n, uint32_t head) {
     const inki_weights *w = s->forward->weights;
     const inki_kernels *kernels = s->forward->kernels;
     const inki_kv *kv = s->rows[row].kv;
-    const float *q = s->qkv + 3 * (size_t)row * w->n_embd + (size_t)head * w->head_dim;
-    float *acc = s->out + (size_t)row * w->n_embd + (size_t)head * w->head_dim;
-    inki_softmax state = {.max = -INFINITY, .sum = 0};
-    for (uint32_t i = 0; i < w->head_dim; i++) acc[i] = 0;
-    const uint32_t n_pos = s->rows[row].pos + 1;
-    for (uint32_t begin = 0; begin < n_pos; begin += INKI_TILE) { // a tile is a page
-        const uint32_t n = n_pos - begin < INKI_TILE ? n_pos - begin : INKI_TILE;
-        kernels->attend[kv->layout.kv_type](acc, &state, q,
-                                            inki_kv_keys(kv, begin / INKI_TILE, s->layer, head),
-                                            inki_kv_values(kv, begin / INKI_TILE, s->layer, head),
-                                            kv->layout.row_bytes, n, w->head_dim, s->scale);
+    const size_t n_embd = w->n_embd, head_dim = w->head_dim;
+    const float *q = s->qkv + 3 * row * n_embd + head * head_dim;
+    float *acc = s->out + row * n_embd + head * head_dim;
+    inki_softmax state[QUERY_BLOCK];
+    for (uint32_t i = 0; i < n; i++) {
+        state[i] = (inki_softmax){.max = -INFINITY, .sum = 0};
+        memset(acc + i * n_embd, 0, head_dim * sizeof *acc);
     }
-    kernels->scale(acc, 1.0f / state.sum, w->head_dim);
+    const uint32_t pos = s->rows[row].pos;
+    for (uint32_t begin = 0; begin < pos + n; begin += INKI_TILE) { // a tile is a page
+        const uint32_t first = begin > pos ? begin - pos : 0;       // the first row that sees it
+        const uint32_t n_seen = pos + first + 1 - begin;
+        kernels->attend[kv->layout.kv_type](
+            acc + first * n_embd, n_embd, state + first, q + 3 * first * n_embd, 3 * n_embd,
+            n - first, inki_kv_keys(kv, begin / INKI_TILE, s->layer, head),
+            inki_kv_values(kv, begin / INKI_TILE, s->layer, head),
+            n_seen < INKI_TILE ? n_seen : INKI_TILE, head_dim, s->scale);
+    }
+    for (uint32_t i = 0; i < n; i++)
+        kernels->scale(acc + i * n_embd, 1.0f / state[i].sum, head_dim);
+}
+
+// How many rows from `row` on, at most QUERY_BLOCK and none from `end` on, are of one cache.
+static uint32_t block_rows(const attention_stage *s, uint32_t row, uint32_t end) {
+    uint32_t n = 1;
+    while (n < QUERY_BLOCK && row + n < end && s->rows[row + n].kv == s->rows[row].kv) n++;
+    return n;
+}
+
+static void attend_rows(const attention_stage *s, uint32_t begin, uint32_t end, uint32_t head) {
+    for (uint32_t row = begin; row < end;) {
+        const uint32_t n = block_rows(s, row, end);
+        attend_block(s, row, n, head);
+        row += n;
+    }
 }
 
 // Pairs of row and head, all rows of one head side by side: a part then has whole heads, whose work
 // is alike (later rows see more positions than earlier ones), and meets a head's tiles again and
 // again.
-static void each_head(void *arg, uint32_t part, uint32_t n_parts,
-                      void (*fn)(const attention_stage *, uint32_t row, uint32_t head)) {
+static void store_part(void *arg, uint32_t part, uint32_t n_parts) {
     const attention_stage *s = (const attention_stage *)arg;
     size_t begin, end;
     inki_pool_share((size_t)s->n_rows * s->forward->weights->n_head, 1, part, n_parts, &begin,
                     &end);
     for (size_t i = begin; i < end; i++)
-        fn(s, (uint32_t)(i % s->n_rows), (uint32_t)(i / s->n_rows));
+        store_head(s, (uint32_t)(i % s->n_rows), (uint32_t)(i / s->n_rows));
 }
-static void store_part(void *arg, uint32_t part, uint32_t n_parts) {
-    each_head(arg, part, n_parts, store_head);
-}
+
 static void attend_part(void *arg, uint32_t part, uint32_t n_parts) {
-    each_head(arg, part, n_parts, attend_head);
+    const attention_stage *s = (const attention_stage *)arg;
+    size_t begin, end;
+    inki_pool_share((size_t)s->n_rows * s->forward->weights->n_head, 1, part, n_parts, &begin,
+                    &end);
+    for (size_t i = begin; i < end;) {
+        const uint32_t row = (uint32_t)(i % s->n_rows), head = (uint32_t)(i / s->n_rows);
+        const size_t n = s->n_rows - row < end - i ? s->n_rows - row : end - i;
+        attend_rows(s, row, row + (uint32_t)n, head);
+        i += n;
+    }
+}
+
+// Where the parts are whole heads, a part reads only what it stores itself: no hand-shake between.
+static void whole_heads_part(void *arg, uint32_t part, uint32_t n_parts) {
+    store_part(arg, part, n_parts);
+    attend_part(arg, part, n_parts);
 }
 
 void inki_forward_attention(const inki_forward *forward, const inki_row *rows, uint32_t n_rows,
@@ -78,8 +117,13 @@ void inki_forward_attention(const inki_forward *forward, const inki_row *rows, u
                              .scale = 1.0f / sqrtf((float)w->head_dim)};
     size_t n_seen = 0; // positions that the rows look back on
     for (uint32_t r = 0; r < n_rows; r++) n_seen += (size_t)rows[r].pos + 1;
-    const size_t n_new = (size_t)n_rows * w->n_embd;
-    inki_pool_run(forward->pool, inki_forward_n_parts(forward, 2 * n_new), store_part, &stage);
-    inki_pool_run(forward->pool, inki_forward_n_parts(forward, 2 * n_seen * w->n_embd), attend_part,
-                  &stage);
+    // Keys and values are cheap beside what looks back on them, but a first token sees itself only.
+    const size_t work = 2 * (n_seen + n_rows) * w->n_embd;
+    const uint32_t n_parts = inki_forward_n_parts(forward, work);
+    if (w->n_head % n_parts == 0) {
+        inki_pool_run(forward->pool, n_parts, whole_heads_part, &stage);
+        return;
+    }
+    inki_pool_run(forward->pool, n_parts, store_part, &stage);
+    inki_pool_run(forward->pool, n_parts, attend_part, &stage);
 }

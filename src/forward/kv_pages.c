@@ -88,10 +88,15 @@ void inki_kv_share(inki_kv *child, const inki_kv *parent, uint32_t n_past) {
 }
 
 // Only positions below n are copied, for each layer's heads: the rest of a page is not written yet.
+// Values are rows; keys are columns, which cost a copy of each of their rows.
 static void copy_past(const inki_kv_layout *l, uint8_t *to, const uint8_t *from, size_t n) {
-    const size_t tile_bytes = l->row_bytes * INKI_TILE;
-    for (size_t at = 0; at < l->page_bytes; at += tile_bytes)
-        memcpy(to + at, from + at, n * l->row_bytes);
+    const size_t half_bytes = l->row_bytes * INKI_TILE;
+    for (uint32_t layer = 0; layer < l->n_layer; layer++) {
+        for (uint32_t head = 0; head < l->n_head; head++, to += half_bytes, from += half_bytes)
+            inki_kv_copy_keys(l->kv_type, to, from, n, l->head_dim);
+        for (uint32_t head = 0; head < l->n_head; head++, to += half_bytes, from += half_bytes)
+            memcpy(to, from, n * l->row_bytes);
+    }
 }
 
 // Page i becomes one that nobody shares, with the first n_kept positions of what it was.

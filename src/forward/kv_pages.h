@@ -8,8 +8,8 @@
 #include "base/mem.h"
 #include "kernels/kernels.h"
 
-// How a page is laid out: for each layer all heads' keys, then all heads' values;
-// for each head 64 rows of row_bytes, so that a tile of one head is contiguous.
+// How a page is laid out: for each layer all heads' keys, then all heads' values; for each head
+// 64 * row_bytes, laid out as kernels.h says: a tile of one head is contiguous.
 typedef struct inki_kv_layout {
     uint32_t kv_type, n_layer, n_head, head_dim;
     size_t row_bytes;  // one position of one head
@@ -53,7 +53,7 @@ void inki_kv_rewind(inki_kv *kv, uint32_t n_past);
 // Gives reserve pages beyond n_past back to the allocator.
 void inki_kv_trim(inki_kv *kv, uint32_t n_past);
 
-// First row of the tile (page) of one head; rows are layout.row_bytes apart.
+// The keys and the values of the tile (page) of one head.
 uint8_t *inki_kv_keys(const inki_kv *kv, uint32_t page, uint32_t layer, uint32_t head);
 uint8_t *inki_kv_values(const inki_kv *kv, uint32_t page, uint32_t layer, uint32_t head);
 

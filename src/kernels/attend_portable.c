@@ -4,13 +4,14 @@
 // Source: Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018.
 #include "kernels/exp_inline.h"
 #include "kernels/lanes.h"
-#include "kernels/portable.h"
+#include "kernels/levels.h"
 
 #include "inkling/inkling.h"
 
 #include <math.h>
 
-// Sixteen elements of a row from `at` on, a multiple of 16; only the first n where the row ends.
+// Sixteen elements of a value row from `at` on, a multiple of 16; only the first n where the row
+// ends.
 typedef inki_lanes (*kv_load_fn)(const uint8_t *row, size_t at, size_t n);
 
 INKI_TEMPLATE inki_lanes kv_load_f32(const uint8_t *row, size_t at, size_t n) {
@@ -40,13 +41,41 @@ INKI_TEMPLATE inki_lanes kv_load_q8_0(const uint8_t *row, size_t at, size_t n) {
     return inki_lanes_mul(inki_lanes_splat(inki_f16_to_f32(d)), inki_lanes_load(x));
 }
 
-INKI_TEMPLATE float kv_dot(const float *q, const uint8_t *k, size_t n, kv_load_fn load) {
+// Sixteen elements at p, where all sixteen are there.
+INKI_TEMPLATE inki_lanes kv_whole_f32(const uint8_t *p) { return kv_load_f32(p, 0, INKI_LANES); }
+INKI_TEMPLATE inki_lanes kv_whole_f16(const uint8_t *p) { return kv_load_f16(p, 0, INKI_LANES); }
+
+// Scores of sixteen positions: products are added in rising dimensions, one sum a position.
+typedef inki_lanes (*kv_score_fn)(const float *q, const uint8_t *k, size_t first, size_t head_dim);
+
+INKI_TEMPLATE inki_lanes score_columns(const float *q, const uint8_t *k, size_t column_bytes,
+                                       size_t n, inki_lanes (*load)(const uint8_t *)) {
     inki_lanes s = inki_lanes_splat(0);
-    size_t i = 0;
-    for (; i + INKI_LANES <= n; i += INKI_LANES)
-        s = inki_lanes_madd(s, inki_lanes_load(q + i), load(k, i, INKI_LANES));
-    if (i < n) s = inki_lanes_madd(s, inki_lanes_load_n(q + i, n - i), load(k, i, n - i));
-    return inki_lanes_fold(s);
+    for (size_t d = 0; d < n; d++)
+        s = inki_lanes_madd(s, inki_lanes_splat(q[d]), load(k + d * INKI_TILE * column_bytes));
+    return s;
+}
+
+INKI_TEMPLATE inki_lanes score_f32(const float *q, const uint8_t *k, size_t first, size_t n) {
+    return score_columns(q, k + first * 4, 4, n, kv_whole_f32);
+}
+INKI_TEMPLATE inki_lanes score_f16(const float *q, const uint8_t *k, size_t first, size_t n) {
+    return score_columns(q, k + first * 2, 2, n, kv_whole_f16);
+}
+INKI_TEMPLATE inki_lanes kv_whole_i8(const uint8_t *p) {
+    float x[INKI_LANES];
+    for (int i = 0; i < INKI_LANES; i++) x[i] = (float)(int8_t)p[i];
+    return inki_lanes_load(x);
+}
+// A block's sum first, then times its scale.
+INKI_TEMPLATE inki_lanes score_q8_0(const float *q, const uint8_t *k, size_t first, size_t n) {
+    inki_lanes s = inki_lanes_splat(0);
+    for (size_t d = 0; d < n; d += 32, k += 34 * INKI_TILE) {
+        const inki_lanes sum = score_columns(q + d, k + 2 * INKI_TILE + first, 1,
+                                             n - d < 32 ? n - d : 32, kv_whole_i8);
+        s = inki_lanes_madd(s, kv_whole_f16(k + first * 2), sum);
+    }
+    return s;
 }
 
 // acc = acc * keep + sum over positions of p * v, sixteen columns at a time, so that their sums
@@ -69,15 +98,15 @@ INKI_TEMPLATE void kv_accumulate(float *acc, float keep, const float *p, const u
     memcpy(acc + i, end, (head_dim - i) * sizeof *acc);
 }
 
-INKI_TEMPLATE void attend(float *acc, inki_softmax *state, const float *q, const void *k,
-                          const void *v, size_t row_bytes, size_t n_pos, size_t head_dim,
-                          float scale, kv_load_fn load) {
+INKI_TEMPLATE void attend_one(float *acc, inki_softmax *state, const float *q, const void *k,
+                              const void *v, size_t row_bytes, size_t n_pos, size_t head_dim,
+                              float scale, kv_score_fn score, kv_load_fn load) {
     float p[INKI_TILE];
     float max = state->max;
-    for (size_t t = 0; t < n_pos; t++) {
-        p[t] = kv_dot(q, (const uint8_t *)k + t * row_bytes, head_dim, load) * scale;
-        max = p[t] > max ? p[t] : max;
-    }
+    for (size_t t = 0; t < n_pos; t += INKI_LANES)
+        inki_lanes_store(p + t, inki_lanes_mul(score(q, (const uint8_t *)k, t, head_dim),
+                                               inki_lanes_splat(scale)));
+    for (size_t t = 0; t < n_pos; t++) max = p[t] > max ? p[t] : max;
     const size_t n = (n_pos + INKI_LANES - 1) / INKI_LANES * INKI_LANES;
     for (size_t t = n_pos; t < n; t++) p[t] = -INFINITY;
     inki_lanes sum = inki_lanes_splat(0);
@@ -91,15 +120,20 @@ INKI_TEMPLATE void attend(float *acc, inki_softmax *state, const float *q, const
     kv_accumulate(acc, keep, p, (const uint8_t *)v, row_bytes, n_pos, head_dim, load);
 }
 
-#define ATTEND_SLOT(name, load)                                                                    \
-    static void name(float *acc, inki_softmax *state, const float *q, const void *k,               \
-                     const void *v, size_t kv_row_bytes, size_t n_pos, size_t head_dim,            \
-                     float scale) {                                                                \
-        attend(acc, state, q, k, v, kv_row_bytes, n_pos, head_dim, scale, load);                   \
+#define ATTEND_SLOT(name, kv_type, score, load)                                                    \
+    static void name(float *acc, size_t acc_stride, inki_softmax *state, const float *q,           \
+                     size_t q_stride, size_t n_q, const void *keys, const void *values,            \
+                     size_t n_pos, size_t head_dim, float scale) {                                 \
+        const size_t row_bytes = inki_kv_row_bytes(kv_type, head_dim);                             \
+        for (size_t i = 0; i < n_q; i++) {                                                         \
+            const size_t n = n_pos + i < INKI_TILE ? n_pos + i : INKI_TILE;                        \
+            attend_one(acc + i * acc_stride, &state[i], q + i * q_stride, keys, values, row_bytes, \
+                       n, head_dim, scale, score, load);                                           \
+        }                                                                                          \
     }
-ATTEND_SLOT(attend_f32_c, kv_load_f32)
-ATTEND_SLOT(attend_f16_c, kv_load_f16)
-ATTEND_SLOT(attend_q8_0_c, kv_load_q8_0)
+ATTEND_SLOT(attend_f32_c, INK_KV_F32, score_f32, kv_load_f32)
+ATTEND_SLOT(attend_f16_c, INK_KV_F16, score_f16, kv_load_f16)
+ATTEND_SLOT(attend_q8_0_c, INK_KV_Q8_0, score_q8_0, kv_load_q8_0)
 #undef ATTEND_SLOT
 
 void inki_kernels_attend_portable(inki_kernels *table) {

@@ -25,24 +25,46 @@ typedef void (*inki_matmul_fn)(float *out, size_t out_stride, const void *weight
 typedef enum inki_act_form { INKI_ACT_F32, INKI_ACT_Q8 } inki_act_form;
 inki_act_form inki_act_form_of(uint32_t type);
 // Bytes of an activation row of n values, a multiple of 64.
-// INKI_ACT_Q8: int8 q[n], then (from the next multiple of 4) float d[n / 32]; value = d * q.
 size_t inki_act_row_bytes(inki_act_form form, size_t n);
+// INKI_ACT_Q8, n a multiple of 32: int8 q[n], float d[n / 32], int16 sum[n / 16]. A value is d * q;
+// sum k is that of q[16 k] to q[16 k + 15], for weights that are stored above a zero point.
+static inline const float *inki_act_scales(const void *row, size_t n) {
+    return (const float *)(const void *)((const uint8_t *)row + n);
+}
+static inline const int16_t *inki_act_sums(const void *row, size_t n) {
+    return (const int16_t *)(const void *)((const uint8_t *)row + n + n / 8);
+}
 
-// A row of one head's key or value in the KV cache: head_dim values.
-// F16: halves. F32: floats. Q8_0: blocks of 32 (the last may be short, padded with 0), 34 bytes
-// each.
+// The KV cache holds, for each head, tiles of INKI_TILE positions; a tile has two halves of
+// INKI_TILE * inki_kv_row_bytes bytes each, aligned to 64.
+// Values: a row for each position.
+//   F16: half v[64][head_dim]. F32: float. Q8_0: blocks of 32 (the last may be short, padded
+//   with 0), 34 bytes each: half d, int8 q[32].
+// Keys: a column for each position, so that the scores of neighbours lie side by side in a vector.
+//   F16: half k[head_dim][64]. F32: float. Q8_0: for each block of 32 dimensions (the last one
+//   padded with 0) half d[64], int8 q[32][64].
 size_t inki_kv_row_bytes(uint32_t kv_type, size_t head_dim);
 
-// One query against a tile of n_pos <= 64 positions of one head, by online softmax.
-// state: running maximum, running sum (start: -INFINITY, 0); acc [head_dim] (start: 0).
-// k, v: n_pos rows in the slot's kv type, kv_row_bytes apart.
-// Tiles come in rising order and begin at absolute multiples of 64.
+// Writes key x [head_dim] as column pos of a tile. Where pos is a multiple of 16, the 15 columns
+// after it become zero: columns may be read in sixteens once the first of them is there.
+typedef void (*inki_store_key_fn)(void *keys, size_t pos, const float *x, size_t head_dim);
+// Writes value x [head_dim] as row pos.
+typedef void (*inki_store_value_fn)(void *values, size_t pos, const float *x, size_t head_dim);
+
+// Copies columns [0, n) of a head's keys, rounded up to sixteen.
+void inki_kv_copy_keys(uint32_t kv_type, void *to, const void *from, size_t n, size_t head_dim);
+
+// Queries of one head against a tile, by online softmax, each as if it were alone.
+// q, acc: n_q >= 1 rows of head_dim floats, *_stride floats apart. acc starts as 0.
+// state [n_q]: running maximum, running sum; starts as -INFINITY, 0.
+// Query 0 sees the tile's first n_pos positions (1 to 64), each next query one more, at most 64.
+// A query meets tiles in rising order, all but its last one full.
 typedef struct inki_softmax {
     float max, sum;
 } inki_softmax;
-typedef void (*inki_attend_fn)(float *acc, inki_softmax *state, const float *q, const void *k,
-                               const void *v, size_t kv_row_bytes, size_t n_pos, size_t head_dim,
-                               float scale);
+typedef void (*inki_attend_fn)(float *acc, size_t acc_stride, inki_softmax *state, const float *q,
+                               size_t q_stride, size_t n_q, const void *keys, const void *values,
+                               size_t n_pos, size_t head_dim, float scale);
 
 typedef struct inki_kernels {
     const char *name;                         // level: "portable", "avx2", ...
@@ -57,18 +79,42 @@ typedef struct inki_kernels {
     void (*gelu)(float *x, size_t n);                // in place, the tanh form
     void (*add)(float *x, const float *y, size_t n); // x += y
     void (*scale)(float *x, float factor, size_t n); // x *= factor
-    // Writes x [head_dim] as a row of the KV cache.
-    void (*kv_store[INKI_KV_TYPES])(void *row, const float *x, size_t head_dim);
+    inki_store_key_fn store_key[INKI_KV_TYPES];
+    inki_store_value_fn store_value[INKI_KV_TYPES];
     inki_attend_fn attend[INKI_KV_TYPES];
     // Nonzero if all of x [n] is finite.
     int (*all_finite)(const float *x, size_t n);
 } inki_kernels;
 
+// Instruction-set levels, in rising order within an architecture. A level needs all those below it,
+// in the machine and in the mask: bit 1 << level (ink_cpu_level in the public header). Portable is
+// always there.
+#define INKI_LEVEL_MAP(X)                                                                          \
+    X(PORTABLE, "portable")                                                                        \
+    X(AVX2, "avx2")             /* AVX2, FMA, F16C */                                              \
+    X(AVX512, "avx512")         /* AVX-512 F, BW, DQ, VL */                                        \
+    X(AVX512VNNI, "avx512vnni") /* and VNNI, VBMI */                                               \
+    X(NEON, "neon")             /* AArch64's baseline */                                           \
+    X(DOTPROD, "dotprod")       /* sdot */                                                         \
+    X(I8MM, "i8mm")             /* smmla */
+typedef enum inki_level {
+#define INKI_LEVEL_ENUM(name, text) INKI_LEVEL_##name,
+    INKI_LEVEL_MAP(INKI_LEVEL_ENUM)
+#undef INKI_LEVEL_ENUM
+        INKI_LEVELS
+} inki_level;
+const char *inki_level_name(uint32_t level);   // NULL: no such level
+int32_t inki_level_by_name(const char *name);  // -1: none
+uint32_t inki_cpu_levels(void);                // bits of the levels that this machine has
+// The bits of `level` and all below it: what a mask must have for it.
+uint32_t inki_level_mask(uint32_t level);
+
 // Fills the table with the best that the machine and `mask` allow.
 void inki_kernels_init(inki_kernels *table, uint32_t mask);
 
-// Weights for the writer side (convert): quantises x [n] into a row of `type` (F32, F16, BF16,
-// Q8_0, Q4_0; n a multiple of its block). False: no such quantiser.
+// Weights for the writer side (convert): quantises x [n] into a row of `type` by rounding each value
+// to the type's nearest (F32, F16, BF16, Q8_0, Q4_0; n a multiple of its block). False: no such
+// quantiser.
 bool inki_quantize_row(uint32_t type, void *row, const float *x, size_t n);
 
 #endif

@@ -3,7 +3,7 @@
 // meets up to MATMUL_TILE activation rows, whose sums wait in memory between chunks: neither the
 // chunks nor the tile change the order in which an output's terms are added.
 #include "kernels/lanes.h"
-#include "kernels/portable.h"
+#include "kernels/levels.h"
 
 #include "base/half.h"
 

@@ -3,7 +3,7 @@
 // stands, so that a row may be cut anywhere.
 #include "kernels/exp_inline.h"
 #include "kernels/lanes.h"
-#include "kernels/portable.h"
+#include "kernels/levels.h"
 
 #include <math.h>
 
