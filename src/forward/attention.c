@@ -74,18 +74,19 @@ static void attend_rows(const attention_stage *s, uint32_t begin, uint32_t end, 
     }
 }
 
-// Pairs of row and head, all rows of one head side by side: a part then has whole heads, whose work
-// is alike (later rows see more positions than earlier ones), and meets a head's tiles again and
-// again.
+// Whole heads: a key that is the first of sixteen clears the columns after it, so the rows of a head
+// are stored in order.
 static void store_part(void *arg, uint32_t part, uint32_t n_parts) {
     const attention_stage *s = (const attention_stage *)arg;
     size_t begin, end;
-    inki_pool_share((size_t)s->n_rows * s->forward->weights->n_head, 1, part, n_parts, &begin,
-                    &end);
-    for (size_t i = begin; i < end; i++)
-        store_head(s, (uint32_t)(i % s->n_rows), (uint32_t)(i / s->n_rows));
+    inki_pool_share(s->forward->weights->n_head, 1, part, n_parts, &begin, &end);
+    for (size_t head = begin; head < end; head++)
+        for (uint32_t row = 0; row < s->n_rows; row++) store_head(s, row, (uint32_t)head);
 }
 
+// Pairs of row and head, all rows of one head side by side: a part then has whole heads, whose work
+// is alike (later rows see more positions than earlier ones), and meets a head's tiles again and
+// again.
 static void attend_part(void *arg, uint32_t part, uint32_t n_parts) {
     const attention_stage *s = (const attention_stage *)arg;
     size_t begin, end;
