@@ -66,6 +66,36 @@ uint32_t inki_level_mask(uint32_t level) {
     return 1u << INKI_LEVEL_PORTABLE | ((2u << level) - (1u << first));
 }
 
+static void level_fill(inki_kernels *table, uint32_t level) {
+    switch (level) {
+#if defined(INKI_HAVE_X86)
+    case INKI_LEVEL_AVX2:
+        inki_blocks_avx2(table);
+        inki_floats_avx2(table);
+        inki_rows_avx2(table);
+        inki_attend_avx2(table);
+        break;
+    case INKI_LEVEL_AVX512:
+        inki_floats_avx512(table);
+        inki_rows_avx512(table);
+        inki_attend_avx512(table);
+        break;
+    case INKI_LEVEL_AVX512VNNI: inki_blocks_avx512vnni(table); break;
+#endif
+#if defined(INKI_HAVE_NEON)
+    case INKI_LEVEL_NEON:
+        inki_blocks_neon(table);
+        inki_floats_neon(table);
+        inki_rows_neon(table);
+        inki_attend_neon(table);
+        break;
+    case INKI_LEVEL_DOTPROD: inki_blocks_dotprod(table); break;
+    case INKI_LEVEL_I8MM: inki_blocks_i8mm(table); break;
+#endif
+    default: break;
+    }
+}
+
 void inki_kernels_init(inki_kernels *table, uint32_t mask) {
     memset(table, 0, sizeof *table);
     inki_kernels_matmul_portable(table);
@@ -74,23 +104,10 @@ void inki_kernels_init(inki_kernels *table, uint32_t mask) {
     inki_kernels_attend_portable(table);
     const uint32_t levels = inki_cpu_levels() & (mask | 1u << INKI_LEVEL_PORTABLE);
     uint32_t best = INKI_LEVEL_PORTABLE;
-    // Each level overwrites the slots that it has.
-    for (uint32_t i = INKI_LEVEL_AVX2; i < INKI_LEVELS; i++) {
+    for (uint32_t i = INKI_LEVEL_AVX2; i < INKI_LEVELS; i++) { // each overwrites what it has
         if ((levels & inki_level_mask(i)) != inki_level_mask(i)) continue;
         best = i;
-        switch (i) {
-#if defined(INKI_HAVE_X86)
-        case INKI_LEVEL_AVX2: inki_kernels_avx2(table); break;
-        case INKI_LEVEL_AVX512: inki_kernels_avx512(table); break;
-        case INKI_LEVEL_AVX512VNNI: inki_kernels_avx512vnni(table); break;
-#endif
-#if defined(INKI_HAVE_NEON)
-        case INKI_LEVEL_NEON: inki_kernels_neon(table); break;
-        case INKI_LEVEL_DOTPROD: inki_kernels_dotprod(table); break;
-        case INKI_LEVEL_I8MM: inki_kernels_i8mm(table); break;
-#endif
-        default: break;
-        }
+        level_fill(table, i);
     }
     table->name = inki_level_name(best);
 }
