@@ -37,8 +37,28 @@ uint8_t inki_cursor_u8(inki_cursor *c);
 uint16_t inki_cursor_u16(inki_cursor *c);
 uint32_t inki_cursor_u32(inki_cursor *c);
 uint64_t inki_cursor_u64(inki_cursor *c);
-// A 64-bit length and that many bytes, as GGUF writes text.
-inki_str inki_cursor_str(inki_cursor *c);
+
+// Little-endian numbers, wherever they lie: compilers make one load of it.
+static inline uint32_t inki_load_u32(const uint8_t *p) {
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+static inline uint64_t inki_load_u64(const uint8_t *p) {
+    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 |
+           (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 |
+           (uint64_t)p[7] << 56;
+}
+
+// A 64-bit length and that many bytes, as GGUF writes text. Inline: a vocabulary has 100,000 of
+// them, and each open walks them more than once.
+inki_str inki_cursor_str_failed(inki_cursor *c);
+static inline inki_str inki_cursor_str(inki_cursor *c) {
+    if (c->failed || c->bytes - c->at < 8) return inki_cursor_str_failed(c);
+    const uint8_t *p = c->data + c->at;
+    const uint64_t n = inki_load_u64(p);
+    if (n > c->bytes - c->at - 8) return inki_cursor_str_failed(c);
+    c->at += 8 + (size_t)n;
+    return (inki_str){(const char *)p + 8, (size_t)n};
+}
 
 // A run of n texts in that form, still in their file; walk it with a cursor over data [bytes].
 typedef struct inki_str_run {

@@ -33,15 +33,33 @@ bool inki_token_index_put(inki_token_index *index, uint64_t hash, uint32_t numbe
     return false;
 }
 
+static inline uint64_t hash_word(const uint8_t *p) {
+    uint64_t word;
+    memcpy(&word, p, 8);
+    return word;
+}
+
+static inline uint32_t hash_half_word(const uint8_t *p) {
+    uint32_t word;
+    memcpy(&word, p, 4);
+    return word;
+}
+
+// Most texts have less than 17 bytes: their first and last words, which overlap, are all of them.
 uint64_t inki_token_hash_text(const void *text, size_t bytes, uint64_t seed) {
     const uint8_t *p = text;
-    uint64_t h = inki_token_mix(seed ^ bytes);
-    for (; bytes >= 8; bytes -= 8, p += 8) {
-        uint64_t word;
-        memcpy(&word, p, 8);
-        h = inki_token_mix(h ^ word);
+    uint64_t h = seed ^ bytes * 0xc2b2ae3d27d4eb4fu;
+    for (size_t n = bytes; n > 16; n -= 8, p += 8) h = inki_token_mix(h ^ hash_word(p));
+    const uint8_t *end = (const uint8_t *)text + bytes;
+    uint64_t first = 0, last = 0;
+    if (bytes >= 8) {
+        first = hash_word(p);
+        last = hash_word(end - 8);
+    } else if (bytes >= 4) {
+        first = hash_half_word(p);
+        last = hash_half_word(end - 4);
+    } else if (bytes > 0) {
+        first = (uint64_t)p[0] | (uint64_t)p[bytes / 2] << 8 | (uint64_t)p[bytes - 1] << 16;
     }
-    uint64_t tail = 0;
-    memcpy(&tail, p, bytes);
-    return inki_token_mix(h ^ tail);
+    return inki_token_mix((h ^ first) * 0x9e3779b97f4a7c15u ^ (last << 32 | last >> 32));
 }

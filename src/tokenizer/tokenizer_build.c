@@ -14,7 +14,8 @@ typedef struct tokenizer_build {
     inki_str *texts;          // [n_vocab] as in the file
     inki_token_index by_text; // texts → id
     uint64_t seed;
-    char *joined; // both parts of a merge
+    char *joined;             // [JOINED_BYTES] both parts of a merge
+    uint32_t next_result;     // where the result of the next merge probably stands
     ink_error *error;
 } tokenizer_build;
 
@@ -64,11 +65,11 @@ static uint32_t type_of_token(const inki_vocab *vocab, uint32_t id) {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-// Decides what a token is and how many bytes it stands for.
-static ink_status classify_token(tokenizer_build *b, uint32_t id, size_t *bytes) {
+// Decides what a token is and writes the bytes that it stands for, of which there is room for
+// text.bytes.
+static ink_status read_token(tokenizer_build *b, uint32_t id, char *out, size_t *bytes) {
     const inki_str text = b->texts[id];
     const uint32_t type = type_of_token(b->vocab, id);
-    *bytes = text.bytes;
     if (text.bytes > INKI_MAX_TOKEN_BYTES)
         return inki_fail(b->error, INK_E_LIMIT, tokens_key, 0,
                          "token %u has %zu bytes; at most %d are supported", (unsigned)id,
@@ -78,7 +79,7 @@ static ink_status classify_token(tokenizer_build *b, uint32_t id, size_t *bytes)
         kind = INKI_KIND_USER;
     else if (type == INKI_TYPE_CONTROL || type == INKI_TYPE_UNKNOWN)
         kind = INKI_KIND_SPECIAL;
-    else if (!inki_byte_text_decode(text, NULL, bytes))
+    else if (!inki_byte_text_decode(text, out, bytes))
         kind = INKI_KIND_RAW;
     if (kind == INKI_KIND_RAW && type == INKI_TYPE_NORMAL)
         return inki_fail(b->error, INK_E_FORMAT, tokens_key, 0,
@@ -88,50 +89,45 @@ static ink_status classify_token(tokenizer_build *b, uint32_t id, size_t *bytes)
         return inki_fail(b->error, INK_E_LIMIT, tokens_key, 0,
                          "special token %u has %zu bytes; at most %d are supported", (unsigned)id,
                          text.bytes, (int)INKI_SPECIAL_MAX_BYTES);
+    if (kind != INKI_KIND_TEXT) {
+        if (text.bytes > 0) memcpy(out, text.data, text.bytes);
+        *bytes = text.bytes;
+    } else if (*bytes == 1) {
+        b->t->bpe.byte_ids[(uint8_t)out[0]] = (int32_t)id;
+    }
     b->t->kinds[id] = (uint8_t)kind;
     return INK_OK;
 }
 
+// The room that the blob needs at most is known before anything is decoded: the run without its
+// lengths.
 static ink_status read_texts(tokenizer_build *b) {
     inki_tokenizer *t = b->t;
+    t->blob_cap = b->vocab->tokens.bytes - 8 * (size_t)t->n_vocab;
+    if (t->blob_cap > INT32_MAX)
+        return inki_fail(b->error, INK_E_LIMIT, tokens_key, 0, "the tokens have more than %d bytes",
+                         (int)INT32_MAX);
+    if (t->blob_cap > 0) {
+        t->blob = inki_alloc(&t->mem, t->blob_cap, 1);
+        if (t->blob == NULL) return inki_fail_nomem(b->error, t->blob_cap);
+    }
+    for (unsigned byte = 0; byte < 256; byte++) t->bpe.byte_ids[byte] = -1;
     inki_cursor cursor = inki_cursor_over(b->vocab->tokens.data, b->vocab->tokens.bytes);
     size_t total = 0;
     for (uint32_t id = 0; id < t->n_vocab; id++) {
         b->texts[id] = inki_cursor_str(&cursor);
-        if (cursor.failed)
+        // A text that leaves no room for the lengths of those after it would not fit the blob.
+        if (cursor.failed || cursor.at - 8 * ((size_t)id + 1) > t->blob_cap)
             return inki_fail(b->error, INK_E_FORMAT, tokens_key, 0,
                              "token %u goes past the end of the list", (unsigned)id);
-        size_t bytes;
-        const ink_status status = classify_token(b, id, &bytes);
+        size_t bytes = 0;
+        const ink_status status =
+            read_token(b, id, t->blob != NULL ? t->blob + total : NULL, &bytes);
         if (status != INK_OK) return status;
         t->offsets[id] = (uint32_t)total;
         total += bytes;
-        if (total > INT32_MAX)
-            return inki_fail(b->error, INK_E_LIMIT, tokens_key, 0,
-                             "the tokens have more than %d bytes", (int)INT32_MAX);
     }
     t->offsets[t->n_vocab] = (uint32_t)total;
-    t->blob_bytes = total;
-    return INK_OK;
-}
-
-static ink_status fill_blob(tokenizer_build *b) {
-    inki_tokenizer *t = b->t;
-    if (t->blob_bytes > 0) {
-        t->blob = inki_alloc(&t->mem, t->blob_bytes, 1);
-        if (t->blob == NULL) return inki_fail_nomem(b->error, t->blob_bytes);
-    }
-    for (unsigned byte = 0; byte < 256; byte++) t->bpe.byte_ids[byte] = -1;
-    for (uint32_t id = 0; id < t->n_vocab; id++) {
-        const size_t bytes = t->offsets[id + 1] - t->offsets[id];
-        if (bytes == 0) continue;
-        char *out = t->blob + t->offsets[id];
-        size_t n;
-        if (t->kinds[id] != INKI_KIND_TEXT || !inki_byte_text_decode(b->texts[id], out, &n))
-            memcpy(out, b->texts[id].data, bytes);
-        else if (bytes == 1)
-            t->bpe.byte_ids[(uint8_t)out[0]] = (int32_t)id;
-    }
     for (unsigned byte = 0; byte < 256; byte++)
         if (t->bpe.byte_ids[byte] < 0)
             return inki_fail(b->error, INK_E_FORMAT, tokens_key, 0,
@@ -174,6 +170,24 @@ static int32_t merge_part(const tokenizer_build *b, const char *text, size_t byt
     return id != INKI_INDEX_NONE && b->t->kinds[id] == INKI_KIND_TEXT ? (int32_t)id : -1;
 }
 
+// The token that both parts make. Vocabularies list the results of merges in their order, so the
+// one after the last result is looked at first.
+static int32_t merge_result(tokenizer_build *b, inki_str left, inki_str right) {
+    const size_t bytes = left.bytes + right.bytes;
+    uint32_t id = b->next_result;
+    if (id < b->t->n_vocab && b->t->kinds[id] == INKI_KIND_TEXT && b->texts[id].bytes == bytes &&
+        memcmp(b->texts[id].data, left.data, left.bytes) == 0 &&
+        memcmp(b->texts[id].data + left.bytes, right.data, right.bytes) == 0) {
+        b->next_result++;
+        return (int32_t)id;
+    }
+    memcpy(b->joined, left.data, left.bytes); // both are in the vocabulary, so both are short
+    memcpy(b->joined + left.bytes, right.data, right.bytes);
+    const int32_t result = merge_part(b, b->joined, bytes);
+    if (result >= 0) b->next_result = (uint32_t)result + 1;
+    return result;
+}
+
 // The blank between the parts is the first one after the first character: a token in the
 // byte-to-unicode form has none inside.
 static ink_status read_merge(tokenizer_build *b, uint32_t rank, inki_str text) {
@@ -182,15 +196,11 @@ static ink_status read_merge(tokenizer_build *b, uint32_t rank, inki_str text) {
         return inki_fail(b->error, INK_E_FORMAT, merges_key, 0,
                          "merge %u (\"%.*s\") is not two parts with a blank between",
                          (unsigned)rank, shown_bytes(text), text.data);
-    const size_t n_left = (size_t)(blank - text.data), n_right = text.bytes - n_left - 1;
-    inki_bpe_merge merge = {merge_part(b, text.data, n_left), merge_part(b, blank + 1, n_right),
-                            -1};
-    if (merge.left >= 0 &&
-        merge.right >= 0) { // both are in the vocabulary, so both are short enough
-        memcpy(b->joined, text.data, n_left);
-        memcpy(b->joined + n_left, blank + 1, n_right);
-        merge.result = merge_part(b, b->joined, n_left + n_right);
-    }
+    const inki_str left = {text.data, (size_t)(blank - text.data)};
+    const inki_str right = {blank + 1, text.bytes - left.bytes - 1};
+    inki_bpe_merge merge = {merge_part(b, left.data, left.bytes),
+                            merge_part(b, right.data, right.bytes), -1};
+    if (merge.left >= 0 && merge.right >= 0) merge.result = merge_result(b, left, right);
     if (merge.result < 0)
         return inki_fail(b->error, INK_E_FORMAT, merges_key, 0,
                          "merge %u (\"%.*s\"): %s is no ordinary token of the vocabulary",
@@ -256,8 +266,7 @@ static ink_status build_texts(tokenizer_build *b) {
     b->texts = inki_alloc(&t->mem, n, sizeof *b->texts);
     if (t->kinds == NULL || t->offsets == NULL || b->texts == NULL)
         return inki_fail_nomem(b->error, n * sizeof *b->texts);
-    ink_status status = read_texts(b);
-    if (status == INK_OK) status = fill_blob(b);
+    const ink_status status = read_texts(b);
     if (status != INK_OK) return status;
     if (!inki_token_index_new(&b->by_text, t->n_vocab, &t->mem))
         return inki_fail_nomem(b->error, n * 16);
@@ -327,7 +336,7 @@ void inki_tokenizer_free(inki_tokenizer *t) {
     const inki_mem mem = t->mem;
     inki_release(&mem, t->kinds, t->n_vocab, sizeof *t->kinds);
     inki_release(&mem, t->offsets, (size_t)t->n_vocab + 1, sizeof *t->offsets);
-    inki_release(&mem, t->blob, t->blob_bytes, 1);
+    inki_release(&mem, t->blob, t->blob_cap, 1);
     inki_release(&mem, t->specials.list, t->specials.n, sizeof *t->specials.list);
     inki_release(&mem, t->bpe.merges, t->bpe.n_merges, sizeof *t->bpe.merges);
     inki_token_index_free(&t->bpe.pairs, &mem);

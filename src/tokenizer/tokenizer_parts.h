@@ -34,14 +34,14 @@ struct inki_tokenizer {
     int32_t end;
     uint8_t *kinds;    // [n_vocab] inki_token_kind
     uint32_t *offsets; // [n_vocab + 1] into blob
-    char *blob;        // the bytes of all tokens
-    size_t blob_bytes;
+    char *blob;        // [blob_cap] the bytes of all tokens
+    size_t blob_cap;   // at least what they need: the size of the texts that they are made from
     inki_specials specials; // USER and SPECIAL
     inki_bpe bpe;
 };
 
-// Length of the bytes that byte-to-unicode text stands for, written to out (NULL: only counted);
-// false if the text is none.
+// The bytes that byte-to-unicode text stands for, at most text.bytes of them; false if the text is
+// none (some may be written then).
 bool inki_byte_text_decode(inki_str text, char *out, size_t *bytes);
 
 #endif
