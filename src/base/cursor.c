@@ -26,7 +26,7 @@ uint8_t inki_cursor_u8(inki_cursor *c) {
 
 uint16_t inki_cursor_u16(inki_cursor *c) {
     const uint8_t *p = inki_cursor_take(c, 2);
-    return p != NULL ? (uint16_t)(p[0] | p[1] << 8) : 0;
+    return p != NULL ? (uint16_t)(p[0] | (unsigned)p[1] << 8) : (uint16_t)0;
 }
 
 uint32_t inki_cursor_u32(inki_cursor *c) {

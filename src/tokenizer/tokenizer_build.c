@@ -116,10 +116,12 @@ static ink_status read_texts(tokenizer_build *b) {
     size_t total = 0;
     for (uint32_t id = 0; id < t->n_vocab; id++) {
         b->texts[id] = inki_cursor_str(&cursor);
-        // A text that leaves no room for the lengths of those after it would not fit the blob.
-        if (cursor.failed || cursor.at - 8 * ((size_t)id + 1) > t->blob_cap)
+        if (cursor.failed)
             return inki_fail(b->error, INK_E_FORMAT, tokens_key, 0,
                              "token %u goes past the end of the list", (unsigned)id);
+        if (cursor.at - 8 * ((size_t)id + 1) > t->blob_cap) // it would not fit the blob either
+            return inki_fail(b->error, INK_E_FORMAT, tokens_key, 0,
+                             "token %u leaves no room for those after it", (unsigned)id);
         size_t bytes = 0;
         const ink_status status =
             read_token(b, id, t->blob != NULL ? t->blob + total : NULL, &bytes);

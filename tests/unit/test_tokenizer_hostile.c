@@ -76,7 +76,8 @@ static void test_counts_and_lengths(void **state) {
     refused(&vocab, INK_E_FORMAT,
             "tokenizer.ggml.tokens: 18446744073709551615 entries do not fit into 2476 bytes");
     vocab.tokens.n = 258; // fits by its count, but not by its lengths
-    refused(&vocab, INK_E_FORMAT, "tokenizer.ggml.tokens: token 257 goes past the end of the list");
+    refused(&vocab, INK_E_FORMAT,
+            "tokenizer.ggml.tokens: token 253 leaves no room for those after it");
     vocab = fixture_vocab(&f);
     vocab.merges.n = 2;
     refused(&vocab, INK_E_FORMAT, "tokenizer.ggml.merges: 2 entries do not fit into 11 bytes");
