@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Into and out of quantised rows: weights, activations, keys and values.
+// Into and out of quantised rows: weights, activations, keys and values; at every level of this
+// machine.
+#include "each_level.h"
 #include "guarded.h"
-
-#include "kernels/kernels.h"
 
 #include "base/half.h"
 #include "inkling/inkling.h"
@@ -29,7 +29,8 @@ static void sizes_of_rows(void **state) {
     assert_int_equal(inki_act_row_bytes(INKI_ACT_F32, 16), 64);
     assert_int_equal(inki_act_row_bytes(INKI_ACT_F32, 17), 128);
     assert_int_equal(inki_act_row_bytes(INKI_ACT_Q8, 32), 64);
-    assert_int_equal(inki_act_row_bytes(INKI_ACT_Q8, 768), 896); // 768 + 24 * 4 = 864
+    assert_int_equal(inki_act_row_bytes(INKI_ACT_Q8, 768), 960); // 768 + 24 * 4 + 48 * 2
+    assert_int_equal(inki_act_row_bytes(INKI_ACT_Q8, 800), 1024); // 800 + 25 * 4 + 50 * 2 = 1000
     assert_int_equal(inki_kv_row_bytes(INK_KV_F32, 33), 132);
     assert_int_equal(inki_kv_row_bytes(INK_KV_F16, 33), 66);
     assert_int_equal(inki_kv_row_bytes(INK_KV_Q8_0, 32), 34);
@@ -138,32 +139,84 @@ static void weights_of_any_bits(void **state) {
             for (size_t t = 0; t < COUNT(all_types); t++)
                 assert_true(inki_quantize_row(all_types[t], row, x, 32));
             k.quantize_act(act, x, 32);
-            for (uint32_t kv = 0; kv < INKI_KV_TYPES; kv++) k.kv_store[kv](row, x, 32);
+            for (uint32_t kv = 0; kv < INKI_KV_TYPES; kv++) {
+                _Alignas(64) static uint8_t tile[INKI_TILE * 128];
+                k.store_key[kv](tile, b % INKI_TILE, x, 32);
+                k.store_value[kv](tile, b % INKI_TILE, x, 32);
+            }
         }
+}
+
+static void check_activations(size_t n, enum hard_kind kind) {
+    guarded in = guarded_new(n * 4), out = guarded_new(n + n / 8 + n / 8);
+    const float *x = in.data;
+    hard_fill(in.data, n, kind, n);
+    guarded_seal(&in);
+    k.quantize_act(out.data, x, n);
+    const int8_t *q = out.data;
+    for (size_t i = 0; i < n; i++) {
+        float largest = 0, d;
+        int sum = 0;
+        int16_t kept;
+        for (size_t j = i / 32 * 32; j < i / 32 * 32 + 32; j++)
+            largest = fmaxf(largest, fabsf(x[j]));
+        for (size_t j = i / 16 * 16; j < i / 16 * 16 + 16; j++) sum += q[j];
+        memcpy(&d, (char *)out.data + n + i / 32 * 4, 4);
+        memcpy(&kept, (char *)out.data + n + n / 8 + i / 16 * 2, 2);
+        assert_true(largest < 0x1p-100f ? d == 0.0f : d == largest / 127.0f);
+        assert_true(q[i] >= -127);
+        assert_int_equal(kept, sum);
+        const double limit = largest < 0x1p-100f ? 0x1p-100 : (double)d * 0.50002;
+        if (!(fabs(true_act(out.data, n, i) - (double)x[i]) <= limit))
+            fail_msg("%s, %s numbers, %zu of %zu: %g for %g", k.name, hard_name(kind), i, n,
+                     true_act(out.data, n, i), (double)x[i]);
+    }
+    guarded_free(&in);
+    guarded_free(&out);
 }
 
 static void activations(void **state) {
     (void)state;
-    for (size_t n = 32; n <= 160; n += 32)
-        for (int kind = 0; kind < HARD_KINDS; kind++) {
-            guarded in = guarded_new(n * 4), out = guarded_new(n + n / 8);
-            const float *x = in.data;
-            hard_fill(in.data, n, (enum hard_kind)kind, n);
-            guarded_seal(&in);
-            k.quantize_act(out.data, x, n);
-            for (size_t i = 0; i < n; i++) {
-                float largest = 0, d;
-                for (size_t j = i / 32 * 32; j < i / 32 * 32 + 32; j++)
-                    largest = fmaxf(largest, fabsf(x[j]));
-                memcpy(&d, (char *)out.data + n + i / 32 * 4, 4);
-                assert_true(largest < 0x1p-100f ? d == 0.0f : d == largest / 127.0f);
-                assert_true(((int8_t *)out.data)[i] >= -127);
-                const double limit = largest < 0x1p-100f ? 0x1p-100 : (double)d * 0.50002;
-                assert_true(fabs(true_act(out.data, n, i) - (double)x[i]) <= limit);
-            }
-            guarded_free(&in);
-            guarded_free(&out);
+    for (size_t n = 32; n <= 320; n += 32)
+        for (int kind = 0; kind < HARD_KINDS; kind++) check_activations(n, (enum hard_kind)kind);
+}
+
+// A block does not depend on those beside it, and every level makes the same bytes: the portable
+// rule leaves no freedom.
+static void activations_by_block(void **state) {
+    (void)state;
+    enum { N = 320, BYTES = N + N / 4 };
+    inki_kernels portable;
+    inki_kernels_init(&portable, 0);
+    for (int kind = 0; kind < HARD_KINDS; kind++) {
+        float x[N];
+        _Alignas(64) uint8_t got[BYTES], want[BYTES], block[64];
+        hard_fill(x, N, (enum hard_kind)kind, 31);
+        k.quantize_act(got, x, N);
+        portable.quantize_act(want, x, N);
+        assert_memory_equal(got, want, BYTES);
+        for (size_t b = 0; b < N / 32; b++) {
+            k.quantize_act(block, x + b * 32, 32);
+            assert_memory_equal(block, got + b * 32, 32);
+            assert_memory_equal(block + 32, got + N + b * 4, 4);
+            assert_memory_equal(block + 36, got + N + N / 8 + b * 4, 4);
         }
+    }
+}
+
+// What is not finite becomes the scale of its block, and only of its own.
+static void activations_that_are_not_finite(void **state) {
+    (void)state;
+    static const float bad[] = {NAN, -NAN, INFINITY, -INFINITY};
+    for (size_t at = 0; at < 96; at++) {
+        float x[96], d[3];
+        _Alignas(64) uint8_t act[128];
+        hard_fill(x, 96, HARD_PLAIN, at);
+        x[at] = bad[at % COUNT(bad)];
+        k.quantize_act(act, x, 96);
+        memcpy(d, act + 96, sizeof d);
+        for (size_t b = 0; b < 3; b++) assert_int_equal(isfinite(d[b]) == 0, b == at / 32);
+    }
 }
 
 static void ties_of_activations_go_to_even(void **state) {
@@ -175,42 +228,160 @@ static void ties_of_activations_go_to_even(void **state) {
     assert_memory_equal(act, want, sizeof want);
 }
 
+// How far element i of x [n] may be from what is kept of it.
+static double kv_limit(uint32_t kv, const float *x, size_t n, size_t i) {
+    double largest = 0;
+    for (size_t j = i / 32 * 32; j < n && j < i / 32 * 32 + 32; j++)
+        largest = fmax(largest, fabs((double)x[j]));
+    // Q8_0: half a step of a scale that is rounded to 11 bits or to 2^-24; the clamp at 127 steps
+    // may cost that rounding 127 times.
+    if (kv == INK_KV_Q8_0) return largest * (0.51 / 127 + 0x1p-11) + 127 * 0x1p-25;
+    return kv == INK_KV_F32 ? 0 : fabs((double)x[i]) * 0x1p-11 + 0x1p-25;
+}
+
+static guarded kv_numbers(size_t n, enum hard_kind kind, uint64_t seed) {
+    guarded in = guarded_new(n * 4);
+    float *x = in.data;
+    hard_fill(x, n, kind, seed);
+    for (size_t i = 0; i < n; i++) x[i] = fmaxf(-6e4f, fminf(6e4f, x[i]));
+    guarded_seal(&in);
+    return in;
+}
+
+enum { UNTOUCHED = 0x7b };
+
+static void check_value(uint32_t kv, size_t n, enum hard_kind kind, size_t pos) {
+    const size_t row_bytes = inki_kv_row_bytes(kv, n), bytes = INKI_TILE * row_bytes;
+    guarded in = kv_numbers(n, kind, n + pos), tile = guarded_new(bytes);
+    const float *x = in.data;
+    memset(tile.data, UNTOUCHED, bytes);
+    k.store_value[kv](tile.data, pos, x, n);
+    const uint8_t *at = tile.data, *row = at + pos * row_bytes;
+    for (size_t i = 0; i < n; i++)
+        if (!(fabs(true_kv(kv, row, i) - (double)x[i]) <= kv_limit(kv, x, n, i)))
+            fail_msg("%s, kv %u, %zu of %zu values: %g for %g", k.name, kv, i, n,
+                     true_kv(kv, row, i), (double)x[i]);
+    for (size_t i = n; kv == INK_KV_Q8_0 && i % 32 != 0; i++) assert_true(true_kv(kv, row, i) == 0);
+    for (size_t i = 0; i < bytes; i++)
+        if ((i < pos * row_bytes || i >= (pos + 1) * row_bytes) && at[i] != UNTOUCHED)
+            fail_msg("%s, kv %u, %zu values: row %zu writes byte %zu", k.name, kv, n, pos, i);
+    guarded_free(&in);
+    guarded_free(&tile);
+}
+
+// A key fills its column; where it is the first of sixteen the others of them become zero, all bits
+// of them; nothing else changes.
+static void check_key(uint32_t kv, size_t n, enum hard_kind kind, size_t pos) {
+    const size_t bytes = INKI_TILE * inki_kv_row_bytes(kv, n);
+    guarded in = kv_numbers(n, kind, n + pos), tile = guarded_new(bytes);
+    const float *x = in.data;
+    memset(tile.data, UNTOUCHED, bytes);
+    k.store_key[kv](tile.data, pos, x, n);
+    const size_t n_dims = kv == INK_KV_Q8_0 ? (n + 31) / 32 * 32 : n;
+    uint8_t *want = malloc(bytes), *at = tile.data;
+    assert_non_null(want);
+    memset(want, UNTOUCHED, bytes);
+    for (size_t i = 0; i < n_dims; i++) {
+        const double got = true_key(kv, at, pos, i), asked = i < n ? (double)x[i] : 0;
+        if (!(fabs(got - asked) <= (i < n ? kv_limit(kv, x, n, i) : 0)))
+            fail_msg("%s, kv %u, %zu of %zu values, column %zu: %g for %g", k.name, kv, i, n, pos,
+                     got, asked);
+        for (size_t c = pos; c < pos + (pos % 16 == 0 ? 16 : 1); c++) {
+            const size_t size = kv == INK_KV_F32 ? 4 : kv == INK_KV_F16 ? 2 : 1;
+            const size_t block = i / 32 * 34 * INKI_TILE;
+            const size_t byte = kv == INK_KV_Q8_0
+                                    ? block + (2 + i % 32) * INKI_TILE + c
+                                    : (i * INKI_TILE + c) * size;
+            memset(want + byte, 0, size);
+            if (c == pos) memcpy(want + byte, at + byte, size);
+            if (kv != INK_KV_Q8_0) continue;
+            memset(want + block + 2 * c, 0, 2);
+            if (c == pos) memcpy(want + block + 2 * c, at + block + 2 * c, 2);
+        }
+    }
+    for (size_t i = 0; i < bytes; i++)
+        if (at[i] != want[i])
+            fail_msg("%s, kv %u, %zu values: column %zu makes byte %zu %d, not %d", k.name, kv, n,
+                     pos, i, at[i], want[i]);
+    free(want);
+    guarded_free(&in);
+    guarded_free(&tile);
+}
+
 static void keys_and_values(void **state) {
     (void)state;
+    static const size_t places[] = {0, 1, 15, 16, 17, 31, 32, 33, 47, 48, 49, 62, 63};
+    size_t at = 0;
+    for (uint32_t kv = 0; kv < INKI_KV_TYPES; kv++)
+        for (size_t s = 0; s < COUNT(sizes); s++)
+            for (int kind = 0; kind < HARD_KINDS; kind++)
+                for (int i = 0; i < 3; i++, at++) {
+                    check_key(kv, sizes[s], (enum hard_kind)kind, places[at % COUNT(places)]);
+                    check_value(kv, sizes[s], (enum hard_kind)kind, places[at % COUNT(places)]);
+                }
+}
+
+// A key and a value that hold the same numbers hold them in the same bits, and every level stores
+// the same: rounding leaves no freedom, and saved states move between machines.
+static void keys_equal_values_at_every_level(void **state) {
+    (void)state;
+    inki_kernels portable;
+    inki_kernels_init(&portable, 0);
     for (uint32_t kv = 0; kv < INKI_KV_TYPES; kv++)
         for (size_t s = 0; s < COUNT(sizes); s++)
             for (int kind = 0; kind < HARD_KINDS; kind++) {
-                const size_t n = sizes[s];
-                guarded in = guarded_new(n * 4), out = guarded_new(inki_kv_row_bytes(kv, n));
-                const float *x = in.data;
-                hard_fill(in.data, n, (enum hard_kind)kind, n);
-                for (size_t i = 0; i < n; i++)
-                    ((float *)in.data)[i] = fmaxf(-6e4f, fminf(6e4f, x[i]));
-                guarded_seal(&in);
-                memset(out.data, 0x7f, inki_kv_row_bytes(kv, n));
-                k.kv_store[kv](out.data, x, n);
+                const size_t n = sizes[s], row_bytes = inki_kv_row_bytes(kv, n);
+                guarded in = guarded_new(n * 4), keys = guarded_new(INKI_TILE * row_bytes),
+                        values = guarded_new(INKI_TILE * row_bytes), want = guarded_new(row_bytes);
+                hard_fill(in.data, n, (enum hard_kind)kind, s);
+                k.store_key[kv](keys.data, 16, in.data, n);
+                k.store_value[kv](values.data, 0, in.data, n);
+                portable.store_value[kv](want.data, 0, in.data, n);
+                assert_memory_equal(values.data, want.data, row_bytes);
                 for (size_t i = 0; i < n; i++) {
-                    double largest = 0;
-                    for (size_t j = i / 32 * 32; j < n && j < i / 32 * 32 + 32; j++)
-                        largest = fmax(largest, fabs((double)x[j]));
-                    const double error = fabs(true_kv(kv, out.data, i) - (double)x[i]);
-                    // Q8_0: half a step of a scale that is rounded to 11 bits or to 2^-24; the
-                    // clamp at 127 steps may cost that rounding 127 times.
-                    const double limit = kv == INK_KV_F32 ? 0
-                                         : kv == INK_KV_F16
-                                             ? fabs((double)x[i]) * 0x1p-11 + 0x1p-25
-                                             : largest * (0.51 / 127 + 0x1p-11) + 127 * 0x1p-25;
-                    assert_true(error <= limit);
+                    const double key = true_key(kv, keys.data, 16, i),
+                                 value = true_kv(kv, values.data, i);
+                    assert_true(key == value || (isnan(key) && isnan(value)));
                 }
-                for (size_t i = n; kv == INK_KV_Q8_0 && i % 32 != 0; i++)
-                    assert_true(true_kv(kv, out.data, i) == 0);
                 guarded_free(&in);
-                guarded_free(&out);
+                guarded_free(&keys);
+                guarded_free(&values);
+                guarded_free(&want);
             }
 }
 
-int main(void) {
-    inki_kernels_init(&k, ~0u);
+// Only what is in use moves to another page: columns up to the next sixteen.
+static void copies_of_keys(void **state) {
+    (void)state;
+    for (uint32_t kv = 0; kv < INKI_KV_TYPES; kv++)
+        for (size_t s = 0; s < COUNT(sizes); s++)
+            for (size_t n = 0; n <= INKI_TILE; n++) {
+                const size_t dim = sizes[s], bytes = INKI_TILE * inki_kv_row_bytes(kv, dim);
+                if (dim > 96 && n % 7 != 0) continue;
+                guarded from = guarded_new(bytes), to = guarded_new(bytes);
+                float *x = malloc(dim * sizeof *x);
+                assert_non_null(x);
+                memset(from.data, 0, bytes);
+                for (size_t t = 0; t < INKI_TILE; t++) {
+                    hard_fill(x, dim, HARD_PLAIN, t);
+                    k.store_key[kv](from.data, t, x, dim);
+                }
+                guarded_seal(&from);
+                memset(to.data, 0, bytes);
+                inki_kv_copy_keys(kv, to.data, from.data, n, dim);
+                for (size_t t = 0; t < INKI_TILE; t++)
+                    for (size_t i = 0; i < dim; i++)
+                        assert_true(
+                            true_key(kv, to.data, t, i) ==
+                            (t < (n + 15) / 16 * 16 ? true_key(kv, from.data, t, i) : 0));
+                free(x);
+                guarded_free(&from);
+                guarded_free(&to);
+            }
+}
+
+static int at_level(const inki_kernels *level) {
+    k = *level;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_of_rows),
         cmocka_unit_test(dequantize),
@@ -218,8 +389,14 @@ int main(void) {
         cmocka_unit_test(weights_by_hand),
         cmocka_unit_test(weights_of_any_bits),
         cmocka_unit_test(activations),
+        cmocka_unit_test(activations_by_block),
+        cmocka_unit_test(activations_that_are_not_finite),
         cmocka_unit_test(ties_of_activations_go_to_even),
         cmocka_unit_test(keys_and_values),
+        cmocka_unit_test(keys_equal_values_at_every_level),
+        cmocka_unit_test(copies_of_keys),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name(k.name, tests, NULL, NULL);
 }
+
+int main(void) { return each_level(at_level); }

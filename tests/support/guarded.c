@@ -109,6 +109,16 @@ double true_kv(uint32_t kv_type, const void *row, size_t i) {
                       row, i);
 }
 
+double true_key(uint32_t kv_type, const void *keys, size_t pos, size_t i) {
+    enum { COLUMNS = 64 };
+    const uint8_t *p = keys;
+    if (kv_type == INK_KV_F16) return true_half(u16_at(p + 2 * (i * COLUMNS + pos)));
+    if (kv_type == INK_KV_F32) return true_value(INKI_F32, keys, i * COLUMNS + pos);
+    p += i / 32 * 34 * COLUMNS; // 32 dimensions of 64 columns: scales, then bytes
+    const int q = p[2 * COLUMNS + i % 32 * COLUMNS + pos];
+    return true_half(u16_at(p + 2 * pos)) * (q > 127 ? q - 256 : q);
+}
+
 double true_act(const void *row, size_t n, size_t i) {
     float d;
     memcpy(&d, (const char *)row + (n + 3) / 4 * 4 + i / 32 * 4, 4);

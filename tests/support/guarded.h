@@ -31,8 +31,10 @@ void hard_fill(float *x, size_t n, enum hard_kind kind, uint64_t seed);
 double true_half(uint16_t h);
 // Element i of a row of `type`, in double precision.
 double true_value(uint32_t type, const void *row, size_t i);
-// Of a KV row (INK_KV_*), and of an INKI_ACT_Q8 row of n values.
+// Dimension i of a stored value, a row; and of key `pos`, a column of a tile (INK_KV_*).
 double true_kv(uint32_t kv_type, const void *row, size_t i);
+double true_key(uint32_t kv_type, const void *keys, size_t pos, size_t i);
+// Of an INKI_ACT_Q8 row of n values.
 double true_act(const void *row, size_t n, size_t i);
 
 #endif

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+#include "each_level.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int each_level(int (*group)(const inki_kernels *level)) {
+    int failures = 0;
+    for (uint32_t i = 0; i < INKI_LEVELS; i++) {
+        if ((inki_cpu_levels() >> i & 1) == 0) continue;
+        inki_kernels k;
+        inki_kernels_init(&k, inki_level_mask(i));
+        if (strcmp(k.name, inki_level_name(i)) != 0) {
+            // What ran would be another level than the one reported.
+            fprintf(stderr, "asked for level %s, got %s\n", inki_level_name(i), k.name);
+            failures++;
+            continue;
+        }
+        printf("[  LEVEL   ] %s\n", k.name);
+        fflush(stdout);
+        failures += group(&k);
+    }
+    return failures;
+}

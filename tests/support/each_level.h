@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+// Tests of kernels run once for each instruction-set level that this machine has.
+#ifndef TESTS_EACH_LEVEL_H
+#define TESTS_EACH_LEVEL_H
+
+#include "kernels/kernels.h"
+
+// Calls `group` with the table of each level, lowest first, and adds up what it returns. The group
+// should carry the level's name (cmocka_run_group_tests_name), so that a failure tells it.
+int each_level(int (*group)(const inki_kernels *level));
+
+#endif
