@@ -20,7 +20,8 @@ typedef struct inki_scratch {
     uint32_t n_rows;
     float *x;    // [n_rows, n_embd] the residual stream
     float *norm; // [n_rows, n_embd] normalised, then the attention's output
-    float *wide; // [n_rows, max(3 n_embd, n_ff)] q k v, then the feed-forward's middle
+    size_t n_wide; // max(3 n_embd, n_ff)
+    float *wide;   // [n_rows, n_wide] q k v, then the feed-forward's middle; logits on their way
     void *act;   // [n_rows] quantised activation rows
     size_t act_stride;
     const struct inki_row **wanted; // [n_rows] rows whose logits are wanted

@@ -9,8 +9,6 @@ enum { MIN_PART_WORK = 1 << 16 };
 // Weight rows in a part come in multiples of this: 16 floats are a cache line of the output, which
 // two threads then never share.
 enum { ROW_GRAIN = 16 };
-// The head's outputs pass through a buffer of so many rows by so many weight rows (8 KB of stack).
-enum { HEAD_BATCH = 32, HEAD_ROWS = 64 };
 
 uint32_t inki_forward_n_parts(const inki_forward *forward, size_t work) {
     if (forward->pool == NULL) return 1;
@@ -94,18 +92,27 @@ static void linear_rows(const linear_stage *s, float *out, size_t out_stride, si
         s->bias != NULL ? s->bias + row : NULL, n, s->w->n_cols, n_batch);
 }
 
-// The wanted rows' logits lie anywhere in memory; a matmul wants one stride.
-static void head_rows(const linear_stage *s, size_t begin, size_t end) {
-    float tile[HEAD_BATCH * HEAD_ROWS];
-    for (size_t r = begin; r < end; r += HEAD_ROWS) {
-        const size_t n = end - r < HEAD_ROWS ? end - r : HEAD_ROWS;
-        for (size_t b = 0; b < s->n_batch; b += HEAD_BATCH) {
-            const size_t m = s->n_batch - b < HEAD_BATCH ? s->n_batch - b : HEAD_BATCH;
-            linear_rows(s, tile, HEAD_ROWS, r, n, b, m);
-            for (size_t i = 0; i < m; i++)
-                memcpy(s->forward->scratch->wanted[b + i]->logits + r, tile + i * HEAD_ROWS,
-                       n * sizeof *tile);
-        }
+// The wanted rows' logits lie anywhere in memory; a matmul wants one stride. One row, as in every
+// decode step, has any stride; several pass through the part's share of `wide`, which is free by
+// then, in pieces as long as it allows: the weights' stream should not be cut too often.
+static void head_rows(const linear_stage *s, size_t begin, size_t end, uint32_t part,
+                      uint32_t n_parts) {
+    const inki_scratch *scratch = s->forward->scratch;
+    size_t from, to;
+    inki_pool_share(scratch->n_wide, ROW_GRAIN, part, n_parts, &from, &to);
+    const size_t width = to - from; // nothing for this part if the model is tiny
+    if (s->n_batch == 1 || width == 0) {
+        for (size_t b = 0; b < s->n_batch; b++)
+            linear_rows(s, scratch->wanted[b]->logits + begin, s->w->n_rows, begin, end - begin, b,
+                        1);
+        return;
+    }
+    float *tile = scratch->wide + from * s->n_batch;
+    for (size_t r = begin; r < end; r += width) {
+        const size_t n = end - r < width ? end - r : width;
+        linear_rows(s, tile, width, r, n, 0, s->n_batch);
+        for (size_t b = 0; b < s->n_batch; b++)
+            memcpy(scratch->wanted[b]->logits + r, tile + b * width, n * sizeof *tile);
     }
 }
 
@@ -115,7 +122,7 @@ static void linear_part(void *arg, uint32_t part, uint32_t n_parts) {
     inki_pool_share(s->w->n_rows, ROW_GRAIN, part, n_parts, &begin, &end);
     if (begin >= end) return;
     if (s->out == NULL)
-        head_rows(s, begin, end);
+        head_rows(s, begin, end, part, n_parts);
     else
         linear_rows(s, s->out + begin, s->w->n_rows, begin, end - begin, 0, s->n_batch);
 }

@@ -12,6 +12,7 @@ void inki_scratch_carve(inki_scratch *scratch, inki_arena *arena, const inki_wei
     const size_t n_embd = weights->n_embd, n_ff = weights->n_ff;
     const size_t n_wide = 3 * n_embd > n_ff ? 3 * n_embd : n_ff;
     scratch->n_rows = n_rows;
+    scratch->n_wide = n_wide;
     scratch->x = (float *)inki_arena_take(arena, n_rows, n_embd * sizeof(float));
     scratch->norm = (float *)inki_arena_take(arena, n_rows, n_embd * sizeof(float));
     scratch->wide = (float *)inki_arena_take(arena, n_rows, n_wide * sizeof(float));
