@@ -50,22 +50,6 @@ void inki_forward_norm(const inki_forward *f, float *out, float *x, const float 
     run_rows(&s, 4);
 }
 
-static void gelu_row(const row_stage *s, size_t r) {
-    s->forward->kernels->gelu(s->x + r * s->n, s->n);
-}
-void inki_forward_gelu(const inki_forward *f, float *x, size_t n_rows, size_t n) {
-    row_stage s = {f, gelu_row, n_rows, n, x, NULL, NULL, NULL};
-    run_rows(&s, 16);
-}
-
-static void add_row(const row_stage *s, size_t r) {
-    s->forward->kernels->add(s->x + r * s->n, s->y + r * s->n, s->n);
-}
-void inki_forward_add(const inki_forward *f, float *x, float *y, size_t n_rows) {
-    row_stage s = {f, add_row, n_rows, f->weights->n_embd, x, y, NULL, NULL};
-    run_rows(&s, 1);
-}
-
 static void quantize_row(const row_stage *s, size_t r) {
     const inki_scratch *scratch = s->forward->scratch;
     s->forward->kernels->quantize_act((uint8_t *)scratch->act + r * scratch->act_stride,
@@ -82,6 +66,8 @@ typedef struct linear_stage {
     size_t act_stride;
     size_t n_batch;
     float *out; // [n_batch, n_rows], or NULL: to scratch->wanted[b]->logits
+    inki_linear_end end;
+    float *residual; // [n_batch, n_rows]
 } linear_stage;
 
 static void linear_rows(const linear_stage *s, float *out, size_t out_stride, size_t row, size_t n,
@@ -116,27 +102,55 @@ static void head_rows(const linear_stage *s, size_t begin, size_t end, uint32_t 
     }
 }
 
+static void end_rows(const linear_stage *s, size_t begin, size_t end) {
+    const inki_kernels *kernels = s->forward->kernels;
+    for (size_t b = 0; b < s->n_batch; b++) {
+        const size_t at = b * s->w->n_rows + begin;
+        if (s->end == INKI_LINEAR_GELU) kernels->gelu(s->out + at, end - begin);
+        if (s->end == INKI_LINEAR_ADD) kernels->add(s->residual + at, s->out + at, end - begin);
+    }
+}
+
 static void linear_part(void *arg, uint32_t part, uint32_t n_parts) {
     const linear_stage *s = (const linear_stage *)arg;
     size_t begin, end;
     inki_pool_share(s->w->n_rows, ROW_GRAIN, part, n_parts, &begin, &end);
     if (begin >= end) return;
-    if (s->out == NULL)
+    if (s->out == NULL) {
         head_rows(s, begin, end, part, n_parts);
-    else
+    } else {
         linear_rows(s, s->out + begin, s->w->n_rows, begin, end - begin, 0, s->n_batch);
+        end_rows(s, begin, end);
+    }
 }
 
-// out [n_batch, w.n_rows] = x [n_batch, w.n_cols] times w transposed, + bias.
-void inki_forward_linear(const inki_forward *f, float *out, float *x, const inki_tensor *w,
-                         const float *bias, size_t n_batch) {
-    linear_stage s = {f, w, bias, x, w->n_cols * sizeof(float), n_batch, out};
-    if (inki_act_form_of(w->type) == INKI_ACT_Q8) {
-        row_stage quantize = {f, quantize_row, n_batch, w->n_cols, x, NULL, NULL, NULL};
+static void run_linear(linear_stage *s, float *x) {
+    const inki_forward *f = s->forward;
+    s->acts = x;
+    s->act_stride = s->w->n_cols * sizeof(float);
+    if (inki_act_form_of(s->w->type) == INKI_ACT_Q8) {
+        row_stage quantize = {f, quantize_row, s->n_batch, s->w->n_cols, x, NULL, NULL, NULL};
         run_rows(&quantize, 4);
-        s.acts = f->scratch->act;
-        s.act_stride = f->scratch->act_stride;
+        s->acts = f->scratch->act;
+        s->act_stride = f->scratch->act_stride;
     }
-    const size_t work = (size_t)w->n_rows * w->n_cols * n_batch;
-    inki_pool_run(f->pool, inki_forward_n_parts(f, work), linear_part, &s);
+    const size_t work = (size_t)s->w->n_rows * s->w->n_cols * s->n_batch;
+    inki_pool_run(f->pool, inki_forward_n_parts(f, work), linear_part, s);
+}
+
+void inki_forward_linear(const inki_forward *f, float *out, float *x, const inki_tensor *w,
+                         const float *bias, size_t n_rows, inki_linear_end end, float *residual) {
+    linear_stage s = {.forward = f,
+                      .w = w,
+                      .bias = bias,
+                      .n_batch = n_rows,
+                      .out = out,
+                      .end = end,
+                      .residual = residual};
+    run_linear(&s, x);
+}
+
+void inki_forward_head(const inki_forward *f, float *x, size_t n_rows) {
+    linear_stage s = {.forward = f, .w = &f->weights->head, .n_batch = n_rows};
+    run_linear(&s, x);
 }

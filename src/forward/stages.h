@@ -12,13 +12,17 @@ uint32_t inki_forward_n_parts(const inki_forward *forward, size_t work);
 // out [n_rows, n_embd] = layer norm of x [n_rows, n_embd].
 void inki_forward_norm(const inki_forward *forward, float *out, float *x, const float *gain,
                        const float *bias, size_t n_rows);
-// x [n_rows, n] in place.
-void inki_forward_gelu(const inki_forward *forward, float *x, size_t n_rows, size_t n);
-// x += y [n_rows, n_embd].
-void inki_forward_add(const inki_forward *forward, float *x, float *y, size_t n_rows);
-// out [n_rows, w.n_rows] = x [n_rows, w.n_cols] times w transposed, + bias (may be NULL).
-// out NULL: row b goes to scratch->wanted[b]->logits.
+// What a thread does with the outputs it has just made, while they are in its cache.
+typedef enum inki_linear_end {
+    INKI_LINEAR_PLAIN,
+    INKI_LINEAR_GELU, // out = gelu(out)
+    INKI_LINEAR_ADD   // residual += out; both [n_rows, w.n_rows]
+} inki_linear_end;
+// out [n_rows, w.n_rows] = x [n_rows, w.n_cols] times w transposed, + bias; then `end`, for which
+// `residual` is there (else NULL).
 void inki_forward_linear(const inki_forward *forward, float *out, float *x, const inki_tensor *w,
-                         const float *bias, size_t n_rows);
+                         const float *bias, size_t n_rows, inki_linear_end end, float *residual);
+// The logits of the rows in scratch->wanted [n_rows] = x [n_rows, n_embd] times the head.
+void inki_forward_head(const inki_forward *forward, float *x, size_t n_rows);
 
 #endif

@@ -44,16 +44,17 @@ static void transformer_layer(const inki_forward *f, const inki_row *rows, uint3
     float *wide = f->scratch->wide; // [n, 3 n_embd] or [n, n_ff]
 
     inki_forward_norm(f, norm, x, l->attn_norm_gain, l->attn_norm_bias, n);
-    inki_forward_linear(f, wide, norm, &l->qkv, l->qkv_bias, n); // q k v [n, 3 n_embd]
+    // q k v [n, 3 n_embd]
+    inki_forward_linear(f, wide, norm, &l->qkv, l->qkv_bias, n, INKI_LINEAR_PLAIN, NULL);
     inki_forward_attention(f, rows, n, index, wide, norm);
-    inki_forward_linear(f, wide, norm, &l->attn_out, l->attn_out_bias, n); // [n, n_embd]
-    inki_forward_add(f, x, wide, n);
+    // [n, n_embd], added to x
+    inki_forward_linear(f, wide, norm, &l->attn_out, l->attn_out_bias, n, INKI_LINEAR_ADD, x);
 
     inki_forward_norm(f, norm, x, l->ffn_norm_gain, l->ffn_norm_bias, n);
-    inki_forward_linear(f, wide, norm, &l->ffn_up, l->ffn_up_bias, n); // [n, n_ff]
-    inki_forward_gelu(f, wide, n, f->weights->n_ff);
-    inki_forward_linear(f, norm, wide, &l->ffn_down, l->ffn_down_bias, n); // [n, n_embd]
-    inki_forward_add(f, x, norm, n);
+    // [n, n_ff]
+    inki_forward_linear(f, wide, norm, &l->ffn_up, l->ffn_up_bias, n, INKI_LINEAR_GELU, NULL);
+    // [n, n_embd], added to x
+    inki_forward_linear(f, norm, wide, &l->ffn_down, l->ffn_down_bias, n, INKI_LINEAR_ADD, x);
 }
 
 // Only the rows whose logits are wanted meet the final norm and the head, the largest matrix.
@@ -68,7 +69,7 @@ static size_t transformer_head(const inki_forward *f, const inki_row *rows, uint
     }
     if (n == 0) return 0;
     inki_forward_norm(f, f->scratch->norm, x, w->out_norm_gain, w->out_norm_bias, n);
-    inki_forward_linear(f, NULL, f->scratch->norm, &w->head, NULL, n); // logits [n, n_vocab]
+    inki_forward_head(f, f->scratch->norm, n);
     return n;
 }
 
