@@ -6,7 +6,8 @@ if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
 endif()
 target_compile_options(inkling_flags INTERFACE -fsanitize=fuzzer-no-link)
 # Of the tests' support, what needs no cmocka.
-add_library(inkling_fuzz_support STATIC tests/support/heap.c tests/support/tiny_model.c)
+add_library(inkling_fuzz_support STATIC tests/support/heap.c tests/support/random_blocks.c
+    tests/support/tiny_model.c)
 target_include_directories(inkling_fuzz_support PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests/support)
 target_link_libraries(inkling_fuzz_support PUBLIC inkling_flags inkling_static)
 file(GLOB fuzz_sources CONFIGURE_DEPENDS tests/fuzz/fuzz_*.c)

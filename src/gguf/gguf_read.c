@@ -207,7 +207,8 @@ static ink_status size_tensor(gguf_parse *p, inki_gguf_tensor *t, size_t at) {
     const inki_type_info info = inki_type_of(t->type);
     if (info.name == NULL)
         return inki_fail(p->error, INK_E_UNSUPPORTED, t->name, at,
-                         "has the unknown tensor type %u; F32, F16, BF16, Q8_0 and Q4_0 are read",
+                         "has the unknown tensor type %u; F32, F16, BF16, Q4_0 to Q8_0 and Q2_K to "
+                         "Q6_K are read",
                          (unsigned)t->type);
     if (t->dims[0] % info.block_elems != 0)
         return inki_fail(p->error, INK_E_FORMAT, t->name, at,

@@ -99,6 +99,8 @@ static void level_fill(inki_kernels *table, uint32_t level) {
 void inki_kernels_init(inki_kernels *table, uint32_t mask) {
     memset(table, 0, sizeof *table);
     inki_kernels_matmul_portable(table);
+    inki_kernels_blocks_portable(table);
+    inki_kernels_kblocks_portable(table);
     inki_kernels_quant_portable(table);
     inki_kernels_rows_portable(table);
     inki_kernels_attend_portable(table);

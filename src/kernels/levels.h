@@ -7,6 +7,8 @@
 #include "kernels/kernels.h"
 
 void inki_kernels_matmul_portable(inki_kernels *table);
+void inki_kernels_blocks_portable(inki_kernels *table);
+void inki_kernels_kblocks_portable(inki_kernels *table);
 void inki_kernels_quant_portable(inki_kernels *table);
 void inki_kernels_rows_portable(inki_kernels *table);
 void inki_kernels_attend_portable(inki_kernels *table);

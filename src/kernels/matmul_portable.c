@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Products of weight rows with activation rows. A chunk of a weight row is widened once and then
-// meets up to MATMUL_TILE activation rows, whose sums wait in memory between chunks: neither the
-// chunks nor the tile change the order in which an output's terms are added.
+// Products of rows of float weights with activation rows. A chunk of a weight row is widened once
+// and then meets up to MATMUL_TILE activation rows, whose sums wait in memory between chunks:
+// neither the chunks nor the tile change the order in which an output's terms are added.
 #include "kernels/lanes.h"
 #include "kernels/levels.h"
 
 #include "base/half.h"
 
-enum { MATMUL_CHUNK = 512, MATMUL_TILE = 32, MATMUL_CHUNK_BLOCKS = MATMUL_CHUNK / INKI_Q8_BLOCK };
+enum { MATMUL_CHUNK = 512, MATMUL_TILE = 32 };
 
 // The n <= MATMUL_CHUNK weights at w as floats: in `wide`, or where they are.
 typedef const float *(*widen_fn)(float *wide, const uint8_t *w, size_t n);
@@ -86,64 +86,6 @@ INKI_TEMPLATE void row_of_floats(float *sums, const uint8_t *w, size_t elem_byte
     for (size_t b = 0; b < n_batch; b++) sums[b] = inki_lanes_fold(lanes[b]);
 }
 
-// The weights of n blocks as 16-bit integers (a multiply-add of pairs exists for those) and their
-// scales.
-typedef void (*unpack_fn)(int16_t *q, float *d, const uint8_t *blocks, size_t n);
-
-static inline uint16_t matmul_u16(const uint8_t *p) {
-    uint16_t u;
-    memcpy(&u, p, 2);
-    return u;
-}
-
-INKI_TEMPLATE void unpack_q8_0(int16_t *restrict q, float *restrict d,
-                               const uint8_t *restrict blocks, size_t n) {
-    for (size_t j = 0; j < n; j++, blocks += 34, q += 32) {
-        d[j] = inki_f16_to_f32(matmul_u16(blocks));
-        const int8_t *restrict w = (const int8_t *)(blocks + 2);
-        for (int i = 0; i < 32; i++) q[i] = w[i];
-    }
-}
-
-INKI_TEMPLATE void unpack_q4_0(int16_t *restrict q, float *restrict d,
-                               const uint8_t *restrict blocks, size_t n) {
-    for (size_t j = 0; j < n; j++, blocks += 18, q += 32) {
-        d[j] = inki_f16_to_f32(matmul_u16(blocks));
-        const uint8_t *restrict w = blocks + 2;
-        for (int i = 0; i < 16; i++) q[i] = (int16_t)((w[i] & 15) - 8);
-        for (int i = 0; i < 16; i++) q[16 + i] = (int16_t)((w[i] >> 4) - 8);
-    }
-}
-
-static inline int32_t dot_block(const int16_t *restrict w, const int8_t *restrict x) {
-    int32_t sum = 0; // exact, so its order is the compiler's to choose
-    for (int i = 0; i < INKI_Q8_BLOCK; i++) sum += w[i] * (int16_t)x[i];
-    return sum;
-}
-
-INKI_TEMPLATE void row_of_blocks(float *sums, const uint8_t *w, size_t block_bytes,
-                                 const uint8_t *acts, size_t act_stride, size_t n_cols,
-                                 size_t n_batch, unpack_fn unpack) {
-    int16_t q[MATMUL_CHUNK];
-    float d[MATMUL_CHUNK_BLOCKS];
-    const size_t n_blocks = n_cols / INKI_Q8_BLOCK;
-    for (size_t b = 0; b < n_batch; b++) sums[b] = 0;
-    for (size_t j = 0; j < n_blocks; j += MATMUL_CHUNK_BLOCKS) {
-        const size_t n = n_blocks - j < MATMUL_CHUNK_BLOCKS ? n_blocks - j : MATMUL_CHUNK_BLOCKS;
-        unpack(q, d, w + j * block_bytes, n);
-        for (size_t b = 0; b < n_batch; b++) {
-            const uint8_t *act = acts + b * act_stride;
-            const int8_t *x = (const int8_t *)act + j * INKI_Q8_BLOCK;
-            const float *xd = (const float *)(const void *)(act + n_cols) + j;
-            float sum = sums[b];
-            for (size_t i = 0; i < n; i++)
-                sum +=
-                    d[i] * xd[i] * (float)dot_block(q + i * INKI_Q8_BLOCK, x + i * INKI_Q8_BLOCK);
-            sums[b] = sum;
-        }
-    }
-}
-
 // One function a slot: the row function is inlined with its type's widen or unpack.
 #define MATMUL_SLOT(name, row, unit_bytes, convert)                                                \
     static void name(float *out, size_t out_stride, const void *weights, size_t row_bytes,         \
@@ -164,14 +106,10 @@ INKI_TEMPLATE void row_of_blocks(float *sums, const uint8_t *w, size_t block_byt
 MATMUL_SLOT(matmul_f32_c, row_of_floats, 4, widen_f32)
 MATMUL_SLOT(matmul_f16_c, row_of_floats, 2, widen_f16)
 MATMUL_SLOT(matmul_bf16_c, row_of_floats, 2, widen_bf16)
-MATMUL_SLOT(matmul_q8_0_c, row_of_blocks, 34, unpack_q8_0)
-MATMUL_SLOT(matmul_q4_0_c, row_of_blocks, 18, unpack_q4_0)
 #undef MATMUL_SLOT
 
 void inki_kernels_matmul_portable(inki_kernels *table) {
     table->matmul[INKI_F32] = matmul_f32_c;
     table->matmul[INKI_F16] = matmul_f16_c;
     table->matmul[INKI_BF16] = matmul_bf16_c;
-    table->matmul[INKI_Q8_0] = matmul_q8_0_c;
-    table->matmul[INKI_Q4_0] = matmul_q4_0_c;
 }

@@ -29,31 +29,6 @@ static void dequantize_bf16_c(float *restrict out, const void *row, size_t n) {
     for (; k < n; k++) out[k] = inki_bf16_to_f32(h[k]);
 }
 
-static float block_scale(const uint8_t *block) {
-    uint16_t d;
-    memcpy(&d, block, sizeof d);
-    return inki_f16_to_f32(d);
-}
-
-static void dequantize_q8_0_c(float *restrict out, const void *row, size_t n) {
-    const uint8_t *restrict block = (const uint8_t *)row;
-    for (size_t k = 0; k < n; k += 32, block += 34) {
-        const float d = block_scale(block);
-        const int8_t *restrict q = (const int8_t *)(block + 2);
-        for (size_t i = 0; i < 32; i++) out[k + i] = d * (float)q[i];
-    }
-}
-
-static void dequantize_q4_0_c(float *restrict out, const void *row, size_t n) {
-    const uint8_t *restrict block = (const uint8_t *)row;
-    for (size_t k = 0; k < n; k += 32, block += 18) {
-        const float d = block_scale(block);
-        const uint8_t *restrict q = block + 2;
-        for (size_t i = 0; i < 16; i++) out[k + i] = d * (float)((q[i] & 15) - 8);
-        for (size_t i = 0; i < 16; i++) out[k + 16 + i] = d * (float)((q[i] >> 4) - 8);
-    }
-}
-
 // The largest magnitude of a block. Compared as bits, where infinities and NaN count as the largest
 // of all: they come out as the scale and reach the logits, where they are noticed.
 static float block_largest(const float *restrict x) {
@@ -169,8 +144,6 @@ void inki_kernels_quant_portable(inki_kernels *table) {
     table->dequantize[INKI_F32] = dequantize_f32_c;
     table->dequantize[INKI_F16] = dequantize_f16_c;
     table->dequantize[INKI_BF16] = dequantize_bf16_c;
-    table->dequantize[INKI_Q8_0] = dequantize_q8_0_c;
-    table->dequantize[INKI_Q4_0] = dequantize_q4_0_c;
     table->quantize_act = quantize_act_c;
     table->store_key[INK_KV_F32] = store_key_f32_c;
     table->store_key[INK_KV_F16] = store_key_f16_c;

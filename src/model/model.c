@@ -132,7 +132,8 @@ static ink_status check_type(model_parse *p, const inki_gguf_tensor *t, int use)
     if (multiplies && gives_rows) return INK_OK;
     return inki_fail(
         p->error, INK_E_UNSUPPORTED, t->name, t->offset,
-        "has the type %s, for which there are no kernels (F32, F16, BF16, Q8_0, Q4_0 have some)",
+        "has the type %s, for which there are no kernels (F32, F16, BF16, Q4_0 to Q8_0 and Q2_K to "
+        "Q6_K have some)",
         inki_type_of(t->type).name);
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "tiny_model.h"
 
+#include "random_blocks.h"
+
 #include "base/utf8.h"
 #include "gguf/gguf.h"
 #include "kernels/kernels.h"
@@ -198,10 +200,9 @@ static ink_status write_rows(inki_gguf_writer *w, const tiny_tensor *t, uint32_t
     for (uint32_t r = 0; r < (t->rows > 0 ? t->rows : 1) && status == INK_OK; r++) {
         for (uint32_t c = 0; c < t->cols; c++)
             values[c] = t->mean + t->spread * next_uniform(state);
-        if (inki_quantize_row(type, row, values, t->cols))
-            status = inki_gguf_writer_data(w, row, (size_t)row_bytes, error);
-        else
-            status = inki_fail(error, INK_E_ARG, t->name, 0, "no quantiser");
+        if (!inki_quantize_row(type, row, values, t->cols))
+            random_row(type, row, (size_t)row_bytes, *state);
+        status = inki_gguf_writer_data(w, row, (size_t)row_bytes, error);
     }
     free(values);
     free(row);

@@ -16,7 +16,7 @@ typedef struct tiny_model {
     // 256 byte tokens in GPT-2's order, n_vocab - 257 merged ones (at most 8,000; id 256 + i comes
     // from merge i), <|endoftext|> last.
     uint32_t n_vocab;
-    uint32_t type; // of the matrices: F32, F16, BF16, Q8_0, Q4_0 (widths then multiples of 32)
+    uint32_t type; // of the matrices; widths are multiples of its block
     bool tied;     // no output.weight of its own
     uint64_t seed;
 } tiny_model;
