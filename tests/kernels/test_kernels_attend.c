@@ -210,8 +210,8 @@ static const char *judge(inki_attend_fn fn, const problem *p) {
         run(fn, p, j, 1, alone, &state_alone);
         if (memcmp(alone, row, p->head_dim * sizeof *row) != 0 ||
             memcmp(&state_alone, &state[j], sizeof state_alone) != 0)
-            return complain(p, j, "gives alone another result than beside others",
-                            (double)alone[0], (double)row[0], 0);
+            return complain(p, j, "gives alone another result than beside others", (double)alone[0],
+                            (double)row[0], 0);
     }
     return NULL;
 }

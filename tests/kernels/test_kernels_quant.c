@@ -29,7 +29,7 @@ static void sizes_of_rows(void **state) {
     assert_int_equal(inki_act_row_bytes(INKI_ACT_F32, 16), 64);
     assert_int_equal(inki_act_row_bytes(INKI_ACT_F32, 17), 128);
     assert_int_equal(inki_act_row_bytes(INKI_ACT_Q8, 32), 64);
-    assert_int_equal(inki_act_row_bytes(INKI_ACT_Q8, 768), 960); // 768 + 24 * 4 + 48 * 2
+    assert_int_equal(inki_act_row_bytes(INKI_ACT_Q8, 768), 960);  // 768 + 24 * 4 + 48 * 2
     assert_int_equal(inki_act_row_bytes(INKI_ACT_Q8, 800), 1024); // 800 + 25 * 4 + 50 * 2 = 1000
     assert_int_equal(inki_kv_row_bytes(INK_KV_F32, 33), 132);
     assert_int_equal(inki_kv_row_bytes(INK_KV_F16, 33), 66);
@@ -289,9 +289,8 @@ static void check_key(uint32_t kv, size_t n, enum hard_kind kind, size_t pos) {
         for (size_t c = pos; c < pos + (pos % 16 == 0 ? 16 : 1); c++) {
             const size_t size = kv == INK_KV_F32 ? 4 : kv == INK_KV_F16 ? 2 : 1;
             const size_t block = i / 32 * 34 * INKI_TILE;
-            const size_t byte = kv == INK_KV_Q8_0
-                                    ? block + (2 + i % 32) * INKI_TILE + c
-                                    : (i * INKI_TILE + c) * size;
+            const size_t byte = kv == INK_KV_Q8_0 ? block + (2 + i % 32) * INKI_TILE + c
+                                                  : (i * INKI_TILE + c) * size;
             memset(want + byte, 0, size);
             if (c == pos) memcpy(want + byte, at + byte, size);
             if (kv != INK_KV_Q8_0) continue;
@@ -371,9 +370,8 @@ static void copies_of_keys(void **state) {
                 inki_kv_copy_keys(kv, to.data, from.data, n, dim);
                 for (size_t t = 0; t < INKI_TILE; t++)
                     for (size_t i = 0; i < dim; i++)
-                        assert_true(
-                            true_key(kv, to.data, t, i) ==
-                            (t < (n + 15) / 16 * 16 ? true_key(kv, from.data, t, i) : 0));
+                        assert_true(true_key(kv, to.data, t, i) ==
+                                    (t < (n + 15) / 16 * 16 ? true_key(kv, from.data, t, i) : 0));
                 free(x);
                 guarded_free(&from);
                 guarded_free(&to);

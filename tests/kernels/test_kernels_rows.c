@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// exp, layer norm, GELU, sums and scales of rows, the search for what is not finite.
+// exp, layer norm, GELU, sums and scales of rows, the search for what is not finite; at every level
+// of this machine.
+#include "each_level.h"
 #include "guarded.h"
 
 #include "kernels/exp_inline.h"
-#include "kernels/kernels.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -91,7 +92,7 @@ static void gelu_over_all_floats(void **state) {
         k.gelu(y, 16);
         for (int i = 0; i < 16; i++)
             if (!(fabs((double)y[i] - true_gelu((double)x[i])) <= gelu_limit((double)x[i])))
-                fail_msg("gelu(%a) is %a, not %a", (double)x[i], (double)y[i],
+                fail_msg("%s: gelu(%a) is %a, not %a", k.name, (double)x[i], (double)y[i],
                          true_gelu((double)x[i]));
     }
     float bad[2] = {NAN, INFINITY};
@@ -162,8 +163,8 @@ static void check_norm(size_t n, enum hard_kind kind, float offset) {
         const double limit =
             fabs((double)gain[i]) * z_error + 4 * eps * (fabs(want) + fabs((double)bias[i]));
         if (!(fabs((double)out[i] - want) <= limit))
-            fail_msg("%s numbers + %g, %zu of %zu: %.9g, not %.9g (allowed %g)", hard_name(kind),
-                     (double)offset, i, n, (double)out[i], want, limit);
+            fail_msg("%s, %s numbers + %g, %zu of %zu: %.9g, not %.9g (allowed %g)", k.name,
+                     hard_name(kind), (double)offset, i, n, (double)out[i], want, limit);
     }
     for (int i = 0; i < 4; i++) guarded_free(&g[i]);
 }
@@ -196,14 +197,18 @@ static void all_finite(void **state) {
     assert_true(k.all_finite(NULL, 0) != 0);
 }
 
-int main(void) {
-    inki_kernels_init(&k, ~0u);
+static int at_level(const inki_kernels *level) {
+    k = *level;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exp_over_all_floats),
         cmocka_unit_test(gelu_over_all_floats),
         cmocka_unit_test(elementwise_rows_may_be_cut),
         cmocka_unit_test(layer_norm),
         cmocka_unit_test(all_finite),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name(k.name, tests, NULL, NULL);
+}
+
+int main(void) {
+    const struct CMUnitTest once[] = {cmocka_unit_test(exp_over_all_floats)};
+    return cmocka_run_group_tests_name("exp", once, NULL, NULL) + each_level(at_level);
 }
