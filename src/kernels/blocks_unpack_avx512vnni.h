@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT
+// From blocks to registers: sixteen weight rows side by side. Thirty-two columns of them become
+// eight registers; lane r of register t holds columns 4 t to 4 t + 3 of row r as unsigned bytes,
+// each `zero` above the weight. A chunk is 256 columns, the most that share a K-type's header.
+// Include where blocks_avx512vnni.c does: it has the intrinsics and opens the target's region.
+#ifndef INKI_KERNELS_BLOCKS_UNPACK_AVX512VNNI_H
+#define INKI_KERNELS_BLOCKS_UNPACK_AVX512VNNI_H
+
+#include "kernels/kernels.h"
+#include "kernels/target.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+enum {
+    VNNI_ROWS = 16,         // rows in a group
+    VNNI_CHUNK_BLOCKS = 8,  // blocks of 32 columns in a chunk
+    VNNI_MAX_UNIT_BLOCKS = 4
+};
+
+INKI_TARGET_BEGIN_AVX512VNNI
+#define INKI_INLINE_AVX512VNNI static inline __attribute__((always_inline))
+
+// A chunk of sixteen rows: at[i] is row 4 i, `stride` bytes lie between neighbours.
+typedef struct rows_avx512vnni {
+    const uint8_t *at[4];
+    size_t stride;
+} rows_avx512vnni;
+
+// What a chunk's integers are multiplied with, for each row. Types with one half float a block fill
+// `half`, the others d (for each 32 columns, or 16) and min.
+typedef struct scales_avx512vnni {
+    uint16_t half[VNNI_CHUNK_BLOCKS][VNNI_ROWS];
+    float d[2 * VNNI_CHUNK_BLOCKS][VNNI_ROWS];
+    float min[VNNI_CHUNK_BLOCKS][VNNI_ROWS];
+} scales_avx512vnni;
+
+typedef struct type_avx512vnni {
+    // The scales of the chunk's first n_blocks blocks.
+    void (*scales)(scales_avx512vnni *s, const rows_avx512vnni *r, size_t n_blocks);
+    // Unit `unit` of the chunk: w [8 * unit_blocks].
+    void (*unpack)(__m512i *w, const rows_avx512vnni *r, size_t unit);
+    size_t chunk_bytes, unit_blocks;
+    int16_t zero;
+    bool has_half; // one half float a block
+    bool has_min;
+    bool fine; // a scale for each 16 columns
+} type_avx512vnni;
+
+// Sixteen bytes at `offset` of rows i, i + 4, i + 8, i + 12. A masked load needs no shuffle unit.
+INKI_INLINE_AVX512VNNI __m512i load_rows_avx512vnni(const rows_avx512vnni *r, size_t i,
+                                                    size_t offset) {
+    const size_t o = i * r->stride + offset;
+    __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const void *)(r->at[0] + o)));
+    v = _mm512_mask_broadcast_i32x4(v, 0x00f0, _mm_loadu_si128((const void *)(r->at[1] + o)));
+    v = _mm512_mask_broadcast_i32x4(v, 0x0f00, _mm_loadu_si128((const void *)(r->at[2] + o)));
+    return _mm512_mask_broadcast_i32x4(v, 0xf000, _mm_loadu_si128((const void *)(r->at[3] + o)));
+}
+
+// t[i], i < 4: bytes 4 i to 4 i + 3 of the sixteen at `offset`, rows in order. Within each quarter
+// of the registers this is the transposition of 4 x 4 dwords.
+INKI_INLINE_AVX512VNNI void load_columns_avx512vnni(__m512i *t, const rows_avx512vnni *r,
+                                                    size_t offset) {
+    const __m512i a = load_rows_avx512vnni(r, 0, offset), b = load_rows_avx512vnni(r, 1, offset);
+    const __m512i c = load_rows_avx512vnni(r, 2, offset), d = load_rows_avx512vnni(r, 3, offset);
+    const __m512i ab_low = _mm512_unpacklo_epi32(a, b), ab_high = _mm512_unpackhi_epi32(a, b);
+    const __m512i cd_low = _mm512_unpacklo_epi32(c, d), cd_high = _mm512_unpackhi_epi32(c, d);
+    t[0] = _mm512_unpacklo_epi64(ab_low, cd_low);
+    t[1] = _mm512_unpackhi_epi64(ab_low, cd_low);
+    t[2] = _mm512_unpacklo_epi64(ab_high, cd_high);
+    t[3] = _mm512_unpackhi_epi64(ab_high, cd_high);
+}
+
+INKI_INLINE_AVX512VNNI __m512i nibbles_avx512vnni(__m512i bytes, unsigned shift) {
+    return _mm512_and_si512(_mm512_srli_epi32(bytes, shift), _mm512_set1_epi8(15));
+}
+
+// --- one half float a block --------------------------------------------------------------------
+
+// Copied by scalar moves: the vector units are the ones in short supply, and gathers are slow.
+INKI_INLINE_AVX512VNNI void copy_halves_avx512vnni(uint16_t to[VNNI_ROWS],
+                                                   const rows_avx512vnni *r, size_t offset) {
+    for (size_t i = 0; i < VNNI_ROWS; i++)
+        memcpy(&to[i], r->at[i / 4] + i % 4 * r->stride + offset, 2);
+}
+
+INKI_INLINE_AVX512VNNI void scales_q8_0_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
+                                                   size_t n_blocks) {
+    for (size_t j = 0; j < n_blocks; j++) copy_halves_avx512vnni(s->half[j], r, 34 * j);
+}
+INKI_INLINE_AVX512VNNI void unpack_q8_0_avx512vnni(__m512i *w, const rows_avx512vnni *r,
+                                                   size_t unit) {
+    load_columns_avx512vnni(w, r, 34 * unit + 2);
+    load_columns_avx512vnni(w + 4, r, 34 * unit + 18);
+    for (int t = 0; t < 8; t++) w[t] = _mm512_xor_si512(w[t], _mm512_set1_epi8(-128));
+}
+
+INKI_INLINE_AVX512VNNI void scales_q4_0_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
+                                                   size_t n_blocks) {
+    for (size_t j = 0; j < n_blocks; j++) copy_halves_avx512vnni(s->half[j], r, 18 * j);
+}
+INKI_INLINE_AVX512VNNI void unpack_q4_0_avx512vnni(__m512i *w, const rows_avx512vnni *r,
+                                                   size_t unit) {
+    __m512i q[4];
+    load_columns_avx512vnni(q, r, 18 * unit + 2);
+    for (int t = 0; t < 4; t++) {
+        w[t] = nibbles_avx512vnni(q[t], 0);
+        w[4 + t] = nibbles_avx512vnni(q[t], 4);
+    }
+}
+
+INKI_INLINE_AVX512VNNI void scales_q5_0_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
+                                                   size_t n_blocks) {
+    for (size_t j = 0; j < n_blocks; j++) copy_halves_avx512vnni(s->half[j], r, 22 * j);
+}
+
+// Adds 16 to the bytes of w, columns 4 t to 4 t + 3, whose fifth bit is set in `high` (a bit for
+// each of the row's 32 columns). The multishift cuts eight bits out of a pair of rows at any place:
+// it puts a column's bit where 16 stands.
+INKI_INLINE_AVX512VNNI __m512i fifth_bits_avx512vnni(__m512i w, __m512i high, int t) {
+    // Its control bytes count modulo 64; those of column 0 are 4 below it.
+    const int64_t from = 0x5f5e5d5c3f3e3d3c + t * 0x0404040404040404;
+    const __m512i bits = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(from), high);
+    // w | (bits & 16)
+    return _mm512_ternarylogic_epi32(w, bits, _mm512_set1_epi8(16), 0xf8);
+}
+INKI_INLINE_AVX512VNNI void unpack_q5_0_avx512vnni(__m512i *w, const rows_avx512vnni *r,
+                                                   size_t unit) {
+    uint32_t high[VNNI_ROWS];
+    for (size_t i = 0; i < VNNI_ROWS; i++)
+        memcpy(&high[i], r->at[i / 4] + i % 4 * r->stride + 22 * unit + 2, 4);
+    __m512i q[4];
+    load_columns_avx512vnni(q, r, 22 * unit + 6);
+    const __m512i h = _mm512_loadu_si512(high);
+    for (int t = 0; t < 4; t++) {
+        w[t] = fifth_bits_avx512vnni(nibbles_avx512vnni(q[t], 0), h, t);
+        w[4 + t] = fifth_bits_avx512vnni(nibbles_avx512vnni(q[t], 4), h, 4 + t);
+    }
+}
+
+// --- K types -----------------------------------------------------------------------------------
+
+// The lower or upper half of each lane, a half float, as float.
+INKI_INLINE_AVX512VNNI __m512 half_of_lanes_avx512vnni(__m512i v, unsigned shift) {
+    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(v, shift)));
+}
+
+// Byte k of each lane, times factor: exact, since a half has 11 significant bits.
+INKI_INLINE_AVX512VNNI __m512 byte_times_avx512vnni(__m512i v, unsigned k, __m512 factor) {
+    const __m512i byte = _mm512_srli_epi32(_mm512_slli_epi32(v, 24 - 8 * k), 24);
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(byte), factor);
+}
+
+// The header of Q4_K and Q5_K: half d, half dmin, twelve bytes with eight scales and eight minimums
+// of six bits. Dwords s, m, h: the first four scales (minimums) are the low six bits of the bytes of
+// s (of m); the last four have their low four bits in the low (high) nibbles of h, and their high
+// two where s (m) has its own highest.
+INKI_INLINE_AVX512VNNI void scales_q4_k_avx512vnni(scales_avx512vnni *out, const rows_avx512vnni *r,
+                                                   size_t n_blocks) {
+    (void)n_blocks;
+    __m512i v[4];
+    load_columns_avx512vnni(v, r, 0);
+    const __m512i s = v[1], m = v[2], h = v[3];
+    const __m512i six = _mm512_set1_epi8(0x3f), two = _mm512_set1_epi8(0x30);
+    const __m512i scales[2] = {
+        _mm512_and_si512(s, six),
+        _mm512_or_si512(nibbles_avx512vnni(h, 0),
+                        _mm512_and_si512(_mm512_srli_epi32(s, 2), two))};
+    const __m512i mins[2] = {
+        _mm512_and_si512(m, six),
+        _mm512_or_si512(nibbles_avx512vnni(h, 4),
+                        _mm512_and_si512(_mm512_srli_epi32(m, 2), two))};
+    const __m512 d = half_of_lanes_avx512vnni(v[0], 0);
+    const __m512 minus_dmin =
+        _mm512_xor_ps(_mm512_set1_ps(-0.0f), half_of_lanes_avx512vnni(v[0], 16));
+    for (unsigned k = 0; k < 8; k++) {
+        _mm512_storeu_ps(out->d[k], byte_times_avx512vnni(scales[k / 4], k % 4, d));
+        _mm512_storeu_ps(out->min[k], byte_times_avx512vnni(mins[k / 4], k % 4, minus_dmin));
+    }
+}
+
+// Sixty-four columns: low nibbles of 32 bytes, then their high ones.
+INKI_INLINE_AVX512VNNI void unpack_q4_k_avx512vnni(__m512i *w, const rows_avx512vnni *r,
+                                                   size_t unit) {
+    __m512i q[8];
+    load_columns_avx512vnni(q, r, 16 + 32 * unit);
+    load_columns_avx512vnni(q + 4, r, 32 + 32 * unit);
+    for (int t = 0; t < 8; t++) {
+        w[t] = nibbles_avx512vnni(q[t], 0);
+        w[8 + t] = nibbles_avx512vnni(q[t], 4);
+    }
+}
+
+// The fifth bits of 256 columns are 32 bytes: bit j of byte i belongs to column 32 j + i.
+INKI_INLINE_AVX512VNNI void unpack_q5_k_avx512vnni(__m512i *w, const rows_avx512vnni *r,
+                                                   size_t unit) {
+    __m512i high[8], q[8];
+    load_columns_avx512vnni(high, r, 16);
+    load_columns_avx512vnni(high + 4, r, 32);
+    load_columns_avx512vnni(q, r, 48 + 32 * unit);
+    load_columns_avx512vnni(q + 4, r, 64 + 32 * unit);
+    const __m512i sixteen = _mm512_set1_epi8(16);
+    for (int t = 0; t < 8; t++) {
+        const __m512i bits = _mm512_srli_epi32(high[t], (unsigned)(2 * unit));
+        // low | (bits << 4 & 16); the second time the bit stands one higher
+        w[t] = _mm512_ternarylogic_epi32(nibbles_avx512vnni(q[t], 0), _mm512_slli_epi32(bits, 4),
+                                         sixteen, 0xf8);
+        w[8 + t] = _mm512_ternarylogic_epi32(nibbles_avx512vnni(q[t], 4),
+                                             _mm512_slli_epi32(bits, 3), sixteen, 0xf8);
+    }
+}
+
+INKI_INLINE_AVX512VNNI void scales_q6_k_avx512vnni(scales_avx512vnni *out, const rows_avx512vnni *r,
+                                                   size_t n_blocks) {
+    (void)n_blocks;
+    __m512i v[4];
+    load_columns_avx512vnni(v, r, 192);
+    copy_halves_avx512vnni(out->half[0], r, 208);
+    const __m512 d = _mm512_cvtph_ps(_mm256_loadu_si256((const void *)out->half[0]));
+    for (unsigned k = 0; k < 16; k++) {
+        const __m512i s = _mm512_srai_epi32(_mm512_slli_epi32(v[k / 4], 24 - 8 * (k % 4)), 24);
+        _mm512_storeu_ps(out->d[k], _mm512_mul_ps(_mm512_cvtepi32_ps(s), d));
+    }
+}
+
+// 128 columns: 64 bytes of low nibbles for the first 64 and high nibbles for the others, and 32
+// bytes with two bits for a column of each 32.
+INKI_INLINE_AVX512VNNI void unpack_q6_k_avx512vnni(__m512i *w, const rows_avx512vnni *r,
+                                                   size_t unit) {
+    __m512i low[16], high[8];
+    for (size_t i = 0; i < 4; i++) load_columns_avx512vnni(low + 4 * i, r, 64 * unit + 16 * i);
+    load_columns_avx512vnni(high, r, 128 + 32 * unit);
+    load_columns_avx512vnni(high + 4, r, 144 + 32 * unit);
+    const __m512i two = _mm512_set1_epi8(0x30);
+    for (int t = 0; t < 8; t++) { // low | (high bits & 0x30)
+        const __m512i h = high[t];
+        w[t] = _mm512_ternarylogic_epi32(nibbles_avx512vnni(low[t], 0), _mm512_slli_epi32(h, 4),
+                                         two, 0xf8);
+        w[8 + t] = _mm512_ternarylogic_epi32(nibbles_avx512vnni(low[8 + t], 0),
+                                             _mm512_slli_epi32(h, 2), two, 0xf8);
+        w[16 + t] = _mm512_ternarylogic_epi32(nibbles_avx512vnni(low[t], 4), h, two, 0xf8);
+        w[24 + t] = _mm512_ternarylogic_epi32(nibbles_avx512vnni(low[8 + t], 4),
+                                              _mm512_srli_epi32(h, 2), two, 0xf8);
+    }
+}
+
+static const type_avx512vnni type_q8_0_avx512vnni = {
+    scales_q8_0_avx512vnni, unpack_q8_0_avx512vnni, 8 * 34, 1, 128, true, false, false};
+static const type_avx512vnni type_q4_0_avx512vnni = {
+    scales_q4_0_avx512vnni, unpack_q4_0_avx512vnni, 8 * 18, 1, 8, true, false, false};
+static const type_avx512vnni type_q5_0_avx512vnni = {
+    scales_q5_0_avx512vnni, unpack_q5_0_avx512vnni, 8 * 22, 1, 16, true, false, false};
+static const type_avx512vnni type_q4_k_avx512vnni = {
+    scales_q4_k_avx512vnni, unpack_q4_k_avx512vnni, 144, 2, 0, false, true, false};
+static const type_avx512vnni type_q5_k_avx512vnni = {
+    scales_q4_k_avx512vnni, unpack_q5_k_avx512vnni, 176, 2, 0, false, true, false};
+static const type_avx512vnni type_q6_k_avx512vnni = {
+    scales_q6_k_avx512vnni, unpack_q6_k_avx512vnni, 210, 4, 32, false, false, true};
+
+INKI_TARGET_END
+#endif
