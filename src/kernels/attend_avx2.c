@@ -1,8 +1,384 @@
 // SPDX-License-Identifier: MIT
-// Attention over a tile, and what is stored in it.
+// Attention over a tile, and half-precision rows stored in it. Four queries share each load and
+// widening of keys and values; a query on its own goes through the same operations in the same
+// order.
+//
+// The orders are those of attend_avx512.c: a score is two sums, over the even and over the odd
+// dimensions, a value two sums, over the even and over the odd positions, the weights' sum sixteen.
+#include "kernels/lanes.h"
 #include "kernels/levels.h"
 #include "kernels/target.h"
 
+#include "inkling/inkling.h"
+
 #if defined(INKI_HAVE_X86)
-void inki_attend_avx2(inki_kernels *table) { (void)table; }
+#include <immintrin.h>
+#include <math.h>
+
+INKI_TARGET_BEGIN_AVX2
+
+// Up to four queries. Where there are fewer, the last one stands in for the others: it gives the
+// same numbers again, and writes them to the same place.
+typedef struct attend_block_avx2 {
+    _Alignas(64) float p[4][INKI_TILE];
+    const float *q[4];
+    float *acc[4];
+    inki_softmax state[4];
+    size_t n[4]; // positions seen, not falling
+    float keep[4];
+} attend_block_avx2;
+
+// Eight neighbours of a key's row of columns.
+INKI_TEMPLATE __m256 load_columns_avx2(uint32_t kv_type, const uint8_t *p) {
+    if (kv_type == INK_KV_F32) return _mm256_loadu_ps((const float *)(const void *)p);
+    if (kv_type == INK_KV_F16) return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+}
+
+INKI_TEMPLATE size_t column_bytes_avx2(uint32_t kv_type) {
+    return kv_type == INK_KV_F32 ? 4 : kv_type == INK_KV_F16 ? 2 : 1;
+}
+
+INKI_TEMPLATE void add_dimension_avx2(__m256 sum[4][4], const float *const *q, size_t d,
+                                      const uint8_t *row, uint32_t kv_type, int n_q, int n_v) {
+    __m256 k[4];
+    for (int j = 0; j < n_v; j++)
+        k[j] = load_columns_avx2(kv_type, row + (size_t)j * 8 * column_bytes_avx2(kv_type));
+    for (int i = 0; i < n_q; i++) {
+        const __m256 x = _mm256_broadcast_ss(q[i] + d);
+        for (int j = 0; j < n_v; j++) sum[i][j] = _mm256_fmadd_ps(x, k[j], sum[i][j]);
+    }
+}
+
+// Dots of n_q queries' dimensions [begin, end) with 8 * n_v columns, `rows` being those of
+// dimension `begin`.
+INKI_TEMPLATE void dot_columns_avx2(__m256 dot[4][4], const float *const *q, size_t begin,
+                                    size_t end, const uint8_t *rows, uint32_t kv_type, int n_q,
+                                    int n_v) {
+    const size_t stride = INKI_TILE * column_bytes_avx2(kv_type);
+    __m256 even[4][4], odd[4][4];
+    for (int i = 0; i < n_q; i++)
+        for (int j = 0; j < n_v; j++) even[i][j] = odd[i][j] = _mm256_setzero_ps();
+    size_t d = begin;
+    for (; d + 2 <= end; d += 2, rows += 2 * stride) {
+        add_dimension_avx2(even, q, d, rows, kv_type, n_q, n_v);
+        add_dimension_avx2(odd, q, d + 1, rows + stride, kv_type, n_q, n_v);
+    }
+    if (d < end) add_dimension_avx2(even, q, d, rows, kv_type, n_q, n_v);
+    for (int i = 0; i < n_q; i++)
+        for (int j = 0; j < n_v; j++) dot[i][j] = _mm256_add_ps(even[i][j], odd[i][j]);
+}
+
+// Scores of positions [first, first + 8 * n_v).
+INKI_TEMPLATE void score_avx2(attend_block_avx2 *b, const uint8_t *keys, size_t first,
+                              size_t head_dim, float scale, uint32_t kv_type, int n_q, int n_v) {
+    __m256 sum[4][4], dot[4][4];
+    if (kv_type != INK_KV_Q8_0) {
+        dot_columns_avx2(sum, b->q, 0, head_dim, keys + first * column_bytes_avx2(kv_type), kv_type,
+                         n_q, n_v);
+    } else {
+        for (int i = 0; i < n_q; i++)
+            for (int j = 0; j < n_v; j++) sum[i][j] = _mm256_setzero_ps();
+        for (size_t d = 0; d < head_dim; d += INKI_Q8_BLOCK, keys += 34 * INKI_TILE) {
+            const size_t end = head_dim - d < INKI_Q8_BLOCK ? head_dim : d + INKI_Q8_BLOCK;
+            dot_columns_avx2(dot, b->q, d, end, keys + 2 * INKI_TILE + first, kv_type, n_q, n_v);
+            for (int j = 0; j < n_v; j++) {
+                const __m256 step =
+                    load_columns_avx2(INK_KV_F16, keys + 2 * (first + 8 * (size_t)j));
+                for (int i = 0; i < n_q; i++)
+                    sum[i][j] = _mm256_fmadd_ps(step, dot[i][j], sum[i][j]);
+            }
+        }
+    }
+    for (int i = 0; i < n_q; i++)
+        for (int j = 0; j < n_v; j++)
+            _mm256_storeu_ps(b->p[i] + first + 8 * j,
+                             _mm256_mul_ps(sum[i][j], _mm256_set1_ps(scale)));
+}
+
+// The steps of inki_exp for x <= 0, with fused multiply-adds.
+static inline __m256 exp_avx2(__m256 x) {
+    x = _mm256_max_ps(_mm256_set1_ps(-104.0f), x); // the second where one is a NaN
+    const __m256 magic = _mm256_set1_ps(12582912.0f);
+    const __m256 shifted = _mm256_fmadd_ps(x, _mm256_set1_ps(1.44269504f), magic);
+    const __m256 n = _mm256_sub_ps(shifted, magic);
+    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693359375f), x);
+    r = _mm256_fmadd_ps(n, _mm256_set1_ps(2.12194440e-4f), r);
+    __m256 p = _mm256_set1_ps(1.39262134e-3f);
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(8.36320297e-3f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(4.16665544e-2f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.166665768f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5f));
+    p = _mm256_fmadd_ps(_mm256_mul_ps(r, r), p, r);
+    p = _mm256_add_ps(p, _mm256_set1_ps(1.0f));
+    const __m256i i = _mm256_sub_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(0x4b400000));
+    const __m256i half = _mm256_srai_epi32(i, 1), bias = _mm256_set1_epi32(127);
+    const __m256i first = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
+    const __m256i second = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(i, half), bias), 23);
+    p = _mm256_mul_ps(p, _mm256_castsi256_ps(first));
+    return _mm256_mul_ps(p, _mm256_castsi256_ps(second));
+}
+
+// Of sixteen lanes, as two vectors: k + 8, k + 4, k + 2, k + 1.
+static inline float fold_sum_avx2(__m256 low, __m256 high) {
+    const __m256 v = _mm256_add_ps(low, high);
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+static inline float fold_max_avx2(__m256 v) {
+    __m128 s = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+
+// All ones in the first n <= 8 lanes.
+static inline __m256i first_lanes_avx2(size_t n) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane);
+}
+
+// Scores become weights; the state moves on, and keep is what remains of the old values. Scores of
+// columns that the query does not see count as -infinity, whatever they hold.
+static void softmax_avx2(attend_block_avx2 *b, int i) {
+    float *p = b->p[i];
+    const inki_softmax old = b->state[i];
+    const size_t n = b->n[i], n_full = n / 8 * 8;
+    const __m256i seen = first_lanes_avx2(n - n_full);
+    __m256 max = _mm256_set1_ps(old.max); // never a NaN, and no NaN gets past it
+    for (size_t t = 0; t < n_full; t += 8) max = _mm256_max_ps(_mm256_load_ps(p + t), max);
+    if (n > n_full) {
+        const __m256 s = _mm256_blendv_ps(_mm256_set1_ps(-INFINITY), _mm256_load_ps(p + n_full),
+                                          _mm256_castsi256_ps(seen));
+        _mm256_store_ps(p + n_full, s);
+        max = _mm256_max_ps(s, max);
+    }
+    const float new_max = fold_max_avx2(max);
+    max = _mm256_set1_ps(new_max);
+    __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    for (size_t t = 0; t < n; t += 16) {
+        const __m256 low = exp_avx2(_mm256_sub_ps(_mm256_load_ps(p + t), max));
+        _mm256_store_ps(p + t, low);
+        sum[0] = _mm256_add_ps(sum[0], low);
+        if (t + 8 >= n) break;
+        const __m256 high = exp_avx2(_mm256_sub_ps(_mm256_load_ps(p + t + 8), max));
+        _mm256_store_ps(p + t + 8, high);
+        sum[1] = _mm256_add_ps(sum[1], high);
+    }
+    const __m256 keep = exp_avx2(_mm256_set1_ps(old.max - new_max));
+    b->keep[i] = _mm256_cvtss_f32(keep);
+    const __m128 all = _mm_fmadd_ss(_mm_set_ss(old.sum), _mm256_castps256_ps128(keep),
+                                    _mm_set_ss(fold_sum_avx2(sum[0], sum[1])));
+    b->state[i] = (inki_softmax){.max = new_max, .sum = _mm_cvtss_f32(all)};
+}
+
+// Columns [at, at + 8) of a value's row, or the first n < 8 of them, where the row is no longer. A
+// multiple of a half and a signed byte is exact as a float.
+INKI_TEMPLATE __m256 load_values_avx2(uint32_t kv_type, const uint8_t *row, size_t at, size_t n) {
+    if (kv_type == INK_KV_Q8_0) {
+        const uint8_t *block = row + at / 32 * 34; // rows end with a whole block
+        const __m128i step = _mm_set1_epi16((short)(block[0] | (unsigned)block[1] << 8));
+        return _mm256_mul_ps(_mm256_cvtph_ps(step),
+                             load_columns_avx2(INK_KV_Q8_0, block + 2 + at % 32));
+    }
+    const size_t bytes = column_bytes_avx2(kv_type);
+    if (n == 8) return load_columns_avx2(kv_type, row + at * bytes);
+    uint8_t end[32] = {0};
+    memcpy(end, row + at * bytes, n * bytes);
+    return load_columns_avx2(kv_type, end);
+}
+
+INKI_TEMPLATE void add_position_avx2(__m256 sum[4][4], const attend_block_avx2 *b, size_t t,
+                                     const uint8_t *row, size_t at, size_t n, uint32_t kv_type,
+                                     int n_q, int n_v) {
+    __m256 v[4];
+    for (int j = 0; j < n_v; j++) v[j] = load_values_avx2(kv_type, row, at + 8 * (size_t)j, n);
+    for (int i = 0; i < n_q; i++) {
+        const __m256 p = _mm256_broadcast_ss(b->p[i] + t);
+        for (int j = 0; j < n_v; j++) sum[i][j] = _mm256_fmadd_ps(p, v[j], sum[i][j]);
+    }
+}
+
+// The same for queries that see position t only; for the others it is not even multiplied by 0,
+// since it may be a NaN.
+INKI_TEMPLATE void add_seen_position_avx2(__m256 sum[4][4], const attend_block_avx2 *b, size_t t,
+                                          const uint8_t *row, size_t at, size_t n, uint32_t kv_type,
+                                          int n_q, int n_v) {
+    for (int j = 0; j < n_v; j++) {
+        const __m256 v = load_values_avx2(kv_type, row, at + 8 * (size_t)j, n);
+        for (int i = 0; i < n_q; i++) {
+            const __m256 more = _mm256_fmadd_ps(_mm256_broadcast_ss(b->p[i] + t), v, sum[i][j]);
+            if (t < b->n[i]) sum[i][j] = more;
+        }
+    }
+}
+
+// Columns [at, at + 8 * n_v) of the queries' values, of which the mask's are kept. n < 8: the row
+// has only so many.
+INKI_TEMPLATE void add_values_avx2(const attend_block_avx2 *b, const uint8_t *values,
+                                   size_t row_bytes, size_t at, __m256i mask, size_t n,
+                                   uint32_t kv_type, int n_q, int n_v) {
+    __m256 even[4][4], odd[4][4];
+    for (int i = 0; i < n_q; i++)
+        for (int j = 0; j < n_v; j++) {
+            const __m256 old = _mm256_maskload_ps(b->acc[i] + at + 8 * j, mask);
+            even[i][j] = _mm256_mul_ps(old, _mm256_set1_ps(b->keep[i]));
+            odd[i][j] = _mm256_setzero_ps();
+        }
+    const size_t n_all = b->n[0], n_some = b->n[n_q - 1];
+    const uint8_t *row = values;
+    size_t t = 0;
+    for (; t + 2 <= n_all; t += 2, row += 2 * row_bytes) {
+        add_position_avx2(even, b, t, row, at, n, kv_type, n_q, n_v);
+        add_position_avx2(odd, b, t + 1, row + row_bytes, at, n, kv_type, n_q, n_v);
+    }
+    for (; t < n_some; t += 2, row += 2 * row_bytes) {
+        add_seen_position_avx2(even, b, t, row, at, n, kv_type, n_q, n_v);
+        if (t + 1 == n_some) break;
+        add_seen_position_avx2(odd, b, t + 1, row + row_bytes, at, n, kv_type, n_q, n_v);
+    }
+    for (int i = 0; i < n_q; i++)
+        for (int j = 0; j < n_v; j++)
+            _mm256_maskstore_ps(b->acc[i] + at + 8 * j, mask, _mm256_add_ps(even[i][j], odd[i][j]));
+}
+
+// The last columns of a row from `at` on, fewer than eight. Where the row has eight in all, the
+// ones before them are read again and left alone, which is cheaper than reading a part; Q8_0's rows
+// have blocks, which a vector must not straddle, and end with a whole one.
+INKI_TEMPLATE void add_last_values_avx2(const attend_block_avx2 *b, const uint8_t *values,
+                                        size_t row_bytes, size_t at, size_t head_dim,
+                                        uint32_t kv_type, int n_q) {
+    const size_t n = head_dim - at;
+    const __m256i first = first_lanes_avx2(n);
+    if (kv_type == INK_KV_Q8_0) {
+        add_values_avx2(b, values, row_bytes, at, first, 8, kv_type, n_q, 1);
+    } else if (head_dim < 8) {
+        add_values_avx2(b, values, row_bytes, at, first, n, kv_type, n_q, 1);
+    } else {
+        const __m256i last = _mm256_xor_si256(first_lanes_avx2(8 - n), _mm256_set1_epi32(-1));
+        add_values_avx2(b, values, row_bytes, head_dim - 8, last, 8, kv_type, n_q, 1);
+    }
+}
+
+INKI_TEMPLATE void attend_four_avx2(attend_block_avx2 *b, const uint8_t *keys,
+                                    const uint8_t *values, size_t head_dim, float scale,
+                                    uint32_t kv_type) {
+    const size_t row_bytes = inki_kv_row_bytes(kv_type, head_dim);
+    const __m256i all = _mm256_set1_epi32(-1);
+    size_t at = 0;
+    for (size_t t = 0; t < b->n[3]; t += 8) score_avx2(b, keys, t, head_dim, scale, kv_type, 4, 1);
+    for (int i = 0; i < 4; i++) softmax_avx2(b, i);
+    for (; at + 8 <= head_dim; at += 8)
+        add_values_avx2(b, values, row_bytes, at, all, 8, kv_type, 4, 1);
+    if (at < head_dim) add_last_values_avx2(b, values, row_bytes, at, head_dim, kv_type, 4);
+}
+
+INKI_TEMPLATE void attend_one_avx2(attend_block_avx2 *b, const uint8_t *keys, const uint8_t *values,
+                                   size_t head_dim, float scale, uint32_t kv_type) {
+    const size_t row_bytes = inki_kv_row_bytes(kv_type, head_dim), n = b->n[0];
+    const __m256i all = _mm256_set1_epi32(-1);
+    size_t t = 0, at = 0;
+    for (; t + 16 < n; t += 32) score_avx2(b, keys, t, head_dim, scale, kv_type, 1, 4);
+    if (t < n) score_avx2(b, keys, t, head_dim, scale, kv_type, 1, 2);
+    softmax_avx2(b, 0);
+    for (; at + 32 <= head_dim; at += 32)
+        add_values_avx2(b, values, row_bytes, at, all, 8, kv_type, 1, 4);
+    for (; at + 8 <= head_dim; at += 8)
+        add_values_avx2(b, values, row_bytes, at, all, 8, kv_type, 1, 1);
+    if (at < head_dim) add_last_values_avx2(b, values, row_bytes, at, head_dim, kv_type, 1);
+}
+
+INKI_TEMPLATE void attend_avx2(float *acc, size_t acc_stride, inki_softmax *state, const float *q,
+                               size_t q_stride, size_t n_q, const uint8_t *keys,
+                               const uint8_t *values, size_t n_pos, size_t head_dim, float scale,
+                               uint32_t kv_type) {
+    attend_block_avx2 b;
+    for (size_t first = 0; first < n_q; first += 4) {
+        const size_t n = n_q - first < 4 ? n_q - first : 4;
+        for (size_t i = 0; i < 4; i++) {
+            const size_t at = first + (i < n ? i : n - 1);
+            b.q[i] = q + at * q_stride;
+            b.acc[i] = acc + at * acc_stride;
+            b.state[i] = state[at];
+            b.n[i] = n_pos + at < INKI_TILE ? n_pos + at : INKI_TILE;
+        }
+        if (n > 1)
+            attend_four_avx2(&b, keys, values, head_dim, scale, kv_type);
+        else
+            attend_one_avx2(&b, keys, values, head_dim, scale, kv_type);
+        for (size_t i = 0; i < n; i++) state[first + i] = b.state[i];
+    }
+}
+
+#define ATTEND_SLOT(name, kv_type)                                                                 \
+    static void name(float *acc, size_t acc_stride, inki_softmax *state, const float *q,           \
+                     size_t q_stride, size_t n_q, const void *keys, const void *values,            \
+                     size_t n_pos, size_t head_dim, float scale) {                                 \
+        attend_avx2(acc, acc_stride, state, q, q_stride, n_q, (const uint8_t *)keys,               \
+                    (const uint8_t *)values, n_pos, head_dim, scale, kv_type);                     \
+    }
+ATTEND_SLOT(attend_f32_avx2, INK_KV_F32)
+ATTEND_SLOT(attend_f16_avx2, INK_KV_F16)
+ATTEND_SLOT(attend_q8_0_avx2, INK_KV_Q8_0)
+#undef ATTEND_SLOT
+
+static inline __m128i to_halves_avx2(const float *x) {
+    return _mm256_cvtps_ph(_mm256_loadu_ps(x), _MM_FROUND_TO_NEAREST_INT);
+}
+
+// Eight halves down a column.
+INKI_TEMPLATE void store_column_avx2(uint16_t *k, __m128i halves, size_t n, bool clear) {
+    uint16_t h[8];
+    _mm_storeu_si128((__m128i *)(void *)h, halves);
+    for (size_t i = 0; i < n; i++, k += INKI_TILE) {
+        if (clear)
+            _mm256_storeu_si256((__m256i *)(void *)k,
+                                _mm256_zextsi128_si256(_mm_cvtsi32_si128(h[i])));
+        else
+            *k = h[i];
+    }
+}
+
+INKI_TEMPLATE void store_columns_avx2(uint16_t *k, const float *x, size_t head_dim, bool clear) {
+    size_t i = 0;
+    for (; i + 8 <= head_dim; i += 8, k += 8 * INKI_TILE)
+        store_column_avx2(k, to_halves_avx2(x + i), 8, clear);
+    if (i == head_dim) return;
+    float end[8] = {0};
+    memcpy(end, x + i, (head_dim - i) * sizeof *x);
+    store_column_avx2(k, to_halves_avx2(end), head_dim - i, clear);
+}
+
+static void store_key_f16_avx2(void *keys, size_t pos, const float *x, size_t head_dim) {
+    uint16_t *k = (uint16_t *)keys + pos;
+    if (pos % 16 == 0)
+        store_columns_avx2(k, x, head_dim, true);
+    else
+        store_columns_avx2(k, x, head_dim, false);
+}
+
+static void store_value_f16_avx2(void *values, size_t pos, const float *x, size_t head_dim) {
+    uint16_t *v = (uint16_t *)values + pos * head_dim;
+    size_t i = 0;
+    for (; i + 8 <= head_dim; i += 8)
+        _mm_storeu_si128((__m128i *)(void *)(v + i), to_halves_avx2(x + i));
+    if (i == head_dim) return;
+    float end[8] = {0};
+    uint16_t h[8];
+    memcpy(end, x + i, (head_dim - i) * sizeof *x);
+    _mm_storeu_si128((__m128i *)(void *)h, to_halves_avx2(end));
+    memcpy(v + i, h, (head_dim - i) * sizeof *v);
+}
+
+INKI_TARGET_END
+
+// Keys and values as floats or Q8_0 are stored as in portable C.
+void inki_attend_avx2(inki_kernels *table) {
+    table->attend[INK_KV_F32] = attend_f32_avx2;
+    table->attend[INK_KV_F16] = attend_f16_avx2;
+    table->attend[INK_KV_Q8_0] = attend_q8_0_avx2;
+    table->store_key[INK_KV_F16] = store_key_f16_avx2;
+    table->store_value[INK_KV_F16] = store_value_f16_avx2;
+}
 #endif

@@ -3,10 +3,11 @@
 // its own goes through the same operations in the same order. What is stored in tiles, AVX2 writes.
 //
 // Orders: a score is two sums, over the even and over the odd dimensions, each in rising order by
-// fused multiply-adds; their sum times the scale (Q8_0: the two sums for each block of 32, their sum
-// added times the block's scale). The weights' sum: sixteen sums, folded in halves. A value: one sum
-// over the even positions, which starts at the old value times what remains of it, and one over the
-// odd ones, which starts at 0, each in rising order by fused multiply-adds; then their sum.
+// fused multiply-adds; their sum times the scale (Q8_0: the two sums for each block of 32, their
+// sum added times the block's scale). The weights' sum: sixteen sums, folded in halves. A value:
+// one sum over the even positions, which starts at the old value times what remains of it, and one
+// over the odd ones, which starts at 0, each in rising order by fused multiply-adds; then their
+// sum.
 #include "kernels/lanes.h"
 #include "kernels/levels.h"
 #include "kernels/target.h"
@@ -104,8 +105,7 @@ INKI_TEMPLATE void score_avx512(attend_block_avx512 *b, const uint8_t *keys, siz
 static inline __m512 exp_avx512(__m512 x) {
     x = _mm512_max_ps(_mm512_set1_ps(-104.0f), x); // the second where one is a NaN
     const __m512 magic = _mm512_set1_ps(12582912.0f);
-    const __m512 n =
-        _mm512_sub_ps(_mm512_fmadd_ps(x, _mm512_set1_ps(1.44269504f), magic), magic);
+    const __m512 n = _mm512_sub_ps(_mm512_fmadd_ps(x, _mm512_set1_ps(1.44269504f), magic), magic);
     __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
     r = _mm512_fmadd_ps(n, _mm512_set1_ps(2.12194440e-4f), r);
     __m512 p = _mm512_set1_ps(1.39262134e-3f);
@@ -197,8 +197,7 @@ static __attribute__((noinline)) void softmax_one_avx512(attend_block_avx512 *b)
 INKI_TEMPLATE __m512 load_values_avx512(uint32_t kv_type, const uint8_t *row, size_t at,
                                         __mmask16 mask) {
     if (kv_type == INK_KV_F32) return _mm512_maskz_loadu_ps(mask, row + 4 * at);
-    if (kv_type == INK_KV_F16)
-        return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, row + 2 * at));
+    if (kv_type == INK_KV_F16) return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, row + 2 * at));
     const uint8_t *block = row + at / 32 * 34; // rows end with a whole block
     const __m512 step =
         _mm512_cvtph_ps(_mm256_set1_epi16((short)(block[0] | (unsigned)block[1] << 8)));
@@ -220,8 +219,8 @@ INKI_TEMPLATE void add_position_avx512(__m512 sum[4][4], const attend_block_avx5
 // The same for queries that see position t only; what the others must not see is not even
 // multiplied by 0, since it may be a NaN.
 INKI_TEMPLATE void add_seen_position_avx512(__m512 sum[4][4], const attend_block_avx512 *b,
-                                            size_t t, const uint8_t *row, size_t at,
-                                            __mmask16 mask, uint32_t kv_type, int n_q, int n_v) {
+                                            size_t t, const uint8_t *row, size_t at, __mmask16 mask,
+                                            uint32_t kv_type, int n_q, int n_v) {
     for (int j = 0; j < n_v; j++) {
         const __m512 v = load_values_avx512(kv_type, row, at + 16 * (size_t)j, mask);
         for (int i = 0; i < n_q; i++) {
