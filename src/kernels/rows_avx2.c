@@ -102,39 +102,29 @@ static void layer_norm_avx2(float *out, const float *x, const float *gain, const
     }
 }
 
-// 2^i where that is a normal number.
-static inline __m256 power_of_two_avx2(__m256i i) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(i, _mm256_set1_epi32(127)), 23));
-}
-
-// The steps of inki_exp.
-static inline __m256 exp_rows_avx2(__m256 x) {
-    x = _mm256_max_ps(_mm256_set1_ps(-104.0f), x); // the second operand if one is a NaN
-    x = _mm256_min_ps(_mm256_set1_ps(89.0f), x);
-    const __m256 magic = _mm256_set1_ps(12582912.0f);
-    const __m256 shifted = _mm256_fmadd_ps(x, _mm256_set1_ps(1.44269504f), magic);
-    const __m256 n = _mm256_sub_ps(shifted, magic);
-    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693359375f), x);
-    r = _mm256_fmadd_ps(n, _mm256_set1_ps(2.12194440e-4f), r);
-    __m256 p = _mm256_set1_ps(1.39262134e-3f);
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(8.36320297e-3f));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(4.16665544e-2f));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.166665768f));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5f));
-    p = _mm256_fmadd_ps(_mm256_mul_ps(r, r), p, r);
-    p = _mm256_add_ps(p, _mm256_set1_ps(1.0f));
-    const __m256i i = _mm256_sub_epi32(_mm256_castps_si256(shifted), _mm256_castps_si256(magic));
-    const __m256i half = _mm256_srai_epi32(i, 1);
-    p = _mm256_mul_ps(p, power_of_two_avx2(half));
-    return _mm256_mul_ps(p, power_of_two_avx2(_mm256_sub_epi32(i, half)));
-}
-
-// x / (1 + exp(-2 u)), as in the portable level.
+// As in rows_avx512.c. Without an instruction that scales, p * 2^n is p * 2^(n - 1), whose exponent
+// fits for all n from -100 to 128 and is that of infinity for 129, twice. Below 2^-100 nothing is
+// left of it beside the 1.
 static inline __m256 gelu_8_avx2(__m256 x) {
-    const __m256 z =
-        _mm256_mul_ps(x, _mm256_fmadd_ps(_mm256_mul_ps(x, x), _mm256_set1_ps(-0.0713548163f),
-                                         _mm256_set1_ps(-1.59576912f)));
-    return _mm256_div_ps(x, _mm256_add_ps(exp_rows_avx2(z), _mm256_set1_ps(1.0f)));
+    const __m256 one = _mm256_set1_ps(1.0f), slope = _mm256_set1_ps(-0.102943242f);
+    const __m256 magic =
+        _mm256_set1_ps(12582912.0f); // 1.5 * 2^23: the sum is rounded to an integer
+    __m256 t =
+        _mm256_mul_ps(x, _mm256_fmadd_ps(_mm256_mul_ps(x, x), slope, _mm256_set1_ps(-2.30220819f)));
+    t = _mm256_max_ps(_mm256_set1_ps(-100.0f), t); // the second operand if one is a NaN
+    t = _mm256_min_ps(_mm256_set1_ps(129.0f), t);
+    const __m256 n = _mm256_add_ps(t, magic);
+    const __m256 f = _mm256_sub_ps(t, _mm256_sub_ps(n, magic));
+    const __m256 f2 = _mm256_mul_ps(f, f);
+    __m256 p = _mm256_fmadd_ps(_mm256_set1_ps(1.53243149e-4f), f, _mm256_set1_ps(1.33909588e-3f));
+    p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(9.61851794e-3f));
+    p = _mm256_fmadd_ps(
+        p, f2, _mm256_fmadd_ps(_mm256_set1_ps(5.55035956e-2f), f, _mm256_set1_ps(0.240226477f)));
+    p = _mm256_fmadd_ps(p, f2, _mm256_fmadd_ps(_mm256_set1_ps(0.693147182f), f, one));
+    const __m256i power =
+        _mm256_slli_epi32(_mm256_add_epi32(_mm256_castps_si256(n), _mm256_set1_epi32(126)), 23);
+    p = _mm256_mul_ps(p, _mm256_castsi256_ps(power));
+    return _mm256_div_ps(x, _mm256_fmadd_ps(p, _mm256_set1_ps(2.0f), one));
 }
 
 static void gelu_avx2(float *x, size_t n) {
