@@ -173,23 +173,46 @@ enum { INK_LOG_ERROR = 1, INK_LOG_WARN = 2, INK_LOG_INFO = 3, INK_LOG_DEBUG = 4 
 // that calls the library, in the default floating-point state.
 typedef void (*ink_log_fn)(void *user, int level, const char *message);
 
+// Instruction-set levels, in rising order within an architecture: bits of cpu_mask.
+typedef enum ink_cpu_level {
+    INK_CPU_PORTABLE = 0, // plain C, always there
+    INK_CPU_AVX2 = 1,     // with FMA and F16C
+    INK_CPU_AVX512 = 2,   // F, BW, DQ, VL
+    INK_CPU_AVX512VNNI = 3,
+    INK_CPU_NEON = 4,
+    INK_CPU_DOTPROD = 5,
+    INK_CPU_I8MM = 6
+} ink_cpu_level;
+
+// Take n_threads even where there are fewer processors; the threads then wait for each other.
+enum { INK_RUNTIME_OVERSUBSCRIBE = 1u };
+
 typedef struct ink_runtime ink_runtime;
 typedef struct ink_runtime_options {
     uint32_t size;
-    uint32_t n_threads;             // 0: one for each processor the process may use; clamped to 64
+    // 0: one for each processor that the process may use, and with more the log is told and that
+    // many are used (see INK_RUNTIME_OVERSUBSCRIBE). Never more than 64.
+    uint32_t n_threads;
     const ink_allocator *allocator; // NULL: the C library's
     ink_log_fn log;                 // NULL: silence
     void *log_user;
-    uint32_t cpu_mask; // which instruction-set levels may be used; ~0u: all that the machine has
+    // Which levels may be used, 1u << INK_CPU_*; ~0u: all. A level is used where the machine and
+    // the mask have it and all below it. The environment variable INKLING_CPU, a level's name in
+    // small letters ("avx2"), takes away those above that one.
+    uint32_t cpu_mask;
+    uint32_t flags; // INK_RUNTIME_*
 } ink_runtime_options;
 INK_API void ink_runtime_options_init(ink_runtime_options *options, size_t size);
 
-// Errors: INK_E_ARG, INK_E_NOMEM, INK_E_SYSTEM (no threads to be had). Threads: any.
+// Errors: INK_E_ARG (INKLING_CPU too: no level's name, or one that the machine lacks), INK_E_NOMEM,
+// INK_E_SYSTEM (no threads to be had). Threads: any, while none changes the environment.
 INK_API ink_status ink_runtime_new(ink_runtime **out, const ink_runtime_options *options,
                                    ink_error *error);
 // Models hold a reference: any order of release is safe. NULL is allowed.
 INK_API void ink_runtime_unref(ink_runtime *runtime);
 INK_API uint32_t ink_runtime_n_threads(const ink_runtime *runtime);
+// The name of the level in use: "portable", "avx512vnni" and so on. Static strings; "" for NULL.
+INK_API const char *ink_runtime_cpu_level(const ink_runtime *runtime);
 
 // ---------------------------------------------------------------------------------------------
 // Model: immutable, shared

@@ -54,6 +54,7 @@ static ink_status everything(heap *h, ink_error *error) {
     ink_runtime_options_init(&ro, sizeof ro);
     ro.allocator = &allocator;
     ro.n_threads = 2;
+    ro.flags = INK_RUNTIME_OVERSUBSCRIBE;
     ink_status status = ink_runtime_new(&runtime, &ro, error);
     if (status != INK_OK) return status;
     const ink_source source = {.size = sizeof source,

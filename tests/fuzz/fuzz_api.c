@@ -516,6 +516,7 @@ static void open_model(program *p, uint8_t *copy) {
     ink_runtime_options ro;
     ink_runtime_options_init(&ro, sizeof ro);
     ro.n_threads = kind & 8 ? 2 : 1;
+    ro.flags = INK_RUNTIME_OVERSUBSCRIBE;
     ro.allocator = &allocator;
     memcpy(copy, model_bytes, n_model_bytes);
     for (int i = 0; i < (kind & 7) && kind >= 0x80; i++) {

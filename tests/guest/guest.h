@@ -54,6 +54,7 @@ static inline ink_engine *guest_open(uint32_t n_threads) {
     ink_runtime_options runtime;
     ink_runtime_options_init(&runtime, sizeof runtime);
     runtime.n_threads = n_threads;
+    runtime.flags = INK_RUNTIME_OVERSUBSCRIBE;
     ink_generate_options generate;
     ink_generate_options_init(&generate, sizeof generate);
     generate.n_tokens = GUEST_TOKENS;

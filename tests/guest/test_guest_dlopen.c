@@ -41,6 +41,7 @@ static void use_once(const char *path, guest_text *out) {
     ink_runtime_options runtime;
     LOOK_UP(library, "ink_runtime_options_init", init_fn)(&runtime, sizeof runtime);
     runtime.n_threads = 3;
+    runtime.flags = INK_RUNTIME_OVERSUBSCRIBE;
     ink_options options;
     LOOK_UP(library, "ink_options_init", init_fn)(&options, sizeof options);
     options.source = &source;

@@ -43,6 +43,7 @@ static void all_sorts(void) {
     options.log = on_log;
     options.log_user = &one;
     options.n_threads = 2;
+    options.flags = INK_RUNTIME_OVERSUBSCRIBE;
     ink_runtime *runtime = NULL;
     if (ink_runtime_new(&runtime, &options, NULL) != INK_OK) return;
     // The model cut off at many places, and with a byte changed.

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+uint32_t opened_cpu_mask = ~0u;
+
 opened opened_tiny(const tiny_model *tiny, uint32_t n_threads, heap *h) {
     opened o = {0};
     ink_error error = {0};
@@ -17,6 +19,8 @@ opened opened_tiny(const tiny_model *tiny, uint32_t n_threads, heap *h) {
     assert_non_null(o.bytes);
     ink_runtime_options_init(&options, sizeof options);
     options.n_threads = n_threads;
+    options.flags = INK_RUNTIME_OVERSUBSCRIBE;
+    options.cpu_mask = opened_cpu_mask;
     if (h != NULL) {
         allocator = heap_allocator(h);
         options.allocator = &allocator;

@@ -36,6 +36,7 @@ static void measure_equals_heap(uint32_t n_ctx, uint32_t kv_type, uint32_t n_bat
     ink_runtime_options_init(&ro, sizeof ro);
     ro.allocator = &allocator;
     ro.n_threads = 2;
+    ro.flags = INK_RUNTIME_OVERSUBSCRIBE;
     assert_int_equal(ink_runtime_new(&runtime, &ro, NULL), INK_OK);
     const size_t before = h.live_bytes;
     h.peak_bytes = before;

@@ -257,6 +257,7 @@ static ink_engine *open_engine(void) {
     ink_generate_options_init(&g, sizeof g);
     ink_options_init(&options, sizeof options);
     ro.n_threads = 2;
+    ro.flags = INK_RUNTIME_OVERSUBSCRIBE;
     g.n_tokens = 4;
     g.flags = INK_GENERATE_NO_END;
     options.source = &source;
