@@ -10,5 +10,6 @@ extern const cli_command cli_tokenize_command;
 extern const cli_command cli_inspect_command;
 extern const cli_command cli_convert_command;
 extern const cli_command cli_perplexity_command;
+extern const cli_command cli_bench_command;
 
 #endif

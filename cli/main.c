@@ -10,9 +10,9 @@
 #include "cli/out.h"
 #include "cli/report.h"
 
-static const cli_command *const commands[] = {&cli_complete_command, &cli_tokenize_command,
-                                              &cli_inspect_command, &cli_convert_command,
-                                              &cli_perplexity_command};
+static const cli_command *const commands[] = {&cli_complete_command,   &cli_tokenize_command,
+                                              &cli_inspect_command,    &cli_convert_command,
+                                              &cli_perplexity_command, &cli_bench_command};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static const cli_command *find(const char *name) {
@@ -52,8 +52,8 @@ static int help(int argc, char **argv) {
 
 static int dispatch(int argc, char **argv) {
     if (argc < 2)
-        return cli_fail(CLI_USAGE, "a command is missing: complete, tokenize, inspect, convert or "
-                                   "perplexity (see inkling --help)");
+        return cli_fail(CLI_USAGE, "a command is missing: complete, tokenize, inspect, convert, "
+                                   "perplexity or bench (see inkling --help)");
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
         return help(argc - 2, argv + 2);
