@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // From checkpoint to words against PyTorch: each Hugging Face directory with a golden.json is
 // converted (F32) and opened; ids, last logits, mean negative log-likelihood and greedy tokens must
-// agree. The fixtures stand in the tree; further directories may be named in INKLING_GOLDEN,
-// separated by ':'.
+// agree, at every level of this machine. The fixtures stand in the tree; further directories may be
+// named in INKLING_GOLDEN, separated by ':'.
 #include "convert/convert.h"
+#include "each_level.h"
 #include "opened.h"
 
 #include <jansson.h>
@@ -27,6 +28,8 @@ static const struct {
 } kinds[] = {{"f32", INK_KV_F32, 1e-4, true},
              {"f16", INK_KV_F16, 6e-3, true},
              {"q8_0", INK_KV_Q8_0, 1e-1, false}};
+
+static const inki_kernels *level;
 
 typedef struct golden_case {
     const char *prompt;
@@ -121,7 +124,11 @@ static void open_converted(opened *o, const char *dir) {
     const inki_convert_options options = {.dir = dir, .out = path, .type = INKI_F32};
     if (inki_convert_hf(&options, &error) != INK_OK) fail_msg("%s", error.message);
     const ink_source source = {.size = sizeof source, .kind = INK_SOURCE_PATH, .name = path};
-    assert_int_equal(ink_runtime_new(&o->runtime, NULL, NULL), INK_OK);
+    ink_runtime_options runtime;
+    ink_runtime_options_init(&runtime, sizeof runtime);
+    runtime.cpu_mask = each_level_mask(level);
+    assert_int_equal(ink_runtime_new(&o->runtime, &runtime, NULL), INK_OK);
+    assert_string_equal(ink_runtime_cpu_level(o->runtime), level->name);
     if (ink_model_open(&o->model, o->runtime, &source, NULL, &error) != INK_OK)
         fail_msg("%s", error.message);
     unlink(path);
@@ -175,8 +182,11 @@ static void test_named_in_the_environment(void **state) {
     free(copy);
 }
 
-int main(void) {
+static int at_level(const inki_kernels *kernels) {
+    level = kernels;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_fixtures),
                                        cmocka_unit_test(test_named_in_the_environment)};
-    return cmocka_run_group_tests_name("golden", tests, NULL, NULL);
+    return cmocka_run_group_tests_name(level->name, tests, NULL, NULL);
 }
+
+int main(void) { return each_level(at_level); }

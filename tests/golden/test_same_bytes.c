@@ -2,6 +2,8 @@
 // Label: threads
 // The same logits, bit for bit, for any number of threads, any pieces of a prompt, and whether a
 // prefix is fresh, shared, forked or rewound; and the logits near a reference in double precision.
+// At every level of this machine.
+#include "each_level.h"
 #include "forward_model.h"
 
 #include <setjmp.h>
@@ -15,7 +17,9 @@
 #include <string.h>
 
 enum { N = 131 }; // positions: two whole pages and three more
-static const uint32_t all_types[] = {INKI_F32, INKI_F16, INKI_BF16, INKI_Q8_0, INKI_Q4_0};
+static inki_kernels level;
+static const uint32_t all_types[] = {INKI_F32,  INKI_F16,  INKI_BF16,
+                                     INKI_Q8_0, INKI_Q4_0, INKI_Q5_0};
 static const uint32_t all_kv[] = {INK_KV_F16, INK_KV_F32, INK_KV_Q8_0};
 static const uint32_t pieces[] = {1, 7, 64, N};
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
@@ -29,7 +33,8 @@ static forward_shape small_shape(uint32_t type) {
                            .n_ff = 96,
                            .n_vocab = 283,
                            .type = type,
-                           .seed = 7 + type};
+                           .seed = 7 + type,
+                           .kernels = &level};
 }
 
 static void make_ids(int32_t *ids, uint32_t n, uint64_t seed) {
@@ -48,8 +53,8 @@ static void expect_same(const forward_model *m, const float *got, const float *w
     const size_t n_vocab = m->weights.n_vocab;
     for (size_t i = 0; i < n * n_vocab; i++)
         if (memcmp(got + i, want + i, sizeof *got) != 0)
-            fail_msg("%s: position %zu, token %zu: %a, not %a", what, i / n_vocab, i % n_vocab,
-                     (double)got[i], (double)want[i]);
+            fail_msg("%s, %s: position %zu, token %zu: %a, not %a", level.name, what, i / n_vocab,
+                     i % n_vocab, (double)got[i], (double)want[i]);
 }
 
 // All logits of ids [n], evaluated afresh.
@@ -89,7 +94,7 @@ static void threads_and_pieces(void **state) {
     (void)state;
     const bool full = getenv("INKLING_TEST_LONG") != NULL;
     if (!full)
-        print_message("left out: 5 of 15 pairs of weight and kv type, and 13 of 15 pairs of "
+        print_message("left out: 6 of 18 pairs of weight and kv type, and 13 of 15 pairs of "
                       "threads and pieces for each of the others\n");
     uint32_t turn = 0;
     for (size_t t = 0; t < COUNT(all_types); t++) {
@@ -108,13 +113,14 @@ static void one_row_on_threads(void **state) {
     enum { FEW = 5 };
     int32_t ids[FEW];
     make_ids(ids, FEW, 2);
-    const uint32_t types[] = {INKI_F32, INKI_Q8_0};
+    static const uint32_t types[] = {INKI_F32, INKI_Q8_0, INKI_Q4_K, INKI_Q6_K};
     for (size_t t = 0; t < COUNT(types); t++) {
         forward_shape shape = small_shape(types[t]);
-        shape.n_embd = 288;
-        shape.n_head = 3;
+        const bool wide = inki_type_of(types[t]).block_elems == 256;
+        shape.n_embd = wide ? 256 : 288;
+        shape.n_head = wide ? 4 : 3;
         shape.n_layer = 1;
-        shape.n_ff = 928;
+        shape.n_ff = wide ? 1024 : 928;
         shape.n_vocab = 1009;
         forward_model m;
         forward_model_init(&m, &shape, NULL, NULL);
@@ -276,8 +282,9 @@ static void near_the_reference(void **state) {
             errors_of(errors, &m, ids, kv, (int)kv);
             const double worst = bytes ? 5e-2 : all_of_them[kv];
             if (!(errors[N / 2] <= half_of_them[kv] && errors[N - 1] <= worst))
-                fail_msg("weights %s, kv %u: off by %g (half of the positions), %g (all)",
-                         inki_type_of(all_types[t]).name, kv, errors[N / 2], errors[N - 1]);
+                fail_msg("%s, weights %s, kv %u: off by %g (half of the positions), %g (all)",
+                         level.name, inki_type_of(all_types[t]).name, kv, errors[N / 2],
+                         errors[N - 1]);
             if (kv == INK_KV_F32) continue;
             // Against keys and values that were not rounded the same limits must not hold.
             errors_of(errors, &m, ids, kv, -1);
@@ -287,11 +294,14 @@ static void near_the_reference(void **state) {
     }
 }
 
-int main(void) {
+static int at_level(const inki_kernels *kernels) {
+    level = *kernels;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_and_pieces), cmocka_unit_test(one_row_on_threads),
         cmocka_unit_test(caches_together),    cmocka_unit_test(forks_and_rewinds),
         cmocka_unit_test(near_the_reference),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name(level.name, tests, NULL, NULL);
 }
+
+int main(void) { return each_level(at_level); }

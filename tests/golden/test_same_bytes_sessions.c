@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// docs/NUMERICS.md through the public calls: the same logits, bit for bit, however they come about.
+// docs/NUMERICS.md through the public calls: the same logits, bit for bit, however they come about;
+// at every level of this machine.
+#include "each_level.h"
 #include "opened.h"
 
 #include <setjmp.h>
@@ -16,6 +18,7 @@ typedef struct variant {
     bool tied;
 } variant;
 
+static const char *level;
 static ink_token ids[N];
 static float *wanted; // logits after all ids, evaluated one by one on one thread
 
@@ -100,6 +103,7 @@ static void check(const variant *v, uint32_t thread_step) {
     for (uint32_t n_threads = 1; n_threads <= 4; n_threads += thread_step) {
         opened o = opened_tiny(&tiny, n_threads, NULL);
         assert_int_equal(ink_runtime_n_threads(o.runtime), n_threads);
+        assert_string_equal(ink_runtime_cpu_level(o.runtime), level);
         if (wanted == NULL) {
             ink_session *s = opened_session(&o, 0, v->kv_type, 1);
             opened_eval(s, ids, N, 1);
@@ -151,8 +155,12 @@ static void test_it_can_tell(void **state) {
     opened_close(&o);
 }
 
-int main(void) {
+static int at_level(const inki_kernels *kernels) {
+    level = kernels->name;
+    opened_cpu_mask = each_level_mask(kernels);
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_variants),
                                        cmocka_unit_test(test_it_can_tell)};
-    return cmocka_run_group_tests_name("same bytes, sessions", tests, NULL, NULL);
+    return cmocka_run_group_tests_name(level, tests, NULL, NULL);
 }
+
+int main(void) { return each_level(at_level); }

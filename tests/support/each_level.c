@@ -2,10 +2,12 @@
 #include "each_level.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 int each_level(int (*group)(const inki_kernels *level)) {
     int failures = 0;
+    unsetenv("INKLING_CPU");
     for (uint32_t i = 0; i < INKI_LEVELS; i++) {
         if ((inki_cpu_levels() >> i & 1) == 0) continue;
         inki_kernels k;
@@ -21,4 +23,8 @@ int each_level(int (*group)(const inki_kernels *level)) {
         failures += group(&k);
     }
     return failures;
+}
+
+uint32_t each_level_mask(const inki_kernels *level) {
+    return inki_level_mask((uint32_t)inki_level_by_name(level->name));
 }

@@ -63,7 +63,10 @@ void forward_model_init(forward_model *m, const forward_shape *s,
                         void (*next)(forward_model *, float *, size_t, float, float), void *user) {
     memset(m, 0, sizeof *m);
     must(s->n_layer <= FORWARD_MAX_LAYERS, "too many layers");
-    inki_kernels_init(&m->kernels, ~0u);
+    if (s->kernels != NULL)
+        m->kernels = *s->kernels;
+    else
+        inki_kernels_init(&m->kernels, ~0u);
     m->next = next != NULL ? next : next_random;
     m->user = user;
     m->random = s->seed;

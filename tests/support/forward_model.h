@@ -10,6 +10,7 @@ typedef struct forward_shape {
     uint32_t n_embd, n_head, n_layer, n_ctx, n_ff, n_vocab;
     uint32_t type; // of the matrices
     uint64_t seed;
+    const inki_kernels *kernels; // NULL: the best that this machine has
 } forward_shape;
 
 enum { FORWARD_MAX_LAYERS = 8, FORWARD_MAX_BLOCKS = 128 };

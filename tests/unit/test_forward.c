@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-static const forward_shape shape = {32, 2, 3, 100, 64, 50, INKI_F32, 3};
+static const forward_shape shape = {32, 2, 3, 100, 64, 50, INKI_F32, 3, NULL};
 static const int32_t ids[] = {1, 2, 3, 49, 0, 7};
 enum { N = 6 };
 

@@ -35,13 +35,22 @@ static ink_status cache_init(cache *c, heap *h, uint32_t kv_type, bool reserve, 
     return inki_kv_init(&c->kv, &layout, c->table, N_CTX, reserve, &mem, error);
 }
 
-static uint8_t *row_of(const cache *c, uint32_t pos, uint32_t layer, uint32_t head, bool value) {
-    uint8_t *tile = value ? inki_kv_values(&c->kv, pos / INKI_TILE, layer, head)
-                          : inki_kv_keys(&c->kv, pos / INKI_TILE, layer, head);
-    return tile + pos % INKI_TILE * c->kv.layout.row_bytes;
+// Byte i of what is kept of a position: a row of values, a column of keys.
+static uint8_t *byte_of(const cache *c, uint32_t pos, uint32_t layer, uint32_t head, bool value,
+                        size_t i) {
+    const size_t at = pos % INKI_TILE;
+    if (value)
+        return inki_kv_values(&c->kv, pos / INKI_TILE, layer, head) + at * c->kv.layout.row_bytes +
+               i;
+    uint8_t *tile = inki_kv_keys(&c->kv, pos / INKI_TILE, layer, head);
+    switch (c->kv.layout.kv_type) {
+    case INK_KV_F16: return tile + (i / 2 * INKI_TILE + at) * 2 + i % 2;
+    case INK_KV_F32: return tile + (i / 4 * INKI_TILE + at) * 4 + i % 4;
+    default: return i < 2 ? tile + 2 * at + i : tile + i * INKI_TILE + at; // one block
+    }
 }
 
-// Every byte of every row of positions [begin, end) gets a value made of where it is and of `who`.
+// Every byte of positions [begin, end) gets a value made of where it is and of `who`.
 static uint8_t mark(uint32_t who, uint32_t pos, uint32_t slot, size_t byte) {
     return (uint8_t)(who * 101 + pos * 7 + slot * 31 + byte * 3);
 }
@@ -49,13 +58,14 @@ static void write_rows(const cache *c, uint32_t who, uint32_t begin, uint32_t en
     for (uint32_t pos = begin; pos < end; pos++)
         for (uint32_t s = 0; s < 2 * LAYERS * HEADS; s++)
             for (size_t i = 0; i < c->kv.layout.row_bytes; i++)
-                row_of(c, pos, s / 2 / HEADS, s / 2 % HEADS, s % 2)[i] = mark(who, pos, s, i);
+                *byte_of(c, pos, s / 2 / HEADS, s / 2 % HEADS, s % 2, i) = mark(who, pos, s, i);
 }
 static bool rows_are(const cache *c, uint32_t who, uint32_t begin, uint32_t end) {
     for (uint32_t pos = begin; pos < end; pos++)
         for (uint32_t s = 0; s < 2 * LAYERS * HEADS; s++)
             for (size_t i = 0; i < c->kv.layout.row_bytes; i++)
-                if (row_of(c, pos, s / 2 / HEADS, s / 2 % HEADS, s % 2)[i] != mark(who, pos, s, i))
+                if (*byte_of(c, pos, s / 2 / HEADS, s / 2 % HEADS, s % 2, i) !=
+                    mark(who, pos, s, i))
                     return false;
     return true;
 }
@@ -90,7 +100,10 @@ static void rows_do_not_overlap(void **state) {
         assert_int_equal(cache_init(&c, &h, type, true, NULL), INK_OK);
         write_rows(&c, 1, 0, N_CTX);
         assert_true(rows_are(&c, 1, 0, N_CTX));
-        assert_int_equal((uintptr_t)row_of(&c, 64, 0, 0, false) % 64, 0);
+        for (uint32_t s = 0; s < LAYERS * HEADS; s++) {
+            assert_int_equal((uintptr_t)inki_kv_keys(&c.kv, 1, s / HEADS, s % HEADS) % 64, 0);
+            assert_int_equal((uintptr_t)inki_kv_values(&c.kv, 1, s / HEADS, s % HEADS) % 64, 0);
+        }
         inki_kv_free(&c.kv);
         assert_int_equal(h.live_blocks, 0);
         assert_int_equal(h.wrong_releases, 0);
