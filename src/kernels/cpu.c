@@ -38,15 +38,34 @@ static uint32_t machine_levels(void) {
 
 // Source: Linux, Documentation/arch/arm64/elf_hwcaps.rst (ASIMDDP is bit 20 of HWCAP, I8MM bit 13
 // of HWCAP2).
-static uint32_t machine_levels(void) {
-    uint32_t levels = 1u << INKI_LEVEL_NEON;
-    if (getauxval(AT_HWCAP) >> 20 & 1) levels |= 1u << INKI_LEVEL_DOTPROD;
-    if (getauxval(AT_HWCAP2) >> 13 & 1) levels |= 1u << INKI_LEVEL_I8MM;
-    return levels;
-}
+static bool has_dotprod(void) { return getauxval(AT_HWCAP) >> 20 & 1; }
+static bool has_i8mm(void) { return getauxval(AT_HWCAP2) >> 13 & 1; }
 #else
-static uint32_t machine_levels(void) { return 1u << INKI_LEVEL_NEON; }
+// Elsewhere what the compiler was told of the oldest machine, as Apple's is by default.
+#if defined(__ARM_FEATURE_DOTPROD)
+static bool has_dotprod(void) { return true; }
+#else
+static bool has_dotprod(void) { return false; }
 #endif
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+static bool has_i8mm(void) { return true; }
+#else
+static bool has_i8mm(void) { return false; }
+#endif
+#endif
+
+static uint32_t machine_levels(void) {
+    uint32_t levels = 1u << INKI_LEVEL_NEON, built = levels;
+#if defined(INKI_HAVE_DOTPROD)
+    built |= 1u << INKI_LEVEL_DOTPROD;
+#endif
+#if defined(INKI_HAVE_I8MM)
+    built |= 1u << INKI_LEVEL_I8MM;
+#endif
+    if (has_dotprod()) levels |= 1u << INKI_LEVEL_DOTPROD;
+    if (has_i8mm()) levels |= 1u << INKI_LEVEL_I8MM;
+    return levels & built;
+}
 #else
 static uint32_t machine_levels(void) { return 0; }
 #endif

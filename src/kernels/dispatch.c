@@ -11,8 +11,7 @@ inki_act_form inki_act_form_of(uint32_t type) {
 }
 
 size_t inki_act_row_bytes(inki_act_form form, size_t n) {
-    const size_t bytes = form == INKI_ACT_F32 ? n * sizeof(float)
-                                              : n + n / 8 + n / 8;
+    const size_t bytes = form == INKI_ACT_F32 ? n * sizeof(float) : n + n / 8 + n / 8;
     return (bytes + 63) / 64 * 64;
 }
 
@@ -89,7 +88,11 @@ static void level_fill(inki_kernels *table, uint32_t level) {
         inki_rows_neon(table);
         inki_attend_neon(table);
         break;
+#endif
+#if defined(INKI_HAVE_DOTPROD)
     case INKI_LEVEL_DOTPROD: inki_blocks_dotprod(table); break;
+#endif
+#if defined(INKI_HAVE_I8MM)
     case INKI_LEVEL_I8MM: inki_blocks_i8mm(table); break;
 #endif
     default: break;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Between INKI_TARGET_BEGIN_x and INKI_TARGET_END functions are compiled for an instruction set that
-// the rest of the program may not have. Nothing outside of such a region may call into it but
+// Between INKI_TARGET_BEGIN_x and INKI_TARGET_END functions are compiled for an instruction set
+// that the rest of the program may not have. Nothing outside of such a region may call into it but
 // through the table of kernels, and what is static inline in a shared header (lanes.h, half.h) may
 // be called inside: it is inlined there. Intrinsics' headers come before the region.
 // Private to src/kernels.
@@ -18,14 +18,24 @@
 #endif
 
 #if defined(INKI_TARGET_BEGIN) && defined(__x86_64__)
-#define INKI_HAVE_X86             1
-#define INKI_TARGET_BEGIN_AVX2    INKI_TARGET_BEGIN("avx2,fma,f16c")
-#define INKI_TARGET_BEGIN_AVX512  INKI_TARGET_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
+#define INKI_HAVE_X86          1
+#define INKI_TARGET_BEGIN_AVX2 INKI_TARGET_BEGIN("avx2,fma,f16c")
+#define INKI_TARGET_BEGIN_AVX512                                                                   \
+    INKI_TARGET_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
 #define INKI_TARGET_BEGIN_AVX512VNNI                                                               \
     INKI_TARGET_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")
 #endif
 #if defined(INKI_TARGET_BEGIN) && defined(__aarch64__)
 #define INKI_HAVE_NEON 1
+// Clang before 16 hides an instruction set's intrinsics unless the whole program is built for it:
+// there the level is missing.
+#if defined(__ARM_FEATURE_DOTPROD) || (defined(__clang__) ? __clang_major__ >= 16 : __GNUC__ >= 10)
+#define INKI_HAVE_DOTPROD 1
+#endif
+#if defined(INKI_HAVE_DOTPROD) && (defined(__ARM_FEATURE_MATMUL_INT8) ||                           \
+                                   (defined(__clang__) ? __clang_major__ >= 16 : __GNUC__ >= 10))
+#define INKI_HAVE_I8MM 1
+#endif
 #if defined(__clang__)
 #define INKI_TARGET_BEGIN_DOTPROD INKI_TARGET_BEGIN("dotprod")
 #define INKI_TARGET_BEGIN_I8MM    INKI_TARGET_BEGIN("dotprod,i8mm")
