@@ -20,6 +20,9 @@ INKI_TARGET_BEGIN_AVX2
 // Up to four queries. Where there are fewer, the last one stands in for the others: it gives the
 // same numbers again, and writes them to the same place.
 typedef struct attend_block_avx2 {
+    const uint8_t *keys, *values;
+    size_t head_dim, row_bytes;
+    float scale;
     _Alignas(64) float p[4][INKI_TILE];
     const float *q[4];
     float *acc[4];
@@ -50,17 +53,24 @@ INKI_TEMPLATE void add_dimension_avx2(__m256 sum[4][4], const float *const *q, s
     }
 }
 
+// A query on its own waits for memory, not for arithmetic: it fetches what is read next.
+INKI_TEMPLATE void prefetch_avx2(uintptr_t from, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)(from + i), _MM_HINT_T0);
+}
+
 // Dots of n_q queries' dimensions [begin, end) with 8 * n_v columns, `rows` being those of
-// dimension `begin`.
+// dimension `begin`. From `ahead` on as many bytes are fetched as this reads.
 INKI_TEMPLATE void dot_columns_avx2(__m256 dot[4][4], const float *const *q, size_t begin,
                                     size_t end, const uint8_t *rows, uint32_t kv_type, int n_q,
-                                    int n_v) {
+                                    int n_v, uintptr_t ahead) {
     const size_t stride = INKI_TILE * column_bytes_avx2(kv_type);
     __m256 even[4][4], odd[4][4];
     for (int i = 0; i < n_q; i++)
         for (int j = 0; j < n_v; j++) even[i][j] = odd[i][j] = _mm256_setzero_ps();
     size_t d = begin;
-    for (; d + 2 <= end; d += 2, rows += 2 * stride) {
+    const size_t step = 2 * 8 * (size_t)n_v * column_bytes_avx2(kv_type);
+    for (; d + 2 <= end; d += 2, rows += 2 * stride, ahead += step) {
+        if (n_q == 1) prefetch_avx2(ahead, step);
         add_dimension_avx2(even, q, d, rows, kv_type, n_q, n_v);
         add_dimension_avx2(odd, q, d + 1, rows + stride, kv_type, n_q, n_v);
     }
@@ -69,19 +79,24 @@ INKI_TEMPLATE void dot_columns_avx2(__m256 dot[4][4], const float *const *q, siz
         for (int j = 0; j < n_v; j++) dot[i][j] = _mm256_add_ps(even[i][j], odd[i][j]);
 }
 
-// Scores of positions [first, first + 8 * n_v).
-INKI_TEMPLATE void score_avx2(attend_block_avx2 *b, const uint8_t *keys, size_t first,
-                              size_t head_dim, float scale, uint32_t kv_type, int n_q, int n_v) {
+// Scores of positions [first, first + 8 * n_v), whose values are fetched meanwhile.
+INKI_TEMPLATE void score_avx2(attend_block_avx2 *b, size_t first, uint32_t kv_type, int n_q,
+                              int n_v) {
+    const uint8_t *keys = b->keys;
+    const size_t head_dim = b->head_dim;
+    uintptr_t ahead = (uintptr_t)b->values + first * b->row_bytes;
     __m256 sum[4][4], dot[4][4];
     if (kv_type != INK_KV_Q8_0) {
         dot_columns_avx2(sum, b->q, 0, head_dim, keys + first * column_bytes_avx2(kv_type), kv_type,
-                         n_q, n_v);
+                         n_q, n_v, ahead);
     } else {
         for (int i = 0; i < n_q; i++)
             for (int j = 0; j < n_v; j++) sum[i][j] = _mm256_setzero_ps();
         for (size_t d = 0; d < head_dim; d += INKI_Q8_BLOCK, keys += 34 * INKI_TILE) {
             const size_t end = head_dim - d < INKI_Q8_BLOCK ? head_dim : d + INKI_Q8_BLOCK;
-            dot_columns_avx2(dot, b->q, d, end, keys + 2 * INKI_TILE + first, kv_type, n_q, n_v);
+            dot_columns_avx2(dot, b->q, d, end, keys + 2 * INKI_TILE + first, kv_type, n_q, n_v,
+                             ahead);
+            ahead += 34 * 8 * (size_t)n_v;
             for (int j = 0; j < n_v; j++) {
                 const __m256 step =
                     load_columns_avx2(INK_KV_F16, keys + 2 * (first + 8 * (size_t)j));
@@ -93,7 +108,7 @@ INKI_TEMPLATE void score_avx2(attend_block_avx2 *b, const uint8_t *keys, size_t 
     for (int i = 0; i < n_q; i++)
         for (int j = 0; j < n_v; j++)
             _mm256_storeu_ps(b->p[i] + first + 8 * j,
-                             _mm256_mul_ps(sum[i][j], _mm256_set1_ps(scale)));
+                             _mm256_mul_ps(sum[i][j], _mm256_set1_ps(b->scale)));
 }
 
 // The steps of inki_exp for x <= 0, with fused multiply-adds.
@@ -173,6 +188,10 @@ static void softmax_avx2(attend_block_avx2 *b, int i) {
     b->state[i] = (inki_softmax){.max = new_max, .sum = _mm_cvtss_f32(all)};
 }
 
+INKI_TEMPLATE size_t value_offset_avx2(uint32_t kv_type, size_t at) {
+    return kv_type == INK_KV_Q8_0 ? at / 32 * 34 : at * column_bytes_avx2(kv_type);
+}
+
 // Columns [at, at + 8) of a value's row, or the first n < 8 of them, where the row is no longer. A
 // multiple of a half and a signed byte is exact as a float.
 INKI_TEMPLATE __m256 load_values_avx2(uint32_t kv_type, const uint8_t *row, size_t at, size_t n) {
@@ -216,8 +235,9 @@ INKI_TEMPLATE void add_seen_position_avx2(__m256 sum[4][4], const attend_block_a
 
 // Columns [at, at + 8 * n_v) of the queries' values, of which the mask's are kept. n < 8: the row
 // has only so many.
-INKI_TEMPLATE void add_values_avx2(const attend_block_avx2 *b, const uint8_t *values,
-                                   size_t row_bytes, size_t at, __m256i mask, size_t n,
+// A query on its own fetches the same part of the keys that follow these in memory: the next
+// head's, if the caller goes from head to head.
+INKI_TEMPLATE void add_values_avx2(const attend_block_avx2 *b, size_t at, __m256i mask, size_t n,
                                    uint32_t kv_type, int n_q, int n_v) {
     __m256 even[4][4], odd[4][4];
     for (int i = 0; i < n_q; i++)
@@ -227,9 +247,12 @@ INKI_TEMPLATE void add_values_avx2(const attend_block_avx2 *b, const uint8_t *va
             odd[i][j] = _mm256_setzero_ps();
         }
     const size_t n_all = b->n[0], n_some = b->n[n_q - 1];
-    const uint8_t *row = values;
+    const size_t row_bytes = b->row_bytes, step = 2 * value_offset_avx2(kv_type, 8 * (size_t)n_v);
+    const uint8_t *row = b->values;
+    uintptr_t ahead = (uintptr_t)b->keys + INKI_TILE * (row_bytes + value_offset_avx2(kv_type, at));
     size_t t = 0;
-    for (; t + 2 <= n_all; t += 2, row += 2 * row_bytes) {
+    for (; t + 2 <= n_all; t += 2, row += 2 * row_bytes, ahead += step) {
+        if (n_q == 1 && n_v == 4) prefetch_avx2(ahead, step);
         add_position_avx2(even, b, t, row, at, n, kv_type, n_q, n_v);
         add_position_avx2(odd, b, t + 1, row + row_bytes, at, n, kv_type, n_q, n_v);
     }
@@ -246,54 +269,52 @@ INKI_TEMPLATE void add_values_avx2(const attend_block_avx2 *b, const uint8_t *va
 // The last columns of a row from `at` on, fewer than eight. Where the row has eight in all, the
 // ones before them are read again and left alone, which is cheaper than reading a part; Q8_0's rows
 // have blocks, which a vector must not straddle, and end with a whole one.
-INKI_TEMPLATE void add_last_values_avx2(const attend_block_avx2 *b, const uint8_t *values,
-                                        size_t row_bytes, size_t at, size_t head_dim,
-                                        uint32_t kv_type, int n_q) {
-    const size_t n = head_dim - at;
+INKI_TEMPLATE void add_last_values_avx2(const attend_block_avx2 *b, size_t at, uint32_t kv_type,
+                                        int n_q) {
+    const size_t head_dim = b->head_dim, n = head_dim - at;
     const __m256i first = first_lanes_avx2(n);
     if (kv_type == INK_KV_Q8_0) {
-        add_values_avx2(b, values, row_bytes, at, first, 8, kv_type, n_q, 1);
+        add_values_avx2(b, at, first, 8, kv_type, n_q, 1);
     } else if (head_dim < 8) {
-        add_values_avx2(b, values, row_bytes, at, first, n, kv_type, n_q, 1);
+        add_values_avx2(b, at, first, n, kv_type, n_q, 1);
     } else {
         const __m256i last = _mm256_xor_si256(first_lanes_avx2(8 - n), _mm256_set1_epi32(-1));
-        add_values_avx2(b, values, row_bytes, head_dim - 8, last, 8, kv_type, n_q, 1);
+        add_values_avx2(b, head_dim - 8, last, 8, kv_type, n_q, 1);
     }
 }
 
-INKI_TEMPLATE void attend_four_avx2(attend_block_avx2 *b, const uint8_t *keys,
-                                    const uint8_t *values, size_t head_dim, float scale,
-                                    uint32_t kv_type) {
-    const size_t row_bytes = inki_kv_row_bytes(kv_type, head_dim);
+INKI_TEMPLATE void attend_four_avx2(attend_block_avx2 *b, uint32_t kv_type) {
+    const size_t head_dim = b->head_dim;
     const __m256i all = _mm256_set1_epi32(-1);
     size_t at = 0;
-    for (size_t t = 0; t < b->n[3]; t += 8) score_avx2(b, keys, t, head_dim, scale, kv_type, 4, 1);
+    for (size_t t = 0; t < b->n[3]; t += 8) score_avx2(b, t, kv_type, 4, 1);
     for (int i = 0; i < 4; i++) softmax_avx2(b, i);
-    for (; at + 8 <= head_dim; at += 8)
-        add_values_avx2(b, values, row_bytes, at, all, 8, kv_type, 4, 1);
-    if (at < head_dim) add_last_values_avx2(b, values, row_bytes, at, head_dim, kv_type, 4);
+    for (; at + 8 <= head_dim; at += 8) add_values_avx2(b, at, all, 8, kv_type, 4, 1);
+    if (at < head_dim) add_last_values_avx2(b, at, kv_type, 4);
 }
 
-INKI_TEMPLATE void attend_one_avx2(attend_block_avx2 *b, const uint8_t *keys, const uint8_t *values,
-                                   size_t head_dim, float scale, uint32_t kv_type) {
-    const size_t row_bytes = inki_kv_row_bytes(kv_type, head_dim), n = b->n[0];
+INKI_TEMPLATE void attend_one_avx2(attend_block_avx2 *b, uint32_t kv_type) {
+    const size_t head_dim = b->head_dim, n = b->n[0];
     const __m256i all = _mm256_set1_epi32(-1);
     size_t t = 0, at = 0;
-    for (; t + 16 < n; t += 32) score_avx2(b, keys, t, head_dim, scale, kv_type, 1, 4);
-    if (t < n) score_avx2(b, keys, t, head_dim, scale, kv_type, 1, 2);
+    for (; t + 16 < n; t += 32) score_avx2(b, t, kv_type, 1, 4);
+    if (t < n) score_avx2(b, t, kv_type, 1, 2);
     softmax_avx2(b, 0);
-    for (; at + 32 <= head_dim; at += 32)
-        add_values_avx2(b, values, row_bytes, at, all, 8, kv_type, 1, 4);
-    for (; at + 8 <= head_dim; at += 8)
-        add_values_avx2(b, values, row_bytes, at, all, 8, kv_type, 1, 1);
-    if (at < head_dim) add_last_values_avx2(b, values, row_bytes, at, head_dim, kv_type, 1);
+    for (; at + 32 <= head_dim; at += 32) add_values_avx2(b, at, all, 8, kv_type, 1, 4);
+    for (; at + 8 <= head_dim; at += 8) add_values_avx2(b, at, all, 8, kv_type, 1, 1);
+    if (at < head_dim) add_last_values_avx2(b, at, kv_type, 1);
 }
 
 INKI_TEMPLATE void attend_avx2(float *acc, size_t acc_stride, inki_softmax *state, const float *q,
                                size_t q_stride, size_t n_q, const uint8_t *keys,
                                const uint8_t *values, size_t n_pos, size_t head_dim, float scale,
                                uint32_t kv_type) {
-    attend_block_avx2 b;
+    attend_block_avx2 b; // not initialised as a whole: the scores alone take a kilobyte
+    b.keys = keys;
+    b.values = values;
+    b.head_dim = head_dim;
+    b.scale = scale;
+    b.row_bytes = inki_kv_row_bytes(kv_type, head_dim);
     for (size_t first = 0; first < n_q; first += 4) {
         const size_t n = n_q - first < 4 ? n_q - first : 4;
         for (size_t i = 0; i < 4; i++) {
@@ -304,9 +325,9 @@ INKI_TEMPLATE void attend_avx2(float *acc, size_t acc_stride, inki_softmax *stat
             b.n[i] = n_pos + at < INKI_TILE ? n_pos + at : INKI_TILE;
         }
         if (n > 1)
-            attend_four_avx2(&b, keys, values, head_dim, scale, kv_type);
+            attend_four_avx2(&b, kv_type);
         else
-            attend_one_avx2(&b, keys, values, head_dim, scale, kv_type);
+            attend_one_avx2(&b, kv_type);
         for (size_t i = 0; i < n; i++) state[first + i] = b.state[i];
     }
 }

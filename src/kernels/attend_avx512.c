@@ -20,17 +20,18 @@
 
 INKI_TARGET_BEGIN_AVX512
 
-enum { ATTEND_QUERIES_AVX512 = 4 };
-
 // Up to four queries. Where there are fewer, the last one stands in for the others: it gives the
 // same numbers again, and writes them to the same place.
 typedef struct attend_block_avx512 {
-    const float *q[ATTEND_QUERIES_AVX512];
-    float *acc[ATTEND_QUERIES_AVX512];
-    inki_softmax *state[ATTEND_QUERIES_AVX512];
-    size_t n[ATTEND_QUERIES_AVX512]; // positions seen, not falling
-    _Alignas(64) float p[ATTEND_QUERIES_AVX512][INKI_TILE];
-    float keep[ATTEND_QUERIES_AVX512];
+    const uint8_t *keys, *values;
+    size_t head_dim, row_bytes;
+    float scale;
+    const float *q[4];
+    float *acc[4];
+    inki_softmax *state[4];
+    size_t n[4]; // positions seen, not falling
+    _Alignas(64) float p[4][INKI_TILE];
+    float keep[4];
 } attend_block_avx512;
 
 // Sixteen neighbours of a key's row of columns.
@@ -55,17 +56,24 @@ INKI_TEMPLATE void add_dimension_avx512(__m512 sum[4][4], const float *const *q,
     }
 }
 
+// A query on its own waits for memory, not for arithmetic: it fetches what is read next.
+INKI_TEMPLATE void prefetch_avx512(uintptr_t from, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)(from + i), _MM_HINT_T0);
+}
+
 // Dots of n_q queries' dimensions [begin, end) with 16 * n_v columns, `rows` being those of
-// dimension `begin`.
+// dimension `begin`. From `ahead` on as many bytes are fetched as this reads.
 INKI_TEMPLATE void dot_columns_avx512(__m512 dot[4][4], const float *const *q, size_t begin,
                                       size_t end, const uint8_t *rows, uint32_t kv_type, int n_q,
-                                      int n_v) {
+                                      int n_v, uintptr_t ahead) {
     const size_t stride = INKI_TILE * column_bytes_avx512(kv_type);
     __m512 even[4][4], odd[4][4];
     for (int i = 0; i < n_q; i++)
         for (int j = 0; j < n_v; j++) even[i][j] = odd[i][j] = _mm512_setzero_ps();
     size_t d = begin;
-    for (; d + 2 <= end; d += 2, rows += 2 * stride) {
+    const size_t step = 2 * 16 * (size_t)n_v * column_bytes_avx512(kv_type);
+    for (; d + 2 <= end; d += 2, rows += 2 * stride, ahead += step) {
+        if (n_q == 1) prefetch_avx512(ahead, step);
         add_dimension_avx512(even, q, d, rows, kv_type, n_q, n_v);
         add_dimension_avx512(odd, q, d + 1, rows + stride, kv_type, n_q, n_v);
     }
@@ -74,19 +82,24 @@ INKI_TEMPLATE void dot_columns_avx512(__m512 dot[4][4], const float *const *q, s
         for (int j = 0; j < n_v; j++) dot[i][j] = _mm512_add_ps(even[i][j], odd[i][j]);
 }
 
-// Scores of positions [first, first + 16 * n_v).
-INKI_TEMPLATE void score_avx512(attend_block_avx512 *b, const uint8_t *keys, size_t first,
-                                size_t head_dim, float scale, uint32_t kv_type, int n_q, int n_v) {
+// Scores of positions [first, first + 16 * n_v), whose values are fetched meanwhile.
+INKI_TEMPLATE void score_avx512(attend_block_avx512 *b, size_t first, uint32_t kv_type, int n_q,
+                                int n_v) {
+    const uint8_t *keys = b->keys;
+    const size_t head_dim = b->head_dim;
+    uintptr_t ahead = (uintptr_t)b->values + first * b->row_bytes;
     __m512 sum[4][4], dot[4][4];
     if (kv_type != INK_KV_Q8_0) {
         dot_columns_avx512(sum, b->q, 0, head_dim, keys + first * column_bytes_avx512(kv_type),
-                           kv_type, n_q, n_v);
+                           kv_type, n_q, n_v, ahead);
     } else {
         for (int i = 0; i < n_q; i++)
             for (int j = 0; j < n_v; j++) sum[i][j] = _mm512_setzero_ps();
         for (size_t d = 0; d < head_dim; d += INKI_Q8_BLOCK, keys += 34 * INKI_TILE) {
             const size_t end = head_dim - d < INKI_Q8_BLOCK ? head_dim : d + INKI_Q8_BLOCK;
-            dot_columns_avx512(dot, b->q, d, end, keys + 2 * INKI_TILE + first, kv_type, n_q, n_v);
+            dot_columns_avx512(dot, b->q, d, end, keys + 2 * INKI_TILE + first, kv_type, n_q, n_v,
+                               ahead);
+            ahead += 34 * 16 * (size_t)n_v;
             for (int j = 0; j < n_v; j++) {
                 const __m512 step =
                     load_columns_avx512(INK_KV_F16, keys + 2 * (first + 16 * (size_t)j));
@@ -98,7 +111,7 @@ INKI_TEMPLATE void score_avx512(attend_block_avx512 *b, const uint8_t *keys, siz
     for (int i = 0; i < n_q; i++)
         for (int j = 0; j < n_v; j++)
             _mm512_storeu_ps(b->p[i] + first + 16 * j,
-                             _mm512_mul_ps(sum[i][j], _mm512_set1_ps(scale)));
+                             _mm512_mul_ps(sum[i][j], _mm512_set1_ps(b->scale)));
 }
 
 // The steps of inki_exp for x <= 0: the power of two comes in one go and rounds what is subnormal.
@@ -192,6 +205,10 @@ static __attribute__((noinline)) void softmax_one_avx512(attend_block_avx512 *b)
     softmax_avx512(b, 1);
 }
 
+INKI_TEMPLATE size_t value_offset_avx512(uint32_t kv_type, size_t at) {
+    return kv_type == INK_KV_Q8_0 ? at / 32 * 34 : at * column_bytes_avx512(kv_type);
+}
+
 // Sixteen columns of a value's row from `at` on, those of the mask. A multiple of a half and a
 // signed byte is exact as a float.
 INKI_TEMPLATE __m512 load_values_avx512(uint32_t kv_type, const uint8_t *row, size_t at,
@@ -231,9 +248,10 @@ INKI_TEMPLATE void add_seen_position_avx512(__m512 sum[4][4], const attend_block
 }
 
 // Columns [at, at + 16 * n_v) of the queries' values, those of the mask.
-INKI_TEMPLATE void add_values_avx512(const attend_block_avx512 *b, const uint8_t *values,
-                                     size_t row_bytes, size_t at, __mmask16 mask, uint32_t kv_type,
-                                     int n_q, int n_v) {
+// A query on its own fetches the same part of the keys that follow these in memory: the next
+// head's, if the caller goes from head to head.
+INKI_TEMPLATE void add_values_avx512(const attend_block_avx512 *b, size_t at, __mmask16 mask,
+                                     uint32_t kv_type, int n_q, int n_v) {
     __m512 even[4][4], odd[4][4];
     for (int i = 0; i < n_q; i++)
         for (int j = 0; j < n_v; j++) {
@@ -242,9 +260,14 @@ INKI_TEMPLATE void add_values_avx512(const attend_block_avx512 *b, const uint8_t
             odd[i][j] = _mm512_setzero_ps();
         }
     const size_t n_all = b->n[0], n_some = b->n[n_q - 1];
-    const uint8_t *row = values;
+    const size_t row_bytes = b->row_bytes,
+                 step = 2 * value_offset_avx512(kv_type, 16 * (size_t)n_v);
+    const uint8_t *row = b->values;
+    uintptr_t ahead =
+        (uintptr_t)b->keys + INKI_TILE * (row_bytes + value_offset_avx512(kv_type, at));
     size_t t = 0;
-    for (; t + 2 <= n_all; t += 2, row += 2 * row_bytes) {
+    for (; t + 2 <= n_all; t += 2, row += 2 * row_bytes, ahead += step) {
+        if (n_q == 1 && n_v == 4) prefetch_avx512(ahead, step);
         add_position_avx512(even, b, t, row, at, mask, kv_type, n_q, n_v);
         add_position_avx512(odd, b, t + 1, row + row_bytes, at, mask, kv_type, n_q, n_v);
     }
@@ -259,43 +282,36 @@ INKI_TEMPLATE void add_values_avx512(const attend_block_avx512 *b, const uint8_t
                                   _mm512_add_ps(even[i][j], odd[i][j]));
 }
 
-INKI_TEMPLATE void attend_four_avx512(attend_block_avx512 *b, const uint8_t *keys,
-                                      const uint8_t *values, size_t head_dim, float scale,
-                                      uint32_t kv_type) {
-    const size_t row_bytes = inki_kv_row_bytes(kv_type, head_dim), n = b->n[3];
+INKI_TEMPLATE void attend_four_avx512(attend_block_avx512 *b, uint32_t kv_type) {
+    const size_t head_dim = b->head_dim, n = b->n[3];
     size_t t = 0, at = 0;
-    for (; t + 16 < n; t += 32) score_avx512(b, keys, t, head_dim, scale, kv_type, 4, 2);
-    if (t < n) score_avx512(b, keys, t, head_dim, scale, kv_type, 4, 1);
+    for (; t + 16 < n; t += 32) score_avx512(b, t, kv_type, 4, 2);
+    if (t < n) score_avx512(b, t, kv_type, 4, 1);
     softmax_four_avx512(b);
-    for (; at + 32 <= head_dim; at += 32)
-        add_values_avx512(b, values, row_bytes, at, 0xffff, kv_type, 4, 2);
+    for (; at + 32 <= head_dim; at += 32) add_values_avx512(b, at, 0xffff, kv_type, 4, 2);
     for (; at < head_dim; at += 16) {
         const __mmask16 mask =
             (__mmask16)(head_dim - at < 16 ? (1u << (head_dim - at)) - 1 : 0xffffu);
-        add_values_avx512(b, values, row_bytes, at, mask, kv_type, 4, 1);
+        add_values_avx512(b, at, mask, kv_type, 4, 1);
     }
 }
 
-INKI_TEMPLATE void attend_one_avx512(attend_block_avx512 *b, const uint8_t *keys,
-                                     const uint8_t *values, size_t head_dim, float scale,
-                                     uint32_t kv_type) {
-    const size_t row_bytes = inki_kv_row_bytes(kv_type, head_dim), n = b->n[0];
+INKI_TEMPLATE void attend_one_avx512(attend_block_avx512 *b, uint32_t kv_type) {
+    const size_t head_dim = b->head_dim, n = b->n[0];
     size_t t = 0, at = 0;
     if (n > 48) {
-        score_avx512(b, keys, 0, head_dim, scale, kv_type, 1, 4);
+        score_avx512(b, 0, kv_type, 1, 4);
         t = INKI_TILE;
     }
-    for (; t + 16 < n; t += 32) score_avx512(b, keys, t, head_dim, scale, kv_type, 1, 2);
-    if (t < n) score_avx512(b, keys, t, head_dim, scale, kv_type, 1, 1);
+    for (; t + 16 < n; t += 32) score_avx512(b, t, kv_type, 1, 2);
+    if (t < n) score_avx512(b, t, kv_type, 1, 1);
     softmax_one_avx512(b);
-    for (; at + 64 <= head_dim; at += 64)
-        add_values_avx512(b, values, row_bytes, at, 0xffff, kv_type, 1, 4);
-    for (; at + 32 <= head_dim; at += 32)
-        add_values_avx512(b, values, row_bytes, at, 0xffff, kv_type, 1, 2);
+    for (; at + 64 <= head_dim; at += 64) add_values_avx512(b, at, 0xffff, kv_type, 1, 4);
+    for (; at + 32 <= head_dim; at += 32) add_values_avx512(b, at, 0xffff, kv_type, 1, 2);
     for (; at < head_dim; at += 16) {
         const __mmask16 mask =
             (__mmask16)(head_dim - at < 16 ? (1u << (head_dim - at)) - 1 : 0xffffu);
-        add_values_avx512(b, values, row_bytes, at, mask, kv_type, 1, 1);
+        add_values_avx512(b, at, mask, kv_type, 1, 1);
     }
 }
 
@@ -303,7 +319,12 @@ INKI_TEMPLATE void attend_avx512(float *acc, size_t acc_stride, inki_softmax *st
                                  size_t q_stride, size_t n_q, const uint8_t *keys,
                                  const uint8_t *values, size_t n_pos, size_t head_dim, float scale,
                                  uint32_t kv_type) {
-    attend_block_avx512 b;
+    attend_block_avx512 b; // not initialised as a whole: the scores alone take a kilobyte
+    b.keys = keys;
+    b.values = values;
+    b.head_dim = head_dim;
+    b.scale = scale;
+    b.row_bytes = inki_kv_row_bytes(kv_type, head_dim);
     for (size_t first = 0; first < n_q; first += 4) {
         for (size_t i = 0; i < 4; i++) {
             const size_t at = first + i < n_q ? first + i : n_q - 1;
@@ -313,9 +334,9 @@ INKI_TEMPLATE void attend_avx512(float *acc, size_t acc_stride, inki_softmax *st
             b.n[i] = n_pos + at < INKI_TILE ? n_pos + at : INKI_TILE;
         }
         if (n_q - first > 1)
-            attend_four_avx512(&b, keys, values, head_dim, scale, kv_type);
+            attend_four_avx512(&b, kv_type);
         else
-            attend_one_avx512(&b, keys, values, head_dim, scale, kv_type);
+            attend_one_avx512(&b, kv_type);
     }
 }
 
