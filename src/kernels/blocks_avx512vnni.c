@@ -30,20 +30,37 @@ typedef struct acts_avx512vnni {
     size_t stride, n_cols;
 } acts_avx512vnni;
 
-static inline const uint8_t *act_bytes_avx512vnni(const acts_avx512vnni *a, size_t b,
-                                                  size_t block) {
-    return a->q + b * a->stride + block * INKI_Q8_BLOCK;
-}
-static inline float act_scale_avx512vnni(const acts_avx512vnni *a, size_t b, size_t block) {
-    float d;
-    memcpy(&d, a->q + b * a->stride + a->n_cols + 4 * block, sizeof d);
-    return d;
-}
-// The block's two sums of sixteen, as they lie.
-static inline __m512i act_sums_avx512vnni(const acts_avx512vnni *a, size_t b, size_t block) {
-    int32_t pair;
-    memcpy(&pair, a->q + b * a->stride + a->n_cols + a->n_cols / 8 + 4 * block, sizeof pair);
-    return _mm512_set1_epi32(pair);
+// A chunk of an activation row, what belongs to each block as one number: its scale; for each
+// sixteen columns (one, or two where scales are fine) minus zero times their sum, from which the
+// integer product starts; and scale times sum, for types with a minimum.
+typedef struct act_chunk_avx512vnni {
+    float d[VNNI_CHUNK_BLOCKS], d_sum[VNNI_CHUNK_BLOCKS];
+    int32_t start[2][VNNI_CHUNK_BLOCKS];
+} act_chunk_avx512vnni;
+
+// n: blocks in the chunk that begins with block `first`.
+INKI_INLINE_AVX512VNNI void act_chunk_avx512vnni_of(const type_avx512vnni *type,
+                                                    act_chunk_avx512vnni *c,
+                                                    const acts_avx512vnni *a, size_t b,
+                                                    size_t first, size_t n) {
+    const uint8_t *d_row = a->q + b * a->stride + a->n_cols, *sum_row = d_row + a->n_cols / 8;
+    const __mmask8 mask = (__mmask8)((1u << n) - 1);
+    const __m256 d = _mm256_maskz_loadu_ps(mask, d_row + 4 * first);
+    const __m256i sums = _mm256_maskz_loadu_epi32(mask, sum_row + 4 * first);
+    _mm256_storeu_ps(c->d, d);
+    const __m256i low = _mm256_set1_epi32((uint16_t)-type->zero);
+    if (type->fine) {
+        _mm256_storeu_si256((void *)c->start[0], _mm256_madd_epi16(sums, low));
+        _mm256_storeu_si256((void *)c->start[1],
+                            _mm256_madd_epi16(sums, _mm256_slli_epi32(low, 16)));
+    } else if (type->zero != 0) {
+        const __m256i both = _mm256_set1_epi16((int16_t)-type->zero);
+        _mm256_storeu_si256((void *)c->start[0], _mm256_madd_epi16(sums, both));
+    }
+    if (type->has_min) {
+        const __m256i total = _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
+        _mm256_storeu_ps(c->d_sum, _mm256_mul_ps(d, _mm256_cvtepi32_ps(total)));
+    }
 }
 
 // acc + w [n] times 4 n activations at x.
@@ -62,29 +79,20 @@ INKI_INLINE_AVX512VNNI __m512 scale_avx512vnni(__m512 sum, __m512i idot, __m512 
     return _mm512_fmadd_ps(_mm512_cvtepi32_ps(idot), _mm512_mul_ps(d, _mm512_set1_ps(dx)), sum);
 }
 
-// Adds block `block` of activation row b times w [8] to the row's sum; j: the block in its chunk.
+// Adds block j of a chunk, w [8] times 32 activations at x, to a row's sum.
 INKI_INLINE_AVX512VNNI __m512 add_block_avx512vnni(const type_avx512vnni *type, __m512 sum,
                                                    const __m512i *w, const scales_avx512vnni *s,
-                                                   size_t j, __m512 d, const acts_avx512vnni *a,
-                                                   size_t b, size_t block) {
-    const uint8_t *x = act_bytes_avx512vnni(a, b, block);
-    const float dx = act_scale_avx512vnni(a, b, block);
-    const __m512i sums = act_sums_avx512vnni(a, b, block), none = _mm512_setzero_si512();
-    const __m512i low = _mm512_set1_epi32((uint16_t)-type->zero);
-    const __m512i both = _mm512_set1_epi16((int16_t)-type->zero);
+                                                   __m512 d, const act_chunk_avx512vnni *c,
+                                                   size_t j, const uint8_t *x) {
+    const __m512i start = _mm512_set1_epi32(type->zero != 0 ? c->start[0][j] : 0);
     if (type->fine) {
-        const __m512i high = _mm512_slli_epi32(low, 16);
-        const __m512i dot0 = dot_avx512vnni(_mm512_dpwssd_epi32(none, sums, low), w, x, 4);
-        const __m512i dot1 = dot_avx512vnni(_mm512_dpwssd_epi32(none, sums, high), w + 4, x + 16, 4);
-        sum = scale_avx512vnni(sum, dot0, _mm512_loadu_ps(s->d[2 * j]), dx);
-        return scale_avx512vnni(sum, dot1, _mm512_loadu_ps(s->d[2 * j + 1]), dx);
+        sum = scale_avx512vnni(sum, dot_avx512vnni(start, w, x, 4), d, c->d[j]);
+        const __m512i dot = dot_avx512vnni(_mm512_set1_epi32(c->start[1][j]), w + 4, x + 16, 4);
+        return scale_avx512vnni(sum, dot, _mm512_loadu_ps(s->d[2 * j + 1]), c->d[j]);
     }
-    const __m512i above = type->zero != 0 ? _mm512_dpwssd_epi32(none, sums, both) : none;
-    sum = scale_avx512vnni(sum, dot_avx512vnni(above, w, x, 8), d, dx);
+    sum = scale_avx512vnni(sum, dot_avx512vnni(start, w, x, 8), d, c->d[j]);
     if (!type->has_min) return sum;
-    const __m512i total = _mm512_dpwssd_epi32(none, sums, _mm512_set1_epi16(1));
-    return _mm512_fmadd_ps(_mm512_loadu_ps(s->min[j]),
-                           _mm512_mul_ps(_mm512_set1_ps(dx), _mm512_cvtepi32_ps(total)), sum);
+    return _mm512_fmadd_ps(_mm512_loadu_ps(s->min[j]), _mm512_set1_ps(c->d_sum[j]), sum);
 }
 
 // --- few activation rows -----------------------------------------------------------------------
@@ -95,25 +103,27 @@ INKI_INLINE_AVX512VNNI void direct_group_avx512vnni(const type_avx512vnni *type,
                                                     size_t n_batch, const uint8_t *next) {
     const size_t n_blocks = a->n_cols / INKI_Q8_BLOCK;
     const size_t unit_bytes = VNNI_ROWS * type->chunk_bytes / VNNI_CHUNK_BLOCKS * type->unit_blocks;
+    const uint8_t *x = a->q;
     for (size_t b = 0; b < n_batch; b++) sums[b] = _mm512_setzero_ps();
     for (size_t first = 0; first < n_blocks; first += VNNI_CHUNK_BLOCKS) {
         const size_t n =
             n_blocks - first < VNNI_CHUNK_BLOCKS ? n_blocks - first : VNNI_CHUNK_BLOCKS;
         scales_avx512vnni s;
         type->scales(&s, &r, n);
+        act_chunk_avx512vnni c[VNNI_MAX_DIRECT];
+        for (size_t b = 0; b < n_batch; b++) act_chunk_avx512vnni_of(type, &c[b], a, b, first, n);
         for (size_t j = 0; j < n; j += type->unit_blocks, next += unit_bytes) {
-            for (size_t i = 0; i < unit_bytes; i += 64) _mm_prefetch((const char *)next + i, _MM_HINT_T0);
+            for (size_t i = 0; i < unit_bytes; i += 64)
+                _mm_prefetch((const char *)next + i, _MM_HINT_T0);
             __m512i w[8 * VNNI_MAX_UNIT_BLOCKS];
             type->unpack(w, &r, j / type->unit_blocks);
             for (size_t u = 0; u < type->unit_blocks; u++) {
-                const __m512 d =
-                    type->has_half
-                        ? _mm512_cvtph_ps(_mm256_loadu_si256((const void *)s.half[j + u]))
-                        : _mm512_loadu_ps(s.d[j + u]);
+                const __m512 d = _mm512_loadu_ps(s.d[type->fine ? 2 * (j + u) : j + u]);
                 for (size_t b = 0; b < n_batch; b++)
-                    sums[b] = add_block_avx512vnni(type, sums[b], w + 8 * u, &s, j + u, d, a, b,
-                                                   first + j + u);
+                    sums[b] = add_block_avx512vnni(type, sums[b], w + 8 * u, &s, d, &c[b], j + u,
+                                                   x + b * a->stride + u * INKI_Q8_BLOCK);
             }
+            x += type->unit_blocks * INKI_Q8_BLOCK;
         }
         for (int i = 0; i < 4; i++) r.at[i] += type->chunk_bytes;
     }

@@ -27,11 +27,10 @@ typedef struct rows_avx512vnni {
     size_t stride;
 } rows_avx512vnni;
 
-// What a chunk's integers are multiplied with, for each row. Types with one half float a block fill
-// `half`, the others d (for each 32 columns, or 16) and min.
+// What a chunk's integers are multiplied with, for each row: d for each 32 columns (or 16) and,
+// where the type has it, minus the minimum.
 typedef struct scales_avx512vnni {
-    uint16_t half[VNNI_CHUNK_BLOCKS][VNNI_ROWS];
-    float d[2 * VNNI_CHUNK_BLOCKS][VNNI_ROWS];
+    _Alignas(64) float d[2 * VNNI_CHUNK_BLOCKS][VNNI_ROWS];
     float min[VNNI_CHUNK_BLOCKS][VNNI_ROWS];
 } scales_avx512vnni;
 
@@ -42,7 +41,6 @@ typedef struct type_avx512vnni {
     void (*unpack)(__m512i *w, const rows_avx512vnni *r, size_t unit);
     size_t chunk_bytes, unit_blocks;
     int16_t zero;
-    bool has_half; // one half float a block
     bool has_min;
     bool fine; // a scale for each 16 columns
 } type_avx512vnni;
@@ -57,36 +55,89 @@ INKI_INLINE_AVX512VNNI __m512i load_rows_avx512vnni(const rows_avx512vnni *r, si
     return _mm512_mask_broadcast_i32x4(v, 0xf000, _mm_loadu_si128((const void *)(r->at[3] + o)));
 }
 
-// t[i], i < 4: bytes 4 i to 4 i + 3 of the sixteen at `offset`, rows in order. Within each quarter
-// of the registers this is the transposition of 4 x 4 dwords.
+// v[i], i < 4: sixteen bytes of rows i, i + 4, i + 8, i + 12; afterwards bytes 4 i to 4 i + 3 of all
+// rows in order. Within each quarter of the registers it is the transposition of 4 x 4 dwords.
+INKI_INLINE_AVX512VNNI void transpose_avx512vnni(__m512i *v) {
+    const __m512i low01 = _mm512_unpacklo_epi32(v[0], v[1]);
+    const __m512i low23 = _mm512_unpacklo_epi32(v[2], v[3]);
+    const __m512i high01 = _mm512_unpackhi_epi32(v[0], v[1]);
+    const __m512i high23 = _mm512_unpackhi_epi32(v[2], v[3]);
+    v[0] = _mm512_unpacklo_epi64(low01, low23);
+    v[1] = _mm512_unpackhi_epi64(low01, low23);
+    v[2] = _mm512_unpacklo_epi64(high01, high23);
+    v[3] = _mm512_unpackhi_epi64(high01, high23);
+}
+
+// t[i], i < 4: bytes 4 i to 4 i + 3 of the sixteen at `offset`.
 INKI_INLINE_AVX512VNNI void load_columns_avx512vnni(__m512i *t, const rows_avx512vnni *r,
                                                     size_t offset) {
-    const __m512i a = load_rows_avx512vnni(r, 0, offset), b = load_rows_avx512vnni(r, 1, offset);
-    const __m512i c = load_rows_avx512vnni(r, 2, offset), d = load_rows_avx512vnni(r, 3, offset);
-    const __m512i ab_low = _mm512_unpacklo_epi32(a, b), ab_high = _mm512_unpackhi_epi32(a, b);
-    const __m512i cd_low = _mm512_unpacklo_epi32(c, d), cd_high = _mm512_unpackhi_epi32(c, d);
-    t[0] = _mm512_unpacklo_epi64(ab_low, cd_low);
-    t[1] = _mm512_unpackhi_epi64(ab_low, cd_low);
-    t[2] = _mm512_unpacklo_epi64(ab_high, cd_high);
-    t[3] = _mm512_unpackhi_epi64(ab_high, cd_high);
+    for (size_t i = 0; i < 4; i++) t[i] = load_rows_avx512vnni(r, i, offset);
+    transpose_avx512vnni(t);
 }
 
 INKI_INLINE_AVX512VNNI __m512i nibbles_avx512vnni(__m512i bytes, unsigned shift) {
     return _mm512_and_si512(_mm512_srli_epi32(bytes, shift), _mm512_set1_epi8(15));
 }
 
+// The lower or upper half of each lane, a half float, as float.
+INKI_INLINE_AVX512VNNI __m512 half_of_lanes_avx512vnni(__m512i v, unsigned shift) {
+    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(v, shift)));
+}
+
+// The half floats at `offset` of all rows.
+INKI_INLINE_AVX512VNNI __m512 load_halves_avx512vnni(const rows_avx512vnni *r, size_t offset) {
+    uint16_t half[VNNI_ROWS];
+    for (size_t i = 0; i < VNNI_ROWS; i++)
+        memcpy(&half[i], r->at[i / 4] + i % 4 * r->stride + offset, sizeof *half);
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)half));
+}
+
 // --- one half float a block --------------------------------------------------------------------
 
-// Copied by scalar moves: the vector units are the ones in short supply, and gathers are slow.
-INKI_INLINE_AVX512VNNI void copy_halves_avx512vnni(uint16_t to[VNNI_ROWS],
-                                                   const rows_avx512vnni *r, size_t offset) {
-    for (size_t i = 0; i < VNNI_ROWS; i++)
-        memcpy(&to[i], r->at[i / 4] + i % 4 * r->stride + offset, 2);
+// Words of rows i, i + 4, i + 8, i + 12 from 64 bytes at offset `from` and 64 at `to`: in each
+// quarter of v, what `mask` (of eight bits) selects, v has the words' places; they are replaced by
+// the words. A gather would take several times as long.
+INKI_INLINE_AVX512VNNI __m512i pick_words_avx512vnni(__m512i v, __mmask32 mask,
+                                                     const rows_avx512vnni *r, size_t i,
+                                                     size_t from, size_t to) {
+    for (int k = 0; k < 4; k++) {
+        const uint8_t *row = r->at[k] + i * r->stride;
+        v = _mm512_mask2_permutex2var_epi16(_mm512_loadu_si512(row + from), v, mask << 8 * k,
+                                            _mm512_loadu_si512(row + to));
+    }
+    return v;
+}
+
+// Scales of blocks that begin with them. Four blocks' scales lie in the 64 bytes that the first of
+// them begins and the 64 that end with the last.
+INKI_INLINE_AVX512VNNI void scales_of_halves_avx512vnni(scales_avx512vnni *s,
+                                                        const rows_avx512vnni *r, size_t n_blocks,
+                                                        size_t block_bytes) {
+    if (n_blocks < VNNI_CHUNK_BLOCKS) {
+        for (size_t j = 0; j < n_blocks; j++)
+            _mm512_storeu_ps(s->d[j], load_halves_avx512vnni(r, j * block_bytes));
+        return;
+    }
+    uint64_t four = 0;
+    const size_t to = 3 * block_bytes + 2 > 64 ? 3 * block_bytes + 2 - 64 : 0;
+    for (size_t j = 0; j < 4; j++) {
+        const size_t at = j * block_bytes;
+        four |= (uint64_t)(at + 2 <= 64 ? at / 2 : 32 + (at - to) / 2) << 16 * j;
+    }
+    __m512i v[4];
+    for (size_t i = 0; i < 4; i++) {
+        v[i] = _mm512_set1_epi64((int64_t)four);
+        v[i] = pick_words_avx512vnni(v[i], 0x0f, r, i, 0, to);
+        v[i] = pick_words_avx512vnni(v[i], 0xf0, r, i, 4 * block_bytes, 4 * block_bytes + to);
+    }
+    transpose_avx512vnni(v);
+    for (size_t j = 0; j < VNNI_CHUNK_BLOCKS; j++)
+        _mm512_storeu_ps(s->d[j], half_of_lanes_avx512vnni(v[j / 2], j % 2 * 16));
 }
 
 INKI_INLINE_AVX512VNNI void scales_q8_0_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
                                                    size_t n_blocks) {
-    for (size_t j = 0; j < n_blocks; j++) copy_halves_avx512vnni(s->half[j], r, 34 * j);
+    scales_of_halves_avx512vnni(s, r, n_blocks, 34);
 }
 INKI_INLINE_AVX512VNNI void unpack_q8_0_avx512vnni(__m512i *w, const rows_avx512vnni *r,
                                                    size_t unit) {
@@ -97,7 +148,7 @@ INKI_INLINE_AVX512VNNI void unpack_q8_0_avx512vnni(__m512i *w, const rows_avx512
 
 INKI_INLINE_AVX512VNNI void scales_q4_0_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
                                                    size_t n_blocks) {
-    for (size_t j = 0; j < n_blocks; j++) copy_halves_avx512vnni(s->half[j], r, 18 * j);
+    scales_of_halves_avx512vnni(s, r, n_blocks, 18);
 }
 INKI_INLINE_AVX512VNNI void unpack_q4_0_avx512vnni(__m512i *w, const rows_avx512vnni *r,
                                                    size_t unit) {
@@ -111,7 +162,7 @@ INKI_INLINE_AVX512VNNI void unpack_q4_0_avx512vnni(__m512i *w, const rows_avx512
 
 INKI_INLINE_AVX512VNNI void scales_q5_0_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
                                                    size_t n_blocks) {
-    for (size_t j = 0; j < n_blocks; j++) copy_halves_avx512vnni(s->half[j], r, 22 * j);
+    scales_of_halves_avx512vnni(s, r, n_blocks, 22);
 }
 
 // Adds 16 to the bytes of w, columns 4 t to 4 t + 3, whose fifth bit is set in `high` (a bit for
@@ -139,11 +190,6 @@ INKI_INLINE_AVX512VNNI void unpack_q5_0_avx512vnni(__m512i *w, const rows_avx512
 }
 
 // --- K types -----------------------------------------------------------------------------------
-
-// The lower or upper half of each lane, a half float, as float.
-INKI_INLINE_AVX512VNNI __m512 half_of_lanes_avx512vnni(__m512i v, unsigned shift) {
-    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(v, shift)));
-}
 
 // Byte k of each lane, times factor: exact, since a half has 11 significant bits.
 INKI_INLINE_AVX512VNNI __m512 byte_times_avx512vnni(__m512i v, unsigned k, __m512 factor) {
@@ -215,8 +261,7 @@ INKI_INLINE_AVX512VNNI void scales_q6_k_avx512vnni(scales_avx512vnni *out, const
     (void)n_blocks;
     __m512i v[4];
     load_columns_avx512vnni(v, r, 192);
-    copy_halves_avx512vnni(out->half[0], r, 208);
-    const __m512 d = _mm512_cvtph_ps(_mm256_loadu_si256((const void *)out->half[0]));
+    const __m512 d = load_halves_avx512vnni(r, 208);
     for (unsigned k = 0; k < 16; k++) {
         const __m512i s = _mm512_srai_epi32(_mm512_slli_epi32(v[k / 4], 24 - 8 * (k % 4)), 24);
         _mm512_storeu_ps(out->d[k], _mm512_mul_ps(_mm512_cvtepi32_ps(s), d));
@@ -245,17 +290,17 @@ INKI_INLINE_AVX512VNNI void unpack_q6_k_avx512vnni(__m512i *w, const rows_avx512
 }
 
 static const type_avx512vnni type_q8_0_avx512vnni = {
-    scales_q8_0_avx512vnni, unpack_q8_0_avx512vnni, 8 * 34, 1, 128, true, false, false};
+    scales_q8_0_avx512vnni, unpack_q8_0_avx512vnni, 8 * 34, 1, 128, false, false};
 static const type_avx512vnni type_q4_0_avx512vnni = {
-    scales_q4_0_avx512vnni, unpack_q4_0_avx512vnni, 8 * 18, 1, 8, true, false, false};
+    scales_q4_0_avx512vnni, unpack_q4_0_avx512vnni, 8 * 18, 1, 8, false, false};
 static const type_avx512vnni type_q5_0_avx512vnni = {
-    scales_q5_0_avx512vnni, unpack_q5_0_avx512vnni, 8 * 22, 1, 16, true, false, false};
+    scales_q5_0_avx512vnni, unpack_q5_0_avx512vnni, 8 * 22, 1, 16, false, false};
 static const type_avx512vnni type_q4_k_avx512vnni = {
-    scales_q4_k_avx512vnni, unpack_q4_k_avx512vnni, 144, 2, 0, false, true, false};
+    scales_q4_k_avx512vnni, unpack_q4_k_avx512vnni, 144, 2, 0, true, false};
 static const type_avx512vnni type_q5_k_avx512vnni = {
-    scales_q4_k_avx512vnni, unpack_q5_k_avx512vnni, 176, 2, 0, false, true, false};
+    scales_q4_k_avx512vnni, unpack_q5_k_avx512vnni, 176, 2, 0, true, false};
 static const type_avx512vnni type_q6_k_avx512vnni = {
-    scales_q6_k_avx512vnni, unpack_q6_k_avx512vnni, 210, 4, 32, false, false, true};
+    scales_q6_k_avx512vnni, unpack_q6_k_avx512vnni, 210, 4, 32, false, true};
 
 INKI_TARGET_END
 #endif
