@@ -72,7 +72,7 @@ void cli_command_help(const cli_command *command);
 #define CLI_OPTION_THREADS(where)                                                                  \
     {                                                                                              \
         .name = "threads", .kind = CLI_UINT, .value = "N", .target = (where), .low = 1,            \
-        .high = 64, .help = "threads, 1 to 64; without it one for each processor"                  \
+        .high = 64, .help = "threads, 1 to 64; without it one for each processor, also the most"   \
     }
 #define CLI_OPTION_CONTEXT(where)                                                                  \
     {                                                                                              \

@@ -31,6 +31,12 @@ static int on_loading(void *user, double fraction) {
     return cli_interrupted();
 }
 
+// Only what the user should know, such as fewer threads than were asked for.
+static void on_log(void *user, int level, const char *message) {
+    (void)user;
+    if (level <= INK_LOG_WARN) cli_note("inkling: %s", message);
+}
+
 int cli_model_open(ink_model **out, const char *name, uint32_t n_threads, uint32_t flags) {
     ink_error error = {0};
     ink_runtime_options runtime_options;
@@ -40,6 +46,7 @@ int cli_model_open(ink_model **out, const char *name, uint32_t n_threads, uint32
     const ink_source source = cli_source(name);
     ink_runtime_options_init(&runtime_options, sizeof runtime_options);
     runtime_options.n_threads = n_threads;
+    runtime_options.log = on_log;
     ink_status status = ink_runtime_new(&runtime, &runtime_options, &error);
     if (status != INK_OK) return cli_fail_ink(status, &error);
     cli_progress_begin(&progress, "loading the model", true);

@@ -12,7 +12,8 @@
 
 static const cli_command *const commands[] = {&cli_complete_command,   &cli_tokenize_command,
                                               &cli_inspect_command,    &cli_convert_command,
-                                              &cli_perplexity_command, &cli_bench_command};
+                                              &cli_quantize_command,   &cli_perplexity_command,
+                                              &cli_bench_command};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static const cli_command *find(const char *name) {
@@ -29,7 +30,11 @@ static void overview(void) {
     cli_out("  inkling help [COMMAND]\n  inkling --version\n\nCommands:\n");
     for (size_t i = 0; i < N_COMMANDS; i++)
         cli_out("  %-12s%s\n", commands[i]->name, commands[i]->summary);
-    cli_out("\n\"inkling COMMAND --help\" has the options of each.\n\n%s", cli_exit_help);
+    cli_out("\n\"inkling COMMAND --help\" has the options of each.\n\n%s\n"
+            "Environment:\n"
+            "  INKLING_CPU  highest instruction-set level to use: portable, avx2, avx512, avx512vnni\n"
+            "               or portable, neon, dotprod, i8mm; without it all that the machine has\n",
+            cli_exit_help);
 }
 
 static int unknown(const char *name) {
@@ -53,7 +58,7 @@ static int help(int argc, char **argv) {
 static int dispatch(int argc, char **argv) {
     if (argc < 2)
         return cli_fail(CLI_USAGE, "a command is missing: complete, tokenize, inspect, convert, "
-                                   "perplexity or bench (see inkling --help)");
+                                   "quantize, perplexity or bench (see inkling --help)");
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
         return help(argc - 2, argv + 2);

@@ -124,6 +124,14 @@ static ink_status make_session(ink_session **out, ink_model *model,
     uint64_t heap, kv_bytes;
     ink_status status = inki_session_bytes(&model->weights, options, &heap, &kv_bytes, error);
     if (status != INK_OK) return status;
+    // Where the system promises more memory than there is, each page would be granted, and the
+    // process killed when they fill.
+    const uint64_t memory = reserve ? inki_os_memory_bytes() : 0;
+    if (memory > 0 && heap > memory)
+        return inki_fail(error, INK_E_NOMEM, "n_ctx", 0,
+                         "%u positions take %llu MB, more than the machine has (%llu MB)",
+                         (unsigned)options->n_ctx, (unsigned long long)(heap / 1000000),
+                         (unsigned long long)(memory / 1000000));
     ink_session measured = {0};
     inki_kv_page **table;
     inki_arena arena = {0};

@@ -10,6 +10,7 @@
 #if defined(__linux__)
 #include <sched.h>
 #include <sys/random.h>
+#include <sys/sysinfo.h>
 #endif
 
 double inki_os_now_ms(void) {
@@ -30,6 +31,14 @@ uint32_t inki_os_n_cpus(void) {
 #endif
     const long online = sysconf(_SC_NPROCESSORS_ONLN);
     return online > 0 && online < 1 << 20 ? (uint32_t)online : 1;
+}
+
+uint64_t inki_os_memory_bytes(void) {
+#if defined(__linux__)
+    struct sysinfo info;
+    if (sysinfo(&info) == 0) return ((uint64_t)info.totalram + info.totalswap) * info.mem_unit;
+#endif
+    return 0;
 }
 
 // Steele et al. 2014, the finaliser of splitmix64.

@@ -193,11 +193,58 @@ seed=$(sed -n 's/^seed *//p' "$T/err")
 run 'random seed again' 0 ink complete --seed "$seed" -n 12 --temperature 1.2 'Once upon a time'
 same 'the seed told gives the same bytes' "$T/out" "$T/random"
 
+# --- levels and threads ----------------------------------------------------------------------
+for command in complete tokenize perplexity inspect; do
+    argument=x
+    [ "$command" != inspect ] || argument=$model
+    [ "$command" != perplexity ] || argument=$source_dir/README.md
+    run "$command: no such level" 2 env INKLING_CPU=sse9 "$program" $command "$argument"
+    says "$command: no such level, the levels are named" "$T/err" \
+        '^inkling: INKLING_CPU: there is no level "sse9"; the levels are portable, avx2'
+done
+# One of these is of another architecture.
+other=neon
+[ "$(uname -m)" != aarch64 ] || other=avx2
+run 'a level that this machine lacks' 2 env INKLING_CPU=$other "$program" complete x
+says 'a level that this machine lacks, those it has' "$T/err" "^inkling: INKLING_CPU: this machine has no level $other; it has portable"
+run 'the portable level' 0 env INKLING_CPU=portable "$program" complete -n 24 --seed 1 'Once upon a time'
+is 'the portable level, something came' "$([ -s "$T/out" ] && echo yes)" yes
+run 'an empty level is none' 0 env INKLING_CPU= "$program" complete -n 24 --seed 1 'Once upon a time'
+same 'an empty level is none, same bytes' "$T/out" "$T/text"
+if [ "$(nproc)" -lt 64 ]; then
+    run 'more threads than processors' 0 ink complete --threads 64 -n 24 --seed 1 'Once upon a time'
+    same 'more threads than processors, same bytes' "$T/out" "$T/text"
+    says 'more threads than processors, that is told' "$T/err" "^inkling: 64 threads were asked for, $(nproc) are used"
+else
+    left_out 'more threads than processors: there are 64'
+fi
+
 # --- context -------------------------------------------------------------------------------
 long=$(awk 'BEGIN { for (i = 0; i < 60; i++) printf "Once upon a time there was a cat. " }')
 run 'prompt over the context' 6 ink complete --context 32 "$long"
 run 'context over the model' 6 ink complete --context 1000000 x
 says 'context over the model, named as it was typed' "$T/err" '^inkling: --context: '
+# Whatever the limit of memory: the text, or one line that says what was lacking.
+if [ -z "${INKLING_SANITIZE:-}" ]; then
+    seen=
+    for kilobytes in 6000 10000 14000 18000 22000 26000 30000 40000 60000 90000 140000 400000; do
+        limited() { (ulimit -v $kilobytes && exec "$program" "$@"); }
+        limited --version >/dev/null 2>&1 || continue # not even the C library has room
+        limited complete --threads 2 -n 4 --seed 1 'Once upon a time' >"$T/out" 2>"$T/err"
+        got=$?
+        seen="$seen $got"
+        case $got in
+        0) ;;
+        1 | 5) [ "$(grep -c '^inkling: ' "$T/err")" -ge 1 ] || report 1 "limit of $kilobytes kB" "$(head -c 300 "$T/err")" ;;
+        *) report 1 "limit of $kilobytes kB" "exit code $got: $(head -c 300 "$T/err")" ;;
+        esac
+    done
+    says 'some limits are too low, others not' /dev/stdin '(1|5).* 0$' <<END
+$seen
+END
+else
+    left_out 'limits of memory: a sanitizer needs address space of its own'
+fi
 run 'keep over the context' 2 ink complete --context 32 --overflow slide --keep 32 x
 says 'keep over the context, named as it was typed' "$T/err" '^inkling: --keep: '
 for overflow in left slide; do

@@ -13,6 +13,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 typedef struct lines {
     int n, level;
@@ -159,11 +161,87 @@ static void test_threads(void **state) {
     assert_null(runtime);
 }
 
+// --- a context too large for memory --------------------------------------------------------------
+
+enum { LAYERS = 600, BYTES_A_POSITION = 32 * 2 * 4 * LAYERS };
+
+static opened open_deep(uint32_t n_ctx) {
+    tiny_model deep = tiny_model_defaults();
+    deep.n_layer = LAYERS;
+    deep.n_ctx = n_ctx;
+    return opened_tiny(&deep, 1, NULL);
+}
+
+static ink_status try_session(const opened *o, uint32_t n_ctx, ink_error *error) {
+    ink_session *s = NULL;
+    ink_session_options options;
+    ink_session_options_init(&options, sizeof options);
+    options.n_ctx = n_ctx;
+    options.kv_type = INK_KV_F32;
+    const ink_status status = ink_session_new(&s, o->model, &options, error);
+    assert_true((s == NULL) == (status != INK_OK));
+    ink_session_free(s);
+    return status;
+}
+
+static void test_context_over_the_machine(void **state) {
+    (void)state;
+    const uint64_t memory = inki_os_memory_bytes();
+    const uint64_t n_ctx = memory / BYTES_A_POSITION + 64;
+    if (memory == 0 || n_ctx > 1000000) {
+        print_message("left out: a context over the machine's memory of %llu MB\n",
+                      (unsigned long long)(memory / 1000000));
+        return;
+    }
+    opened o = open_deep((uint32_t)n_ctx);
+    ink_error error = {0};
+    assert_int_equal(try_session(&o, 0, &error), INK_E_NOMEM);
+    assert_string_equal(error.where, "n_ctx");
+    assert_non_null(strstr(error.message, "more than the machine has"));
+    assert_int_equal(try_session(&o, (uint32_t)n_ctx + 1, &error), INK_E_LIMIT);
+    assert_int_equal(try_session(&o, 200, &error), INK_OK);
+    opened_close(&o);
+}
+
+// The system refuses pages in the middle of the work: all that was taken is given back.
+static void test_context_over_a_limit(void **state) {
+    (void)state;
+    if (getenv("INKLING_SANITIZE") != NULL) {
+        print_message("left out: a limit of memory, a sanitizer needs address space of its own\n");
+        return;
+    }
+    enum { N_CTX = 4096 };
+    opened o = open_deep(N_CTX);
+    assert_int_equal(try_session(&o, 64, NULL), INK_OK); // what the C library needs for itself
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f == NULL || fscanf(f, "%lu", &pages) != 1) {
+        print_message("left out: a limit of memory, no /proc here\n");
+        return;
+    }
+    fclose(f);
+    struct rlimit before, limit;
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    limit = before;
+    limit.rlim_cur = pages * (rlim_t)sysconf(_SC_PAGESIZE) + N_CTX / 2 * (rlim_t)BYTES_A_POSITION;
+    assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+    ink_error error = {0};
+    const ink_status status = try_session(&o, N_CTX, &error);
+    const ink_status half = try_session(&o, N_CTX / 4, NULL);
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    assert_int_equal(status, INK_E_NOMEM);
+    assert_int_equal(error.status, INK_E_NOMEM);
+    assert_int_equal(half, INK_OK);
+    opened_close(&o);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_level_by_mask),
         cmocka_unit_test(test_level_by_environment),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_context_over_the_machine),
+        cmocka_unit_test(test_context_over_a_limit),
     };
     return cmocka_run_group_tests_name("runtime", tests, NULL, NULL);
 }
