@@ -38,15 +38,15 @@ static inline float fold_row_avx2(const __m256 s[8]) {
 
 static inline float sum_row_avx2(const float *x, size_t n) {
     __m256 s[8];
-#pragma GCC unroll 8
+    INKI_UNROLL
     for (int j = 0; j < 8; j++) s[j] = _mm256_setzero_ps();
     size_t k = 0;
     for (; k + 64 <= n; k += 64) {
-#pragma GCC unroll 8
+        INKI_UNROLL
         for (int j = 0; j < 8; j++) s[j] = _mm256_add_ps(s[j], _mm256_loadu_ps(x + k + 8 * j));
     }
     if (k < n) {
-#pragma GCC unroll 8
+        INKI_UNROLL
         for (size_t j = 0; j < 8; j++) {
             const __m256i there = first_lanes_avx2(lanes_after_avx2(n - k, 8 * j));
             s[j] = _mm256_add_ps(s[j], _mm256_maskload_ps(x + k + 8 * j, there));
@@ -57,18 +57,18 @@ static inline float sum_row_avx2(const float *x, size_t n) {
 
 static inline float sum_squares_avx2(const float *x, __m256 mean, size_t n) {
     __m256 s[8];
-#pragma GCC unroll 8
+    INKI_UNROLL
     for (int j = 0; j < 8; j++) s[j] = _mm256_setzero_ps();
     size_t k = 0;
     for (; k + 64 <= n; k += 64) {
-#pragma GCC unroll 8
+        INKI_UNROLL
         for (int j = 0; j < 8; j++) {
             const __m256 v = _mm256_sub_ps(_mm256_loadu_ps(x + k + 8 * j), mean);
             s[j] = _mm256_fmadd_ps(v, v, s[j]);
         }
     }
     if (k < n) { // the difference of what is not there must be zero, not -mean
-#pragma GCC unroll 8
+        INKI_UNROLL
         for (size_t j = 0; j < 8; j++) {
             const __m256i there = first_lanes_avx2(lanes_after_avx2(n - k, 8 * j));
             const __m256 v =

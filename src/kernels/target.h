@@ -17,6 +17,14 @@
 #define INKI_TARGET_END        INKI_PRAGMA(GCC pop_options)
 #endif
 
+// Before a loop of a small constant count over an array of vectors: unrolled early enough for the
+// array to become registers. (clang has the pragma of gcc too, but obeys it too late for that.)
+#if defined(__clang__)
+#define INKI_UNROLL INKI_PRAGMA(clang loop unroll(full))
+#elif defined(__GNUC__)
+#define INKI_UNROLL INKI_PRAGMA(GCC unroll 16)
+#endif
+
 #if defined(INKI_TARGET_BEGIN) && defined(__x86_64__)
 #define INKI_HAVE_X86          1
 #define INKI_TARGET_BEGIN_AVX2 INKI_TARGET_BEGIN("avx2,fma,f16c")
