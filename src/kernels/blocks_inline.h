@@ -43,6 +43,9 @@ static inline int32_t block_dot(const int16_t *restrict w, const int8_t *restric
 }
 static inline int32_t block_dot_half(const int16_t *restrict w, const int8_t *restrict x) {
     int32_t sum = 0;
+#if defined(__GNUC__)
+#pragma GCC unroll 1 // gcc would unroll it before it could vectorise it
+#endif
     for (int i = 0; i < 16; i++) sum += w[i] * (int16_t)x[i];
     return sum;
 }
