@@ -18,48 +18,47 @@
 INKI_TARGET_BEGIN_AVX512VNNI
 
 enum {
-    VNNI_MAX_DIRECT = 16,    // more activation rows than this go through a panel
-    VNNI_PANEL_ROWS = 32,    // two groups
-    VNNI_PANEL_BLOCKS = 16,  // 512 columns
-    VNNI_TILE = 6            // activation rows that meet a panel at a time
+    VNNI_MAX_DIRECT = 8,    // more activation rows than this go through a panel
+    VNNI_PANEL_ROWS = 32,   // two groups
+    VNNI_PANEL_BLOCKS = 16, // 512 columns
+    VNNI_TILE = 6           // activation rows that meet a panel at a time
 };
 
-// Activations of a call: rows at q, `stride` bytes apart.
+// Activations of a call: rows at q, `stride` bytes apart; and of the weights what decides how an
+// integer product begins.
 typedef struct acts_avx512vnni {
     const uint8_t *q;
     size_t stride, n_cols;
+    int16_t zero;
+    bool fine;
 } acts_avx512vnni;
 
 // A chunk of an activation row, what belongs to each block as one number: its scale; for each
 // sixteen columns (one, or two where scales are fine) minus zero times their sum, from which the
 // integer product starts; and scale times sum, for types with a minimum.
 typedef struct act_chunk_avx512vnni {
-    float d[VNNI_CHUNK_BLOCKS], d_sum[VNNI_CHUNK_BLOCKS];
+    _Alignas(32) float d[VNNI_CHUNK_BLOCKS];
+    float d_sum[VNNI_CHUNK_BLOCKS];
     int32_t start[2][VNNI_CHUNK_BLOCKS];
 } act_chunk_avx512vnni;
 
-// n: blocks in the chunk that begins with block `first`.
-INKI_INLINE_AVX512VNNI void act_chunk_avx512vnni_of(const type_avx512vnni *type,
-                                                    act_chunk_avx512vnni *c,
-                                                    const acts_avx512vnni *a, size_t b,
-                                                    size_t first, size_t n) {
-    const uint8_t *d_row = a->q + b * a->stride + a->n_cols, *sum_row = d_row + a->n_cols / 8;
+// n_rows activation rows' chunks of n blocks, from row b and block `first` on.
+INKI_APART_AVX512VNNI void load_acts_avx512vnni(act_chunk_avx512vnni *c, const acts_avx512vnni *a,
+                                                size_t b, size_t n_rows, size_t first, size_t n) {
+    const uint8_t *d_row = a->q + b * a->stride + a->n_cols + 4 * first;
+    const uint8_t *sum_row = d_row + a->n_cols / 8;
     const __mmask8 mask = (__mmask8)((1u << n) - 1);
-    const __m256 d = _mm256_maskz_loadu_ps(mask, d_row + 4 * first);
-    const __m256i sums = _mm256_maskz_loadu_epi32(mask, sum_row + 4 * first);
-    _mm256_storeu_ps(c->d, d);
-    const __m256i low = _mm256_set1_epi32((uint16_t)-type->zero);
-    if (type->fine) {
-        _mm256_storeu_si256((void *)c->start[0], _mm256_madd_epi16(sums, low));
-        _mm256_storeu_si256((void *)c->start[1],
-                            _mm256_madd_epi16(sums, _mm256_slli_epi32(low, 16)));
-    } else if (type->zero != 0) {
-        const __m256i both = _mm256_set1_epi16((int16_t)-type->zero);
-        _mm256_storeu_si256((void *)c->start[0], _mm256_madd_epi16(sums, both));
-    }
-    if (type->has_min) {
+    const __m256i even = _mm256_set1_epi32((uint16_t)-a->zero);
+    const __m256i odd = _mm256_slli_epi32(even, 16), both = _mm256_or_si256(even, odd);
+    for (; n_rows > 0; n_rows--, c++, d_row += a->stride, sum_row += a->stride) {
+        const __m256 d = _mm256_maskz_loadu_ps(mask, d_row);
+        const __m256i sums = _mm256_maskz_loadu_epi32(mask, sum_row);
         const __m256i total = _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
-        _mm256_storeu_ps(c->d_sum, _mm256_mul_ps(d, _mm256_cvtepi32_ps(total)));
+        _mm256_store_ps(c->d, d);
+        _mm256_store_ps(c->d_sum, _mm256_mul_ps(d, _mm256_cvtepi32_ps(total)));
+        const __m256i start = _mm256_madd_epi16(sums, a->fine ? even : both);
+        _mm256_store_si256((void *)c->start[0], start);
+        _mm256_store_si256((void *)c->start[1], _mm256_madd_epi16(sums, odd));
     }
 }
 
@@ -111,7 +110,7 @@ INKI_INLINE_AVX512VNNI void direct_group_avx512vnni(const type_avx512vnni *type,
         scales_avx512vnni s;
         type->scales(&s, &r, n);
         act_chunk_avx512vnni c[VNNI_MAX_DIRECT];
-        for (size_t b = 0; b < n_batch; b++) act_chunk_avx512vnni_of(type, &c[b], a, b, first, n);
+        load_acts_avx512vnni(c, a, 0, n_batch, first, n);
         for (size_t j = 0; j < n; j += type->unit_blocks, next += unit_bytes) {
             for (size_t i = 0; i < unit_bytes; i += 64)
                 _mm_prefetch((const char *)next + i, _MM_HINT_T0);
@@ -131,24 +130,20 @@ INKI_INLINE_AVX512VNNI void direct_group_avx512vnni(const type_avx512vnni *type,
 
 INKI_INLINE_AVX512VNNI void direct_avx512vnni(const type_avx512vnni *type, float *out,
                                               size_t out_stride, const uint8_t *weights,
-                                              size_t row_bytes, acts_avx512vnni a,
+                                              size_t row_bytes, const acts_avx512vnni *a,
                                               const float *bias, size_t n_rows, size_t n_batch) {
     // The last group ends with the last row: some rows are computed twice, to the same numbers.
     // Where there are fewer than sixteen, all lanes take the same row.
     const bool narrow = n_rows < VNNI_ROWS;
     const size_t last = narrow ? n_rows - 1 : n_rows - VNNI_ROWS;
     const __mmask16 mask = narrow ? 1 : 0xffff;
-    for (size_t row = 0, i = 0; i < n_rows; i += narrow ? 1 : VNNI_ROWS) {
-        row = i < last ? i : last;
+    for (size_t i = 0; i < n_rows; i += narrow ? 1 : VNNI_ROWS) {
+        const size_t row = i < last ? i : last;
         const uint8_t *w = weights + row * row_bytes;
-        rows_avx512vnni r = {{w, w, w, w}, 0};
-        if (!narrow) {
-            r.stride = row_bytes;
-            for (size_t k = 1; k < 4; k++) r.at[k] = w + 4 * k * row_bytes;
-        }
+        const rows_avx512vnni r = rows_of_avx512vnni(w, narrow ? 0 : row_bytes);
         __m512 sums[VNNI_MAX_DIRECT];
         const uint8_t *next = row + VNNI_ROWS <= last ? w + VNNI_ROWS * row_bytes : w;
-        direct_group_avx512vnni(type, sums, r, &a, n_batch, next);
+        direct_group_avx512vnni(type, sums, r, a, n_batch, next);
         for (size_t b = 0; b < n_batch; b++) {
             if (bias != NULL)
                 sums[b] = _mm512_add_ps(sums[b], _mm512_maskz_loadu_ps(mask, bias + row));
@@ -157,19 +152,189 @@ INKI_INLINE_AVX512VNNI void direct_avx512vnni(const type_avx512vnni *type, float
     }
 }
 
+// --- many activation rows ----------------------------------------------------------------------
+
+// Two groups' weights of up to two chunks, unpacked: some 20 KB, which stay in the first cache
+// while the activations pass by.
+typedef struct panel_avx512vnni {
+    __m512i w[VNNI_PANEL_BLOCKS][8][2];
+    __m512 d[2 * VNNI_PANEL_BLOCKS][2]; // each block's, or two where scales are fine
+    __m512 min[VNNI_PANEL_BLOCKS][2];
+    size_t first, n_blocks; // the blocks of a row that are here
+    // The next panel's bytes, of which `step` lines are fetched with each block of a tile.
+    const uint8_t *next, *next_end;
+    size_t step;
+} panel_avx512vnni;
+
+// Fills group g of the panel from the rows, which begin with its first block.
+INKI_INLINE_AVX512VNNI void panel_fill_avx512vnni(const type_avx512vnni *type, panel_avx512vnni *p,
+                                                  size_t g, rows_avx512vnni r) {
+    const size_t n_d = type->fine ? 2 : 1;
+    for (size_t first = 0; first < p->n_blocks; first += VNNI_CHUNK_BLOCKS) {
+        const size_t left = p->n_blocks - first;
+        const size_t n = left < VNNI_CHUNK_BLOCKS ? left : VNNI_CHUNK_BLOCKS;
+        scales_avx512vnni s;
+        type->scales(&s, &r, n);
+        for (size_t j = 0; j < n * n_d; j++) p->d[first * n_d + j][g] = _mm512_load_ps(s.d[j]);
+        for (size_t j = 0; type->has_min && j < n; j++)
+            p->min[first + j][g] = _mm512_load_ps(s.min[j]);
+        for (size_t j = 0; j < n; j += type->unit_blocks) {
+            __m512i w[8 * VNNI_MAX_UNIT_BLOCKS];
+            type->unpack(w, &r, j / type->unit_blocks);
+            for (size_t t = 0; t < 8 * type->unit_blocks; t++)
+                p->w[first + j + t / 8][t % 8][g] = w[t];
+        }
+        for (int i = 0; i < 4; i++) r.at[i] += type->chunk_bytes;
+    }
+}
+
+INKI_INLINE_AVX512VNNI void panel_fetch_avx512vnni(panel_avx512vnni *p) {
+    for (size_t i = 0; i < p->step && p->next < p->next_end; i++, p->next += 64)
+        _mm_prefetch((const char *)p->next, _MM_HINT_T1);
+}
+
+// acc += n registers of a block for each group, times each row's activations.
+INKI_INLINE_AVX512VNNI void tile_dot_avx512vnni(__m512i acc[][2], __m512i w[][2], const uint8_t *x,
+                                                size_t stride, size_t n_tile, size_t n) {
+    for (size_t t = 0; t < n; t++)
+        for (size_t b = 0; b < n_tile; b++) {
+            int32_t four;
+            memcpy(&four, x + b * stride + 4 * t, sizeof four);
+            const __m512i v = _mm512_set1_epi32(four);
+            acc[b][0] = _mm512_dpbusd_epi32(acc[b][0], w[t][0], v);
+            acc[b][1] = _mm512_dpbusd_epi32(acc[b][1], w[t][1], v);
+        }
+}
+
+// Adds the panel times n_tile activation rows from b0 on to their sums, which wait in `out` between
+// a row's panels: a float stored and read is the same float.
+INKI_INLINE_AVX512VNNI void tile_avx512vnni(float *out, size_t out_stride, panel_avx512vnni *p,
+                                            const acts_avx512vnni *a,
+                                            act_chunk_avx512vnni c[][VNNI_TILE], size_t b0,
+                                            size_t n_tile, bool fine, bool has_min) {
+    __m512 sums[VNNI_TILE][2];
+    out += b0 * out_stride;
+    for (size_t b = 0; b < n_tile; b++)
+        for (size_t g = 0; g < 2; g++)
+            sums[b][g] = p->first == 0 ? _mm512_setzero_ps()
+                                       : _mm512_loadu_ps(out + b * out_stride + VNNI_ROWS * g);
+    const uint8_t *x = a->q + b0 * a->stride + p->first * INKI_Q8_BLOCK;
+    const size_t n_parts = fine ? 2 : 1;
+    for (size_t j = 0; j < p->n_blocks; j++, x += INKI_Q8_BLOCK) {
+        const act_chunk_avx512vnni *cj = c[j / VNNI_CHUNK_BLOCKS];
+        const size_t k = j % VNNI_CHUNK_BLOCKS;
+        panel_fetch_avx512vnni(p);
+        for (size_t i = 0; i < n_parts; i++) {
+            __m512i acc[VNNI_TILE][2];
+            for (size_t b = 0; b < n_tile; b++)
+                acc[b][0] = acc[b][1] = _mm512_set1_epi32(cj[b].start[i][k]);
+            tile_dot_avx512vnni(acc, p->w[j] + 4 * i, x + 16 * i, a->stride, n_tile, 8 / n_parts);
+            for (size_t b = 0; b < n_tile; b++)
+                for (size_t g = 0; g < 2; g++)
+                    sums[b][g] = scale_avx512vnni(sums[b][g], acc[b][g], p->d[n_parts * j + i][g],
+                                                  cj[b].d[k]);
+        }
+        for (size_t b = 0; has_min && b < n_tile; b++)
+            for (size_t g = 0; g < 2; g++)
+                sums[b][g] =
+                    _mm512_fmadd_ps(p->min[j][g], _mm512_set1_ps(cj[b].d_sum[k]), sums[b][g]);
+    }
+    for (size_t b = 0; b < n_tile; b++)
+        for (size_t g = 0; g < 2; g++)
+            _mm512_storeu_ps(out + b * out_stride + VNNI_ROWS * g, sums[b][g]);
+}
+
+// All activation rows against a panel, in tiles of 6, 4, 2 or 1.
+INKI_INLINE_AVX512VNNI void panel_run_avx512vnni(float *out, size_t out_stride, panel_avx512vnni *p,
+                                                 const acts_avx512vnni *a, size_t n_batch,
+                                                 bool fine, bool has_min) {
+    act_chunk_avx512vnni c[VNNI_PANEL_BLOCKS / VNNI_CHUNK_BLOCKS][VNNI_TILE];
+    for (size_t b = 0, n; b < n_batch; b += n) {
+        n = n_batch - b;
+        n = n >= 6 ? 6 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
+        for (size_t j = 0; j < p->n_blocks; j += VNNI_CHUNK_BLOCKS) {
+            const size_t left = p->n_blocks - j;
+            load_acts_avx512vnni(c[j / VNNI_CHUNK_BLOCKS], a, b, n, p->first + j,
+                                 left < VNNI_CHUNK_BLOCKS ? left : VNNI_CHUNK_BLOCKS);
+        }
+        switch (n) {
+        case 6: tile_avx512vnni(out, out_stride, p, a, c, b, 6, fine, has_min); break;
+        case 4: tile_avx512vnni(out, out_stride, p, a, c, b, 4, fine, has_min); break;
+        case 2: tile_avx512vnni(out, out_stride, p, a, c, b, 2, fine, has_min); break;
+        default: tile_avx512vnni(out, out_stride, p, a, c, b, 1, fine, has_min); break;
+        }
+    }
+}
+
+// One function for each way of scaling, not for each type.
+#define VNNI_RUN(name, fine, has_min)                                                              \
+    INKI_APART_AVX512VNNI void name(float *out, size_t out_stride, panel_avx512vnni *p,            \
+                                    const acts_avx512vnni *a, size_t n_batch) {                    \
+        panel_run_avx512vnni(out, out_stride, p, a, n_batch, fine, has_min);                       \
+    }
+VNNI_RUN(run_plain_avx512vnni, false, false)
+VNNI_RUN(run_min_avx512vnni, false, true)
+VNNI_RUN(run_fine_avx512vnni, true, false)
+#undef VNNI_RUN
+
+static void add_bias_avx512vnni(float *out, size_t out_stride, const float *bias, size_t n_batch) {
+    for (size_t b = 0; b < n_batch; b++, out += out_stride)
+        for (size_t g = 0; g < VNNI_PANEL_ROWS; g += VNNI_ROWS)
+            _mm512_storeu_ps(out + g,
+                             _mm512_add_ps(_mm512_loadu_ps(out + g), _mm512_loadu_ps(bias + g)));
+}
+
+// n_rows >= VNNI_PANEL_ROWS. The last panel ends with the last row: some rows are computed twice,
+// from the start, to the same numbers.
+INKI_INLINE_AVX512VNNI void panels_avx512vnni(const type_avx512vnni *type, float *out,
+                                              size_t out_stride, const uint8_t *weights,
+                                              size_t row_bytes, const acts_avx512vnni *a,
+                                              const float *bias, size_t n_rows, size_t n_batch) {
+    const size_t n_blocks = a->n_cols / INKI_Q8_BLOCK, last = n_rows - VNNI_PANEL_ROWS;
+    const size_t n_tiles = n_batch / VNNI_TILE + 1;
+    panel_avx512vnni p;
+    p.step = VNNI_PANEL_ROWS * type->chunk_bytes / VNNI_CHUNK_BLOCKS / (64 * n_tiles) + 1;
+    for (size_t i = 0; i < n_rows; i += VNNI_PANEL_ROWS) {
+        const size_t row = i < last ? i : last;
+        const size_t n_next = last - row < VNNI_PANEL_ROWS ? last - row : VNNI_PANEL_ROWS;
+        p.next = weights + (row + VNNI_PANEL_ROWS) * row_bytes;
+        p.next_end = p.next + n_next * row_bytes;
+        for (p.first = 0; p.first < n_blocks; p.first += VNNI_PANEL_BLOCKS) {
+            const size_t left = n_blocks - p.first;
+            p.n_blocks = left < VNNI_PANEL_BLOCKS ? left : VNNI_PANEL_BLOCKS;
+            const uint8_t *w =
+                weights + row * row_bytes + p.first / VNNI_CHUNK_BLOCKS * type->chunk_bytes;
+            for (size_t g = 0; g < 2; g++, w += VNNI_ROWS * row_bytes)
+                panel_fill_avx512vnni(type, &p, g, rows_of_avx512vnni(w, row_bytes));
+            if (type->fine)
+                run_fine_avx512vnni(out + row, out_stride, &p, a, n_batch);
+            else if (type->has_min)
+                run_min_avx512vnni(out + row, out_stride, &p, a, n_batch);
+            else
+                run_plain_avx512vnni(out + row, out_stride, &p, a, n_batch);
+        }
+        if (bias != NULL) add_bias_avx512vnni(out + row, out_stride, bias + row, n_batch);
+    }
+}
+
 #define VNNI_SLOT(name, type)                                                                      \
     static void name(float *out, size_t out_stride, const void *weights, size_t row_bytes,         \
                      const void *acts, size_t act_stride, const float *bias, size_t n_rows,        \
                      size_t n_cols, size_t n_batch) {                                              \
-        acts_avx512vnni a = {(const uint8_t *)acts, act_stride, n_cols};                           \
+        acts_avx512vnni a = {(const uint8_t *)acts, act_stride, n_cols, (type).zero, (type).fine}; \
+        if (n_batch > VNNI_MAX_DIRECT && n_rows >= VNNI_PANEL_ROWS) {                              \
+            panels_avx512vnni(&type, out, out_stride, weights, row_bytes, &a, bias, n_rows,        \
+                              n_batch);                                                            \
+            return;                                                                                \
+        }                                                                                          \
         if (n_batch == 1) {                                                                        \
-            direct_avx512vnni(&type, out, out_stride, weights, row_bytes, a, bias, n_rows, 1);     \
+            direct_avx512vnni(&type, out, out_stride, weights, row_bytes, &a, bias, n_rows, 1);    \
             return;                                                                                \
         }                                                                                          \
         for (size_t b = 0; b < n_batch; b += VNNI_MAX_DIRECT) {                                    \
             const size_t n = n_batch - b < VNNI_MAX_DIRECT ? n_batch - b : VNNI_MAX_DIRECT;        \
             a.q = (const uint8_t *)acts + b * act_stride;                                          \
-            direct_avx512vnni(&type, out + b * out_stride, out_stride, weights, row_bytes, a,      \
+            direct_avx512vnni(&type, out + b * out_stride, out_stride, weights, row_bytes, &a,     \
                               bias, n_rows, n);                                                    \
         }                                                                                          \
     }

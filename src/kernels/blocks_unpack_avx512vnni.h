@@ -13,19 +13,26 @@
 #include <string.h>
 
 enum {
-    VNNI_ROWS = 16,         // rows in a group
-    VNNI_CHUNK_BLOCKS = 8,  // blocks of 32 columns in a chunk
+    VNNI_ROWS = 16,        // rows in a group
+    VNNI_CHUNK_BLOCKS = 8, // blocks of 32 columns in a chunk
     VNNI_MAX_UNIT_BLOCKS = 4
 };
 
 INKI_TARGET_BEGIN_AVX512VNNI
 #define INKI_INLINE_AVX512VNNI static inline __attribute__((always_inline))
+// Code that is not in the hot loop, once and not in each place that calls it.
+#define INKI_APART_AVX512VNNI static __attribute__((noinline))
 
 // A chunk of sixteen rows: at[i] is row 4 i, `stride` bytes lie between neighbours.
 typedef struct rows_avx512vnni {
     const uint8_t *at[4];
     size_t stride;
 } rows_avx512vnni;
+
+static inline rows_avx512vnni rows_of_avx512vnni(const uint8_t *first, size_t stride) {
+    return (rows_avx512vnni){{first, first + 4 * stride, first + 8 * stride, first + 12 * stride},
+                             stride};
+}
 
 // What a chunk's integers are multiplied with, for each row: d for each 32 columns (or 16) and,
 // where the type has it, minus the minimum.
@@ -55,8 +62,8 @@ INKI_INLINE_AVX512VNNI __m512i load_rows_avx512vnni(const rows_avx512vnni *r, si
     return _mm512_mask_broadcast_i32x4(v, 0xf000, _mm_loadu_si128((const void *)(r->at[3] + o)));
 }
 
-// v[i], i < 4: sixteen bytes of rows i, i + 4, i + 8, i + 12; afterwards bytes 4 i to 4 i + 3 of all
-// rows in order. Within each quarter of the registers it is the transposition of 4 x 4 dwords.
+// v[i], i < 4: sixteen bytes of rows i, i + 4, i + 8, i + 12; afterwards bytes 4 i to 4 i + 3 of
+// all rows in order. Within each quarter of the registers it is the transposition of 4 x 4 dwords.
 INKI_INLINE_AVX512VNNI void transpose_avx512vnni(__m512i *v) {
     const __m512i low01 = _mm512_unpacklo_epi32(v[0], v[1]);
     const __m512i low23 = _mm512_unpacklo_epi32(v[2], v[3]);
@@ -85,7 +92,7 @@ INKI_INLINE_AVX512VNNI __m512 half_of_lanes_avx512vnni(__m512i v, unsigned shift
 }
 
 // The half floats at `offset` of all rows.
-INKI_INLINE_AVX512VNNI __m512 load_halves_avx512vnni(const rows_avx512vnni *r, size_t offset) {
+INKI_APART_AVX512VNNI __m512 load_halves_avx512vnni(const rows_avx512vnni *r, size_t offset) {
     uint16_t half[VNNI_ROWS];
     for (size_t i = 0; i < VNNI_ROWS; i++)
         memcpy(&half[i], r->at[i / 4] + i % 4 * r->stride + offset, sizeof *half);
@@ -135,8 +142,8 @@ INKI_INLINE_AVX512VNNI void scales_of_halves_avx512vnni(scales_avx512vnni *s,
         _mm512_storeu_ps(s->d[j], half_of_lanes_avx512vnni(v[j / 2], j % 2 * 16));
 }
 
-INKI_INLINE_AVX512VNNI void scales_q8_0_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
-                                                   size_t n_blocks) {
+INKI_APART_AVX512VNNI void scales_q8_0_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
+                                                  size_t n_blocks) {
     scales_of_halves_avx512vnni(s, r, n_blocks, 34);
 }
 INKI_INLINE_AVX512VNNI void unpack_q8_0_avx512vnni(__m512i *w, const rows_avx512vnni *r,
@@ -146,8 +153,8 @@ INKI_INLINE_AVX512VNNI void unpack_q8_0_avx512vnni(__m512i *w, const rows_avx512
     for (int t = 0; t < 8; t++) w[t] = _mm512_xor_si512(w[t], _mm512_set1_epi8(-128));
 }
 
-INKI_INLINE_AVX512VNNI void scales_q4_0_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
-                                                   size_t n_blocks) {
+INKI_APART_AVX512VNNI void scales_q4_0_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
+                                                  size_t n_blocks) {
     scales_of_halves_avx512vnni(s, r, n_blocks, 18);
 }
 INKI_INLINE_AVX512VNNI void unpack_q4_0_avx512vnni(__m512i *w, const rows_avx512vnni *r,
@@ -160,8 +167,8 @@ INKI_INLINE_AVX512VNNI void unpack_q4_0_avx512vnni(__m512i *w, const rows_avx512
     }
 }
 
-INKI_INLINE_AVX512VNNI void scales_q5_0_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
-                                                   size_t n_blocks) {
+INKI_APART_AVX512VNNI void scales_q5_0_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
+                                                  size_t n_blocks) {
     scales_of_halves_avx512vnni(s, r, n_blocks, 22);
 }
 
@@ -198,11 +205,11 @@ INKI_INLINE_AVX512VNNI __m512 byte_times_avx512vnni(__m512i v, unsigned k, __m51
 }
 
 // The header of Q4_K and Q5_K: half d, half dmin, twelve bytes with eight scales and eight minimums
-// of six bits. Dwords s, m, h: the first four scales (minimums) are the low six bits of the bytes of
-// s (of m); the last four have their low four bits in the low (high) nibbles of h, and their high
-// two where s (m) has its own highest.
-INKI_INLINE_AVX512VNNI void scales_q4_k_avx512vnni(scales_avx512vnni *out, const rows_avx512vnni *r,
-                                                   size_t n_blocks) {
+// of six bits. Dwords s, m, h: the first four scales (minimums) are the low six bits of the bytes
+// of s (of m); the last four have their low four bits in the low (high) nibbles of h, and their
+// high two where s (m) has its own highest.
+INKI_APART_AVX512VNNI void scales_q4_k_avx512vnni(scales_avx512vnni *out, const rows_avx512vnni *r,
+                                                  size_t n_blocks) {
     (void)n_blocks;
     __m512i v[4];
     load_columns_avx512vnni(v, r, 0);
@@ -210,12 +217,10 @@ INKI_INLINE_AVX512VNNI void scales_q4_k_avx512vnni(scales_avx512vnni *out, const
     const __m512i six = _mm512_set1_epi8(0x3f), two = _mm512_set1_epi8(0x30);
     const __m512i scales[2] = {
         _mm512_and_si512(s, six),
-        _mm512_or_si512(nibbles_avx512vnni(h, 0),
-                        _mm512_and_si512(_mm512_srli_epi32(s, 2), two))};
+        _mm512_or_si512(nibbles_avx512vnni(h, 0), _mm512_and_si512(_mm512_srli_epi32(s, 2), two))};
     const __m512i mins[2] = {
         _mm512_and_si512(m, six),
-        _mm512_or_si512(nibbles_avx512vnni(h, 4),
-                        _mm512_and_si512(_mm512_srli_epi32(m, 2), two))};
+        _mm512_or_si512(nibbles_avx512vnni(h, 4), _mm512_and_si512(_mm512_srli_epi32(m, 2), two))};
     const __m512 d = half_of_lanes_avx512vnni(v[0], 0);
     const __m512 minus_dmin =
         _mm512_xor_ps(_mm512_set1_ps(-0.0f), half_of_lanes_avx512vnni(v[0], 16));
@@ -256,8 +261,8 @@ INKI_INLINE_AVX512VNNI void unpack_q5_k_avx512vnni(__m512i *w, const rows_avx512
     }
 }
 
-INKI_INLINE_AVX512VNNI void scales_q6_k_avx512vnni(scales_avx512vnni *out, const rows_avx512vnni *r,
-                                                   size_t n_blocks) {
+INKI_APART_AVX512VNNI void scales_q6_k_avx512vnni(scales_avx512vnni *out, const rows_avx512vnni *r,
+                                                  size_t n_blocks) {
     (void)n_blocks;
     __m512i v[4];
     load_columns_avx512vnni(v, r, 192);
