@@ -18,7 +18,7 @@ MAKEFLAGS += --no-print-directory
 
 BUILD = JOBS=$(JOBS) tools/build.sh
 
-.PHONY: all run check check-long asan tsan fuzz install uninstall format lint deps clean help
+.PHONY: all run check check-long asan tsan fuzz bench-compare install uninstall format lint deps clean help
 
 all:
 	@tools/install-deps.sh build
@@ -50,6 +50,11 @@ fuzz:
 	@tools/install-deps.sh check
 	@JOBS=$(JOBS) tools/fuzz.sh "$(TARGET)" "$(SECONDS)"
 
+# Beside llama.cpp, which comes from npm: make bench-compare ARGS=--quick
+bench-compare:
+	@tools/install-deps.sh build
+	@JOBS=$(JOBS) bench/compare.sh $(ARGS)
+
 install: all
 	@DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)"
 	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ! command -v ldconfig >/dev/null || ldconfig
@@ -76,5 +81,6 @@ help:
 	@echo 'make check            every test, at most 15 minutes; check-long: with what it leaves out'
 	@echo 'make asan | tsan      the tests under one sanitizer only'
 	@echo 'make fuzz TARGET=x SECONDS=60'
+	@echo 'make bench-compare    speed beside llama.cpp (from npm); on an idle machine'
 	@echo 'make install [PREFIX=/usr/local] [DESTDIR=]; make uninstall'
 	@echo 'make format | lint | deps | clean'

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: MIT
+# bench/compare, which bench/compare.sh builds and runs: only on request, since it is of use only with
+# llama.cpp's libraries at hand. What the program measures with is compiled into it as well.
+
+if(NOT TARGET inkling_program)
+    return()
+endif()
+file(GLOB compare_sources CONFIGURE_DEPENDS bench/compare*.c)
+set(compare_cli_sources ${cli_sources})
+list(FILTER compare_cli_sources EXCLUDE REGEX "/main\\.c$")
+add_executable(inkling_compare EXCLUDE_FROM_ALL ${compare_sources} ${compare_cli_sources})
+set_target_properties(inkling_compare PROPERTIES OUTPUT_NAME compare)
+target_include_directories(inkling_compare PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(inkling_compare PRIVATE
+    inkling_flags inkling_static inkling_convert PkgConfig::JANSSON ${CMAKE_DL_LIBS})
