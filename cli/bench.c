@@ -199,7 +199,7 @@ static int run(char **args, size_t n_args) {
     if (code == CLI_OK && set.json)
         cli_bench_print_json(&job);
     else if (code == CLI_OK)
-        cli_bench_print(&job, set.shape.set ? file.title : NULL, NULL);
+        cli_bench_print(&job, set.shape.set ? file.title : NULL);
     cli_bench_close(&job);
     drop_shape(&file);
     return code;

@@ -46,7 +46,8 @@ typedef struct cli_bench_job {
     uint64_t peak_bytes, kv_bytes;
 } cli_bench_job;
 enum {
-    CLI_BENCH_PROMPT = 16,
+    CLI_BENCH_PROMPT = 16, // tokens
+    CLI_BENCH_PROMPT_BYTES = 512,
     CLI_BENCH_STEPS = CLI_BENCH_PREFILLS + CLI_BENCH_DEPTHS + CLI_BENCH_BATCHES + 2
 };
 
@@ -64,6 +65,8 @@ ink_session_options cli_bench_session_options(const cli_bench_job *job, uint32_t
 // cli_bench_open, while this process is small and has one thread. As the first that opens the
 // model, it tells what is wrong with it.
 int cli_bench_peak(cli_bench_job *job);
+// A text of `limit` tokens, or the most below that, to prompt [CLI_BENCH_PROMPT_BYTES].
+int cli_bench_prompt(const ink_model *model, size_t limit, char *prompt, size_t *n_tokens);
 // Sets first_token_ms: processes of this very program continue a prompt by one token.
 int cli_bench_first_token(cli_bench_job *job);
 // Sets prefill, decode, batch and read_gb_s; needs the data.
@@ -76,8 +79,8 @@ int cli_bench_failed(ink_status status, const ink_error *error);
 // The ids that prompts are made of: all over the vocabulary, none twice in a row.
 ink_token cli_bench_id(const cli_bench_job *job, size_t i);
 
-// level: of the processor's instructions. title: NULL or what is measured.
-void cli_bench_print(const cli_bench_job *job, const char *title, const char *level);
+// title: NULL or what is measured.
+void cli_bench_print(const cli_bench_job *job, const char *title);
 void cli_bench_print_json(const cli_bench_job *job);
 
 #endif

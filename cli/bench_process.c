@@ -2,6 +2,7 @@
 // What only whole processes can tell: memory at its peak, and the time from a process's start.
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@
 
 extern char **environ;
 
-enum { PROGRAM_PATH = 4096, PROMPT_BYTES = 512, MAX_STARTS = 32 };
+enum { PROGRAM_PATH = 4096, MAX_STARTS = 32 };
 
 static bool make_pipe(int ends[2]) {
     if (pipe(ends) != 0) return false;
@@ -34,8 +35,9 @@ static int fail_system(const char *what, int code) {
     return cli_fail(CLI_OTHER, "bench: %s: %s", what, strerror(code));
 }
 
-// Bytes that came, fewer than n at the end of the pipe.
-static size_t read_whole(int fd, void *to, size_t n) {
+// Bytes that came from process pid, fewer than n at the end of the pipe. An interruption that has
+// reached this process alone is passed on.
+static size_t read_whole(int fd, void *to, size_t n, pid_t pid) {
     size_t at = 0;
     while (at < n) {
         const ssize_t got = read(fd, (char *)to + at, n - at);
@@ -43,6 +45,8 @@ static size_t read_whole(int fd, void *to, size_t n) {
             at += (size_t)got;
         else if (got == 0 || errno != EINTR)
             break;
+        else if (cli_interrupted())
+            kill(pid, SIGTERM);
     }
     return at;
 }
@@ -114,7 +118,7 @@ int cli_bench_peak(cli_bench_job *job) {
     const int code = errno;
     close(ends[1]);
     size_t got = 0;
-    if (pid > 0) got = read_whole(ends[0], &job->peak_bytes, sizeof job->peak_bytes);
+    if (pid > 0) got = read_whole(ends[0], &job->peak_bytes, sizeof job->peak_bytes, pid);
     close(ends[0]);
     if (pid < 0) return fail_system("a process was needed", code);
     const int ended = wait_for(pid);
@@ -137,29 +141,30 @@ static bool program_path(char *path, size_t cap) {
 #endif
 }
 
-// The beginning of a text that is CLI_BENCH_PROMPT tokens long, or the most below that.
-static int make_prompt(cli_bench_job *job, char *prompt) {
+int cli_bench_prompt(const ink_model *model, size_t limit, char *prompt, size_t *n_tokens) {
     static const char text[] =
         "Once upon a time there was a little cat who lived in a small house near the sea, and "
         "every "
         "morning it went out to look at the boats that came back with the fish of the night, and "
         "then it slept in the sun until the children came home and played with it.";
-    size_t bytes = 0;
-    for (size_t i = 1; i < sizeof text && i < PROMPT_BYTES; i++) {
+    _Static_assert(sizeof text <= CLI_BENCH_PROMPT_BYTES, "it fits");
+    size_t bytes = 0, most = 0;
+    for (size_t i = 1; i < sizeof text; i++) {
         size_t n = 0;
-        const ink_status status = ink_tokenize(job->open, text, i, 0, NULL, 0, &n, NULL);
+        const ink_status status = ink_tokenize(model, text, i, 0, NULL, 0, &n, NULL);
         if (status != INK_OK && status != INK_E_SPACE) return cli_fail_ink(status, NULL);
-        if (n > CLI_BENCH_PROMPT || n < job->n_prompt || n >= job->n_ctx) continue;
-        job->n_prompt = n;
+        if (n > limit || n < most) continue;
+        most = n;
         bytes = i;
     }
     memcpy(prompt, text, bytes);
     prompt[bytes] = 0;
+    *n_tokens = most;
     return CLI_OK;
 }
 
 typedef struct start {
-    char program[PROGRAM_PATH], prompt[PROMPT_BYTES], threads[16], context[16];
+    char program[PROGRAM_PATH], prompt[CLI_BENCH_PROMPT_BYTES], threads[16], context[16];
     char *argv[24];
 } start;
 
@@ -174,7 +179,8 @@ static int begin_start(start *s, cli_bench_job *job) {
     if (!program_path(s->program, sizeof s->program))
         return cli_fail(CLI_OTHER, "bench: the path of this program could not be found out, "
                                    "which it needs to start itself");
-    const int code = make_prompt(job, s->prompt);
+    const size_t limit = job->n_ctx > CLI_BENCH_PROMPT ? CLI_BENCH_PROMPT : job->n_ctx - 1;
+    const int code = cli_bench_prompt(job->open, limit, s->prompt, &job->n_prompt);
     snprintf(s->threads, sizeof s->threads, "%u", job->n_threads);
     snprintf(s->context, sizeof s->context, "%u", (unsigned)job->n_ctx);
     add_words(s, (const char *const[]){"inkling", "complete", "-n", "1", "--greedy", "--threads",
@@ -200,11 +206,11 @@ static int run_start(const start *s, double *ms) {
         if (code == 0) code = posix_spawn(&pid, s->program, &actions, NULL, s->argv, environ);
         close(ends[1]);
         ends[1] = -1;
-        if (code == 0) read_whole(ends[0], &byte, 1);
+        if (code == 0) read_whole(ends[0], &byte, 1, pid);
         *ms = cli_now_ms() - begin;
         posix_spawn_file_actions_destroy(&actions);
     }
-    while (code == 0 && read_whole(ends[0], rest, sizeof rest) > 0) {}
+    while (code == 0 && read_whole(ends[0], rest, sizeof rest, pid) > 0) {}
     close(ends[0]);
     if (ends[1] >= 0) close(ends[1]);
     return code == 0 ? wait_for(pid) : fail_system(s->program, code);

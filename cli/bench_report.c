@@ -36,15 +36,15 @@ static void print_memory(const cli_bench_job *job) {
         cli_out(", %s more\n", cli_text_size(job->peak_bytes - known, rest));
 }
 
-void cli_bench_print(const cli_bench_job *job, const char *title, const char *level) {
+void cli_bench_print(const cli_bench_job *job, const char *title) {
     char size[CLI_TEXT_SIZE];
     const char *name = title != NULL ? title : job->model != NULL ? job->model : "builtin:story";
     cli_out("model            ");
     cli_out_text(name, strlen(name));
     cli_out(", %s\n", cli_text_size(job->info.file_bytes, size));
-    cli_out("with             %u thread%s%s%s, %s keys and values\n", job->n_threads,
-            job->n_threads == 1 ? "" : "s", level != NULL ? ", instructions " : "",
-            level != NULL ? level : "", cli_kv_types[job->kv_type]);
+    cli_out("with             %u thread%s, instruction set %s, keys and values %s\n",
+            job->n_threads, job->n_threads == 1 ? "" : "s", ink_runtime_cpu_level(job->runtime),
+            cli_kv_types[job->kv_type]);
     for (unsigned i = 0; i < CLI_BENCH_PREFILLS; i++) {
         if (job->prefill[i].tok_s > 0)
             cli_out("prefill of %-5u %9.1f tokens/s\n", cli_bench_prefills[i],

@@ -37,6 +37,7 @@ static const block_rule block_rules[] = {
     {INKI_Q8_0, {{0, 0x0c}, {0, 0}}},    // quants spread by 73, scale 2^-12
     {INKI_Q4_0, {{0, 0x1c}, {0, 0}}},    // 4.6, 2^-8
     {INKI_Q5_0, {{0, 0x18}, {0, 0}}},    // 9.2, 2^-9
+    {INKI_Q5_1, {{0, 0x18}, {2, 0xa7}}}, // 9.2; a minimum of -2^-5
     {INKI_Q4_K, {{0, 0x08}, {2, 0x14}}}, // 4.6 times scales of 32; their minimum in balance
     {INKI_Q5_K, {{0, 0x04}, {2, 0x14}}}, // 9.2 times scales of 32
     {INKI_Q6_K, {{208, 0x00}, {0, 0}}},  // 18.5 times scales of 74: a subnormal half

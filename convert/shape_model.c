@@ -18,21 +18,28 @@ const size_t inki_n_shapes = sizeof inki_shapes / sizeof *inki_shapes;
 
 enum { PIECE_BYTES = 1 << 20, QUANTIZATION_VERSION = 2 };
 
-// What the matrices of a file become: most of them, those whose errors cost most, the embedding
-// that is also the head; and what llama.cpp calls such a file (general.file_type).
+// What the matrices of a file become: most of them; those whose errors cost most, in some layers;
+// the embedding that is also the head. As llama.cpp chooses, but that Q4_0 keeps its head in Q8_0.
+typedef enum layer_choice { IN_NO_LAYER, IN_FIRST_LAYERS, IN_SPREAD_LAYERS } layer_choice;
 typedef struct type_rule {
-    uint32_t most, sensitive, head, file_type;
+    uint32_t most, head, file_type; // what llama.cpp calls such a file (general.file_type)
+    uint32_t sensitive;
+    layer_choice layers;
 } type_rule;
 const char *const inki_shape_types[] = {"f32",  "f16",  "bf16",  "q8_0", "q4_0",
                                         "q4_k", "q6_k", "mixed", NULL};
 static const type_rule type_rules[] = {
-    {INKI_F32, INKI_F32, INKI_F32, 0},     {INKI_F16, INKI_F16, INKI_F16, 1},
-    {INKI_BF16, INKI_BF16, INKI_BF16, 32}, {INKI_Q8_0, INKI_Q8_0, INKI_Q8_0, 7},
-    {INKI_Q4_0, INKI_Q4_0, INKI_Q8_0, 2},  {INKI_Q4_K, INKI_Q4_K, INKI_Q6_K, 14},
-    {INKI_Q6_K, INKI_Q6_K, INKI_Q6_K, 18}, {INKI_Q4_K, INKI_Q6_K, INKI_Q6_K, 15},
+    {INKI_F32, INKI_F32, 0, INKI_F32, IN_NO_LAYER},
+    {INKI_F16, INKI_F16, 1, INKI_F16, IN_NO_LAYER},
+    {INKI_BF16, INKI_BF16, 32, INKI_BF16, IN_NO_LAYER},
+    {INKI_Q8_0, INKI_Q8_0, 7, INKI_Q8_0, IN_NO_LAYER},
+    {INKI_Q4_0, INKI_Q8_0, 2, INKI_Q4_0, IN_NO_LAYER},
+    {INKI_Q4_K, INKI_Q6_K, 14, INKI_Q5_K, IN_FIRST_LAYERS},
+    {INKI_Q6_K, INKI_Q6_K, 18, INKI_Q6_K, IN_NO_LAYER},
+    {INKI_Q4_K, INKI_Q6_K, 15, INKI_Q6_K, IN_SPREAD_LAYERS},
 };
 
-typedef enum tensor_use { USE_GAIN, USE_FLOATS, USE_MOST, USE_SENSITIVE, USE_HEAD } tensor_use;
+typedef enum tensor_use { USE_GAIN, USE_FLOATS, USE_MOST, USE_QKV, USE_DOWN, USE_HEAD } tensor_use;
 typedef enum tensor_side { SIDE_NONE, SIDE_VOCAB, SIDE_CTX, SIDE_1, SIDE_3, SIDE_4 } tensor_side;
 typedef struct tensor_plan {
     const char *name;       // behind "blk.N." in a layer
@@ -49,7 +56,7 @@ static const tensor_plan first_tensors[] = {
 static const tensor_plan layer_tensors[] = {
     {"attn_norm.weight", SIDE_NONE, SIDE_1, USE_GAIN},
     {"attn_norm.bias", SIDE_NONE, SIDE_1, USE_FLOATS},
-    {"attn_qkv.weight", SIDE_3, SIDE_1, USE_SENSITIVE},
+    {"attn_qkv.weight", SIDE_3, SIDE_1, USE_QKV},
     {"attn_qkv.bias", SIDE_NONE, SIDE_3, USE_FLOATS},
     {"attn_output.weight", SIDE_1, SIDE_1, USE_MOST},
     {"attn_output.bias", SIDE_NONE, SIDE_1, USE_FLOATS},
@@ -57,7 +64,7 @@ static const tensor_plan layer_tensors[] = {
     {"ffn_norm.bias", SIDE_NONE, SIDE_1, USE_FLOATS},
     {"ffn_up.weight", SIDE_4, SIDE_1, USE_MOST},
     {"ffn_up.bias", SIDE_NONE, SIDE_4, USE_FLOATS},
-    {"ffn_down.weight", SIDE_1, SIDE_4, USE_SENSITIVE},
+    {"ffn_down.weight", SIDE_1, SIDE_4, USE_DOWN},
     {"ffn_down.bias", SIDE_NONE, SIDE_1, USE_FLOATS},
 };
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
@@ -67,6 +74,7 @@ typedef struct shape_writing {
     inki_gguf_writer *writer;
     uint8_t *piece; // [PIECE_BYTES]
     inki_shape_random random;
+    uint32_t layer; // that is visited
     uint64_t bytes_done, bytes_total;
     // Called for each tensor of the file in turn.
     ink_status (*visit)(struct shape_writing *, const char *name, const tensor_plan *, ink_error *);
@@ -84,15 +92,25 @@ static uint64_t side_of(const inki_shape *s, tensor_side side) {
     return 1;
 }
 
+static bool is_widened(const shape_writing *w, tensor_use use) {
+    const uint32_t n = w->options->shape->n_layer, first = n / 8, layer = w->layer;
+    if (use != USE_QKV && use != USE_DOWN) return false;
+    switch (type_rules[w->options->type].layers) {
+    case IN_FIRST_LAYERS: return layer < (use == USE_QKV ? 4 : first);
+    case IN_SPREAD_LAYERS: return layer < first || layer >= 7 * n / 8 || (layer - first) % 3 == 2;
+    case IN_NO_LAYER: break;
+    }
+    return false;
+}
+
 // K types need rows of whole blocks of 256; what llama.cpp takes for other rows has blocks of 32.
 static uint32_t type_of_tensor(const shape_writing *w, const tensor_plan *plan) {
     const type_rule *rule = &type_rules[w->options->type];
-    uint32_t type = INKI_F32;
-    if (plan->use == USE_MOST) type = rule->most;
-    if (plan->use == USE_SENSITIVE) type = rule->sensitive;
+    if (plan->use == USE_GAIN || plan->use == USE_FLOATS) return INKI_F32;
+    uint32_t type = is_widened(w, plan->use) ? rule->sensitive : rule->most;
     if (plan->use == USE_HEAD) type = rule->head;
     if (side_of(w->options->shape, plan->cols) % inki_type_of(type).block_elems == 0) return type;
-    return type == INKI_Q6_K ? INKI_Q8_0 : INKI_Q5_0;
+    return type == INKI_Q6_K ? INKI_Q8_0 : type == INKI_Q5_K ? INKI_Q5_1 : INKI_Q5_0;
 }
 
 static uint64_t blocks_of_tensor(const shape_writing *w, const tensor_plan *plan) {
@@ -149,6 +167,7 @@ static ink_status visit_all(shape_writing *w, ink_error *error) {
         status = w->visit(w, first_tensors[i].name, &first_tensors[i], error);
     for (uint32_t layer = 0; layer < w->options->shape->n_layer; layer++)
         for (size_t i = 0; i < COUNT(layer_tensors) && status == INK_OK; i++) {
+            w->layer = layer;
             snprintf(name, sizeof name, "blk.%u.%s", (unsigned)layer, layer_tensors[i].name);
             status = w->visit(w, name, &layer_tensors[i], error);
         }

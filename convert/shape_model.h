@@ -14,8 +14,8 @@ typedef struct inki_shape {
 
 extern const inki_shape inki_shapes[];
 extern const size_t inki_n_shapes;
-// What the matrices may be: "f32", "q8_0", …; and "mixed": Q4_K with the sensitive ones in Q6_K.
-// Ends with NULL.
+// What the matrices may be: "f32", "q8_0", …, "mixed": Q4_K with sensitive ones in Q6_K. Ends with
+// NULL.
 extern const char *const inki_shape_types[];
 
 typedef struct inki_shape_options {
