@@ -32,13 +32,15 @@ typedef struct block_acts_avx2 {
 } block_acts_avx2;
 // sums [n_batch of the tile][16] += two panels of n groups of 32 columns times activation rows.
 typedef void (*block_tile_avx2)(float *sums, const block_panel_avx2 p[2], const block_acts_avx2 *x,
-                                size_t n, int zero, bool has_min);
+                                size_t n);
+// sums [8] = n whole blocks of eight rows times one activation row, without a panel.
+typedef void (*block_one_avx2)(float *sums, const uint8_t *const row[8], size_t n,
+                               const block_acts_avx2 *x, const uint8_t *ahead);
 typedef struct block_kind_avx2 {
     size_t block_elems, block_bytes;
     block_pack_avx2 pack;
     block_tile_avx2 tile1, tile2, tile4;
-    int zero; // what is stored for a weight of 0
-    bool has_min;
+    block_one_avx2 one; // or NULL
 } block_kind_avx2;
 
 // --- packing -----------------------------------------------------------------------------------
@@ -101,17 +103,6 @@ INKI_TEMPLATE void put_q4_avx2(__m256i w[8], const __m256i t[4]) {
     }
 }
 
-static void pack_q4_0_avx2(block_panel_avx2 *p, const uint8_t *const row[8], size_t at, size_t n,
-                           const uint8_t *ahead) {
-    for (size_t j = 0; j < n; j++, at += 18, ahead += 8 * 18) {
-        __m256i t[4];
-        block_ahead_avx2(ahead, 8 * 18);
-        turn16_avx2(t, row, at + 2);
-        put_q4_avx2(p->w + 8 * j, t);
-        p->scale[j] = eight_halves_avx2(row, at);
-    }
-}
-
 // Four bits of each row's `high` become the fifth bits of its four bytes of a step: the byte that
 // holds them is copied into all four, where a comparison tells one bit from the others.
 INKI_TEMPLATE __m256i fifth_avx2(__m256i w, __m256i high, int step) {
@@ -124,30 +115,43 @@ INKI_TEMPLATE __m256i fifth_avx2(__m256i w, __m256i high, int step) {
     return _mm256_or_si256(w, _mm256_and_si256(set, _mm256_set1_epi8(16)));
 }
 
-static void pack_q5_0_avx2(block_panel_avx2 *p, const uint8_t *const row[8], size_t at, size_t n,
-                           const uint8_t *ahead) {
-    for (size_t j = 0; j < n; j++, at += 22, ahead += 8 * 22) {
-        __m256i t[4], w[8];
-        block_ahead_avx2(ahead, 8 * 22);
-        turn16_avx2(t, row, at + 6);
-        put_q4_avx2(w, t);
-        const __m256i high =
-            _mm256_setr_epi32(block_i32_avx2(row[0] + at + 2), block_i32_avx2(row[1] + at + 2),
-                              block_i32_avx2(row[2] + at + 2), block_i32_avx2(row[3] + at + 2),
-                              block_i32_avx2(row[4] + at + 2), block_i32_avx2(row[5] + at + 2),
-                              block_i32_avx2(row[6] + at + 2), block_i32_avx2(row[7] + at + 2));
-        for (int i = 0; i < 8; i++) p->w[8 * j + (size_t)i] = fifth_avx2(w[i], high, i);
-        p->scale[j] = eight_halves_avx2(row, at);
-    }
+// A block of 32 columns of eight rows: its eight steps and its scales.
+typedef __m256 (*block_unpack_avx2)(__m256i w[8], const uint8_t *const row[8], size_t at);
+
+INKI_TEMPLATE __m256 unpack_q4_0_avx2(__m256i w[8], const uint8_t *const row[8], size_t at) {
+    __m256i t[4];
+    turn16_avx2(t, row, at + 2);
+    put_q4_avx2(w, t);
+    return eight_halves_avx2(row, at);
 }
 
-static void pack_q8_0_avx2(block_panel_avx2 *p, const uint8_t *const row[8], size_t at, size_t n,
-                           const uint8_t *ahead) {
-    for (size_t j = 0; j < n; j++, at += 34, ahead += 8 * 34) {
-        block_ahead_avx2(ahead, 8 * 34);
-        turn16_avx2(p->w + 8 * j, row, at + 2);
-        turn16_avx2(p->w + 8 * j + 4, row, at + 18);
-        p->scale[j] = eight_halves_avx2(row, at);
+INKI_TEMPLATE __m256 unpack_q5_0_avx2(__m256i w[8], const uint8_t *const row[8], size_t at) {
+    const __m256i high =
+        _mm256_setr_epi32(block_i32_avx2(row[0] + at + 2), block_i32_avx2(row[1] + at + 2),
+                          block_i32_avx2(row[2] + at + 2), block_i32_avx2(row[3] + at + 2),
+                          block_i32_avx2(row[4] + at + 2), block_i32_avx2(row[5] + at + 2),
+                          block_i32_avx2(row[6] + at + 2), block_i32_avx2(row[7] + at + 2));
+    __m256i t[4];
+    turn16_avx2(t, row, at + 6);
+    put_q4_avx2(w, t);
+    for (int i = 0; i < 8; i++) w[i] = fifth_avx2(w[i], high, i);
+    return eight_halves_avx2(row, at);
+}
+
+INKI_TEMPLATE __m256 unpack_q8_0_avx2(__m256i w[8], const uint8_t *const row[8], size_t at) {
+    turn16_avx2(w, row, at + 2);
+    turn16_avx2(w + 4, row, at + 18);
+    return eight_halves_avx2(row, at);
+}
+
+INKI_TEMPLATE void pack_blocks_avx2(block_panel_avx2 *p, const uint8_t *const row[8], size_t at,
+                                    size_t n, const uint8_t *ahead, size_t bytes,
+                                    block_unpack_avx2 unpack) {
+    const uint8_t *r[8]; // of its own: what the panel gets cannot change it
+    memcpy(r, row, sizeof r);
+    for (size_t j = 0; j < n; j++, at += bytes, ahead += 8 * bytes) {
+        block_ahead_avx2(ahead, 8 * bytes);
+        p->scale[j] = unpack(p->w + 8 * j, r, at);
     }
 }
 
@@ -277,43 +281,49 @@ INKI_TEMPLATE __m256 splat_float_avx2(const uint8_t *p) {
     return _mm256_set1_ps(f);
 }
 
+// Integers may be added in any order, and gcc would make all products of a group before it adds
+// one, far more than there are registers. Behind this the sum so far must be there.
+INKI_TEMPLATE __m256i in_turn_avx2(__m256i v) {
+    __asm__("" : "+x"(v));
+    return v;
+}
+
 // acc [2][n_b] = the 16-bit sums of n steps, so few that they fit. q: the columns of the first
 // step.
 INKI_TEMPLATE void steps_avx2(__m256i acc[2][4], const __m256i *w0, const __m256i *w1,
                               const uint8_t *q, size_t stride, const int n, const int n_b) {
     for (int b = 0; b < n_b; b++) {
         const __m256i v = splat_four_avx2(q + (size_t)b * stride);
-        acc[0][b] = _mm256_maddubs_epi16(w0[0], v);
-        acc[1][b] = _mm256_maddubs_epi16(w1[0], v);
+        acc[0][b] = in_turn_avx2(_mm256_maddubs_epi16(w0[0], v));
+        acc[1][b] = in_turn_avx2(_mm256_maddubs_epi16(w1[0], v));
     }
     for (int t = 1; t < n; t++)
         for (int b = 0; b < n_b; b++) {
             const __m256i v = splat_four_avx2(q + (size_t)b * stride + 4 * t);
-            acc[0][b] = _mm256_add_epi16(acc[0][b], _mm256_maddubs_epi16(w0[t], v));
-            acc[1][b] = _mm256_add_epi16(acc[1][b], _mm256_maddubs_epi16(w1[t], v));
+            acc[0][b] = in_turn_avx2(_mm256_add_epi16(acc[0][b], _mm256_maddubs_epi16(w0[t], v)));
+            acc[1][b] = in_turn_avx2(_mm256_add_epi16(acc[1][b], _mm256_maddubs_epi16(w1[t], v)));
         }
 }
 
-INKI_TEMPLATE void add_group_avx2(float *sum, __m256i dot, __m256 scale, __m256 xd) {
-    _mm256_store_ps(sum, _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_mul_ps(scale, xd),
-                                         _mm256_load_ps(sum)));
+INKI_TEMPLATE __m256 add_group_avx2(__m256 sum, __m256i dot, __m256 scale, __m256 xd) {
+    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_mul_ps(scale, xd), sum);
 }
 
 // Weights of 4 bits: the eight steps of a group add up to at most 8 * 2 * 15 * 128 < 2^15; of 5
-// bits: four steps do.
+// bits: four steps do. zero: what is stored for a weight of 0.
 INKI_TEMPLATE void tile_narrow_avx2(float *sums, const block_panel_avx2 *p,
-                                    const block_acts_avx2 *x, size_t n, int zero, bool has_min,
-                                    const int n_b, const int n_steps) {
+                                    const block_acts_avx2 *x, size_t n, const int n_b,
+                                    const int bits, const int zero, const bool has_min) {
     const uint8_t *q = x->q, *d = x->d, *sum = x->sum;
     const size_t stride = x->stride;
     const __m256i ones = _mm256_set1_epi16(1), less = _mm256_set1_epi16((int16_t)-zero);
     for (size_t j = 0; j < n; j++, q += 32, d += 4, sum += 4) {
         const __m256i *w0 = p[0].w + 8 * j, *w1 = p[1].w + 8 * j;
         __m256i acc[2][4], half[2][4];
-        steps_avx2(acc, w0, w1, q, stride, n_steps, n_b);
+        steps_avx2(acc, w0, w1, q, stride, bits == 4 ? 8 : 4, n_b);
         for (int b = 0; b < n_b; b++)
             for (int h = 0; h < 2; h++) acc[h][b] = _mm256_madd_epi16(acc[h][b], ones);
-        if (n_steps == 4) {
+        if (bits == 5) {
             steps_avx2(half, w0 + 4, w1 + 4, q + 16, stride, 4, n_b);
             for (int b = 0; b < n_b; b++)
                 for (int h = 0; h < 2; h++)
@@ -322,40 +332,42 @@ INKI_TEMPLATE void tile_narrow_avx2(float *sums, const block_panel_avx2 *p,
         for (int b = 0; b < n_b; b++) {
             const __m256 xd = splat_float_avx2(d + (size_t)b * stride);
             const __m256i xs = splat_four_avx2(sum + (size_t)b * stride);
-            const __m256i c = _mm256_madd_epi16(xs, less);
-            for (int h = 0; h < 2; h++)
-                add_group_avx2(sums + 16 * b + 8 * h, _mm256_add_epi32(acc[h][b], c), p[h].scale[j],
-                               xd);
-        }
-        if (!has_min) continue;
-        for (int b = 0; b < n_b; b++) {
-            const __m256i xs = splat_four_avx2(sum + (size_t)b * stride);
-            const __m256 v = _mm256_mul_ps(splat_float_avx2(d + (size_t)b * stride),
-                                           _mm256_cvtepi32_ps(_mm256_madd_epi16(xs, ones)));
+            const __m256i zeros = _mm256_madd_epi16(xs, less);
+            const __m256 mins = _mm256_mul_ps(xd, _mm256_cvtepi32_ps(_mm256_madd_epi16(xs, ones)));
             for (int h = 0; h < 2; h++) {
+                const __m256i dot = zero != 0 ? _mm256_add_epi32(acc[h][b], zeros) : acc[h][b];
                 float *to = sums + 16 * b + 8 * h;
-                _mm256_store_ps(to, _mm256_fmadd_ps(p[h].min[j], v, _mm256_load_ps(to)));
+                __m256 v = add_group_avx2(_mm256_load_ps(to), dot, p[h].scale[j], xd);
+                if (has_min) v = _mm256_fmadd_ps(p[h].min[j], mins, v);
+                _mm256_store_ps(to, v);
             }
         }
     }
 }
-INKI_TEMPLATE void tile_4bit_avx2(float *sums, const block_panel_avx2 *p, const block_acts_avx2 *x,
-                                  size_t n, int zero, bool has_min, const int n_b) {
-    tile_narrow_avx2(sums, p, x, n, zero, has_min, n_b, 8);
+INKI_TEMPLATE void tile_q4_0_avx2(float *sums, const block_panel_avx2 *p, const block_acts_avx2 *x,
+                                  size_t n, const int n_b) {
+    tile_narrow_avx2(sums, p, x, n, n_b, 4, 8, false);
 }
-INKI_TEMPLATE void tile_5bit_avx2(float *sums, const block_panel_avx2 *p, const block_acts_avx2 *x,
-                                  size_t n, int zero, bool has_min, const int n_b) {
-    tile_narrow_avx2(sums, p, x, n, zero, has_min, n_b, 4);
+INKI_TEMPLATE void tile_q5_0_avx2(float *sums, const block_panel_avx2 *p, const block_acts_avx2 *x,
+                                  size_t n, const int n_b) {
+    tile_narrow_avx2(sums, p, x, n, n_b, 5, 16, false);
+}
+INKI_TEMPLATE void tile_q4_k_avx2(float *sums, const block_panel_avx2 *p, const block_acts_avx2 *x,
+                                  size_t n, const int n_b) {
+    tile_narrow_avx2(sums, p, x, n, n_b, 4, 0, true);
+}
+INKI_TEMPLATE void tile_q5_k_avx2(float *sums, const block_panel_avx2 *p, const block_acts_avx2 *x,
+                                  size_t n, const int n_b) {
+    tile_narrow_avx2(sums, p, x, n, n_b, 5, 0, true);
 }
 
 // Q6_K: sixteen columns share a scale, and only two steps fit into 16 bits.
-INKI_TEMPLATE void tile_6bit_avx2(float *sums, const block_panel_avx2 *p, const block_acts_avx2 *x,
-                                  size_t n, int zero, bool has_min, const int n_b) {
+INKI_TEMPLATE void tile_q6_k_avx2(float *sums, const block_panel_avx2 *p, const block_acts_avx2 *x,
+                                  size_t n, const int n_b) {
     const uint8_t *q = x->q, *sum = x->sum;
     const size_t stride = x->stride;
     const __m256i ones = _mm256_set1_epi16(1);
-    const __m256i less = _mm256_set1_epi32(-zero & 0xffff); // the lower sum of a pair
-    (void)has_min;
+    const __m256i less = _mm256_set1_epi32(-32 & 0xffff); // the lower sum of a pair
     for (size_t j = 0; j < 2 * n; j++, q += 16, sum += 2) {
         const __m256i *w0 = p[0].w + 4 * j, *w1 = p[1].w + 4 * j;
         __m256i acc[2][4], half[2][4];
@@ -370,21 +382,21 @@ INKI_TEMPLATE void tile_6bit_avx2(float *sums, const block_panel_avx2 *p, const 
             const __m256 xd = splat_float_avx2(x->d + (size_t)b * stride + j / 2 * 4);
             const __m256i c = _mm256_madd_epi16(
                 _mm256_set1_epi32(block_u16_avx2(sum + (size_t)b * stride)), less);
-            for (int h = 0; h < 2; h++)
-                add_group_avx2(sums + 16 * b + 8 * h, _mm256_add_epi32(acc[h][b], c), p[h].scale[j],
-                               xd);
+            for (int h = 0; h < 2; h++) {
+                const __m256i dot = _mm256_add_epi32(acc[h][b], c);
+                float *to = sums + 16 * b + 8 * h;
+                _mm256_store_ps(to, add_group_avx2(_mm256_load_ps(to), dot, p[h].scale[j], xd));
+            }
         }
     }
 }
 
 // Q8_0: |w| times the activation with the weight's sign. No two steps fit into 16 bits.
-INKI_TEMPLATE void tile_8bit_avx2(float *sums, const block_panel_avx2 *p, const block_acts_avx2 *x,
-                                  size_t n, int zero, bool has_min, const int n_b) {
+INKI_TEMPLATE void tile_q8_0_avx2(float *sums, const block_panel_avx2 *p, const block_acts_avx2 *x,
+                                  size_t n, const int n_b) {
     const uint8_t *q = x->q, *d = x->d;
     const size_t stride = x->stride;
     const __m256i ones = _mm256_set1_epi16(1);
-    (void)zero;
-    (void)has_min;
     for (size_t j = 0; j < n; j++, q += 32, d += 4) {
         const __m256i *w0 = p[0].w + 8 * j, *w1 = p[1].w + 8 * j;
         __m256i acc[2][4];
@@ -395,30 +407,81 @@ INKI_TEMPLATE void tile_8bit_avx2(float *sums, const block_panel_avx2 *p, const 
                 const __m256i v = splat_four_avx2(q + (size_t)b * stride + 4 * t);
                 const __m256i m0 = _mm256_maddubs_epi16(a0, _mm256_sign_epi8(v, w0[t]));
                 const __m256i m1 = _mm256_maddubs_epi16(a1, _mm256_sign_epi8(v, w1[t]));
-                acc[0][b] = _mm256_add_epi32(acc[0][b], _mm256_madd_epi16(m0, ones));
-                acc[1][b] = _mm256_add_epi32(acc[1][b], _mm256_madd_epi16(m1, ones));
+                acc[0][b] = in_turn_avx2(_mm256_add_epi32(acc[0][b], _mm256_madd_epi16(m0, ones)));
+                acc[1][b] = in_turn_avx2(_mm256_add_epi32(acc[1][b], _mm256_madd_epi16(m1, ones)));
             }
         }
         for (int b = 0; b < n_b; b++) {
             const __m256 xd = splat_float_avx2(d + (size_t)b * stride);
-            for (int h = 0; h < 2; h++)
-                add_group_avx2(sums + 16 * b + 8 * h, acc[h][b], p[h].scale[j], xd);
+            for (int h = 0; h < 2; h++) {
+                float *to = sums + 16 * b + 8 * h;
+                _mm256_store_ps(to,
+                                add_group_avx2(_mm256_load_ps(to), acc[h][b], p[h].scale[j], xd));
+            }
         }
     }
 }
 
-#define AVX2_TILE(name, n_b)                                                                       \
-    static void name##_##n_b##_avx2(float *sums, const block_panel_avx2 p[2],                      \
-                                    const block_acts_avx2 *x, size_t n, int zero, bool has_min) {  \
-        name##_avx2(sums, p, x, n, zero, has_min, n_b);                                            \
+#define AVX2_TILE(type, n_b)                                                                       \
+    static void tile_##type##_##n_b##_avx2(float *sums, const block_panel_avx2 p[2],               \
+                                           const block_acts_avx2 *x, size_t n) {                   \
+        tile_##type##_avx2(sums, p, x, n, n_b);                                                    \
     }
-#define AVX2_TILES(name) AVX2_TILE(name, 1) AVX2_TILE(name, 2) AVX2_TILE(name, 4)
-AVX2_TILES(tile_4bit)
-AVX2_TILES(tile_5bit)
-AVX2_TILES(tile_6bit)
-AVX2_TILES(tile_8bit)
-#undef AVX2_TILE
-#undef AVX2_TILES
+
+// --- one activation row ------------------------------------------------------------------------
+
+// The exact dot product of 32 columns; bits: of a weight.
+INKI_TEMPLATE __m256i dot_block_avx2(const __m256i w[8], const uint8_t *q, const int bits) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i sum[8];
+    for (int t = 0; t < 8; t++) {
+        const __m256i v = splat_four_avx2(q + 4 * t);
+        sum[t] = bits == 8 ? _mm256_maddubs_epi16(_mm256_abs_epi8(w[t]), _mm256_sign_epi8(v, w[t]))
+                           : _mm256_maddubs_epi16(w[t], v);
+        if (bits == 8) sum[t] = _mm256_madd_epi16(sum[t], ones);
+        // As many as fit into 16 bits.
+        if (bits == 8 && t > 0) sum[0] = in_turn_avx2(_mm256_add_epi32(sum[0], sum[t]));
+        if (bits == 5 && t % 4 > 0) sum[t / 4 * 4] = _mm256_add_epi16(sum[t / 4 * 4], sum[t]);
+        if (bits == 4 && t > 0) sum[0] = in_turn_avx2(_mm256_add_epi16(sum[0], sum[t]));
+    }
+    if (bits == 8) return sum[0];
+    if (bits == 4) return _mm256_madd_epi16(sum[0], ones);
+    return _mm256_add_epi32(_mm256_madd_epi16(sum[0], ones), _mm256_madd_epi16(sum[4], ones));
+}
+
+// sums [8] = n blocks of eight rows times one activation row: read once, they need no panel.
+INKI_TEMPLATE __m256 one_act_avx2(const uint8_t *const row[8], size_t n, const block_acts_avx2 *x,
+                                  const uint8_t *ahead, size_t bytes, block_unpack_avx2 unpack,
+                                  const int bits, const int zero) {
+    const __m256i less = _mm256_set1_epi16((int16_t)-zero);
+    __m256 sum = _mm256_setzero_ps();
+    for (size_t j = 0; j < n; j++, ahead += 8 * bytes) {
+        __m256i w[8];
+        block_ahead_avx2(ahead, 8 * bytes);
+        const __m256 scale = unpack(w, row, j * bytes);
+        __m256i dot = dot_block_avx2(w, x->q + 32 * j, bits);
+        if (zero != 0)
+            dot = _mm256_add_epi32(dot, _mm256_madd_epi16(splat_four_avx2(x->sum + 4 * j), less));
+        sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot),
+                              _mm256_mul_ps(scale, splat_float_avx2(x->d + 4 * j)), sum);
+    }
+    return sum;
+}
+
+#define AVX2_BLOCK(type, bytes, bits, zero)                                                        \
+    static void pack_##type##_avx2(block_panel_avx2 *p, const uint8_t *const row[8], size_t at,    \
+                                   size_t n, const uint8_t *ahead) {                               \
+        pack_blocks_avx2(p, row, at, n, ahead, bytes, unpack_##type##_avx2);                       \
+    }                                                                                              \
+    static void one_##type##_avx2(float *sums, const uint8_t *const row[8], size_t n,              \
+                                  const block_acts_avx2 *x, const uint8_t *ahead) {                \
+        _mm256_store_ps(sums,                                                                      \
+                        one_act_avx2(row, n, x, ahead, bytes, unpack_##type##_avx2, bits, zero));  \
+    }
+AVX2_BLOCK(q4_0, 18, 4, 8)
+AVX2_BLOCK(q5_0, 22, 5, 16)
+AVX2_BLOCK(q8_0, 34, 8, 0)
+#undef AVX2_BLOCK
 
 // --- the whole product -------------------------------------------------------------------------
 
@@ -442,17 +505,27 @@ static inline void store_lanes_avx2(float *out, __m256 v, const float *bias, siz
     _mm256_maskstore_ps(out, there, v);
 }
 
-static inline void block_piece_avx2(float *sums, const block_panel_avx2 p[2],
-                                    const block_product_avx2 *m, size_t b0, size_t n_batch,
-                                    size_t k, size_t n) {
+static inline block_acts_avx2 block_acts_at_avx2(const block_product_avx2 *m, size_t b, size_t k) {
+    const uint8_t *act = m->acts + b * m->act_stride;
+    const uint8_t *d = act + m->n_cols + k / 8;
+    return (block_acts_avx2){act + k, d, d + m->n_cols / 8, m->act_stride};
+}
+
+// The columns from k on, as many as fit into a panel.
+static inline void block_piece_avx2(float *sums, block_panel_avx2 p[2], const block_product_avx2 *m,
+                                    const uint8_t *const row[AVX2_ROWS], const uint8_t *ahead,
+                                    size_t b0, size_t n_batch, size_t k) {
     const block_kind_avx2 *kind = m->kind;
+    const size_t n = m->n_cols - k < 4 * AVX2_STEPS ? m->n_cols - k : 4 * AVX2_STEPS;
+    const size_t at = k / kind->block_elems * kind->block_bytes;
+    const size_t n_blocks = n / kind->block_elems;
+    kind->pack(&p[0], row, at, n_blocks, ahead + 16 * at);
+    kind->pack(&p[1], row + 8, at, n_blocks, ahead + 16 * at + 8 * n_blocks * kind->block_bytes);
     for (size_t b = 0; b < n_batch;) {
-        const uint8_t *act = m->acts + (b0 + b) * m->act_stride;
-        const block_acts_avx2 x = {act + k, act + m->n_cols + k / 8,
-                                   act + m->n_cols + m->n_cols / 8 + k / 8, m->act_stride};
+        const block_acts_avx2 x = block_acts_at_avx2(m, b0 + b, k);
         const size_t left = n_batch - b, n_b = left >= 4 ? 4 : left >= 2 ? 2 : 1;
         const block_tile_avx2 tile = n_b == 4 ? kind->tile4 : n_b == 2 ? kind->tile2 : kind->tile1;
-        tile(sums + AVX2_ROWS * b, p, &x, n / 32, kind->zero, kind->has_min);
+        tile(sums + AVX2_ROWS * b, p, &x, n / 32);
         b += n_b;
     }
 }
@@ -469,15 +542,15 @@ static void block_rows_avx2(const block_product_avx2 *m, size_t r, size_t b0, si
     // The rows that come next are one stretch of memory: each piece asks for its share of it.
     const bool last = m->n_rows - r < 2 * AVX2_ROWS;
     const uint8_t *ahead = last ? row[0] : row[0] + AVX2_ROWS * m->row_bytes;
-    memset(sums, 0, n_batch * AVX2_ROWS * sizeof *sums);
-    for (size_t k = 0; k < m->n_cols; k += 4 * AVX2_STEPS) {
-        const size_t n = m->n_cols - k < 4 * AVX2_STEPS ? m->n_cols - k : 4 * AVX2_STEPS;
-        const size_t at = k / kind->block_elems * kind->block_bytes;
-        const size_t n_blocks = n / kind->block_elems;
-        kind->pack(&panels[0], row, at, n_blocks, ahead + 16 * at);
-        kind->pack(&panels[1], row + 8, at, n_blocks,
-                   ahead + 16 * at + 8 * n_blocks * kind->block_bytes);
-        block_piece_avx2(sums, panels, m, b0, n_batch, k, n);
+    if (n_batch == 1 && kind->one != NULL) {
+        const block_acts_avx2 x = block_acts_at_avx2(m, b0, 0);
+        const size_t n = m->n_cols / kind->block_elems;
+        kind->one(sums, row, n, &x, ahead);
+        if (n_rows > 8) kind->one(sums + 8, row + 8, n, &x, ahead + 8 * n * kind->block_bytes);
+    } else {
+        memset(sums, 0, n_batch * AVX2_ROWS * sizeof *sums);
+        for (size_t k = 0; k < m->n_cols; k += 4 * AVX2_STEPS)
+            block_piece_avx2(sums, panels, m, row, ahead, b0, n_batch, k);
     }
     for (size_t b = 0; b < n_batch; b++)
         for (size_t i = 0; i < n_rows; i += 8)
@@ -486,10 +559,23 @@ static void block_rows_avx2(const block_product_avx2 *m, size_t r, size_t b0, si
                 m->bias != NULL ? m->bias + r + i : NULL, n_rows - i < 8 ? n_rows - i : 8);
 }
 
-#define AVX2_KIND(type, elems, bytes, tile, zero, has_min)                                         \
-    static const block_kind_avx2 kind_##type##_avx2 = {                                            \
-        elems, bytes,  pack_##type##_avx2, tile##_1_avx2, tile##_2_avx2, tile##_4_avx2,            \
-        zero,  has_min};                                                                           \
+static void block_matmul_avx2(const block_product_avx2 *m, size_t n_batch) {
+    for (size_t b = 0; b < n_batch; b += AVX2_BATCH)
+        for (size_t r = 0; r < m->n_rows; r += AVX2_ROWS)
+            block_rows_avx2(m, r, b, n_batch - b < AVX2_BATCH ? n_batch - b : AVX2_BATCH);
+}
+
+#define AVX2_KIND(type, elems, bytes, one)                                                         \
+    AVX2_TILE(type, 1)                                                                             \
+    AVX2_TILE(type, 2)                                                                             \
+    AVX2_TILE(type, 4)                                                                             \
+    static const block_kind_avx2 kind_##type##_avx2 = {elems,                                      \
+                                                       bytes,                                      \
+                                                       pack_##type##_avx2,                         \
+                                                       tile_##type##_1_avx2,                       \
+                                                       tile_##type##_2_avx2,                       \
+                                                       tile_##type##_4_avx2,                       \
+                                                       one};                                       \
     static void matmul_##type##_avx2(                                                              \
         float *out, size_t out_stride, const void *weights, size_t row_bytes, const void *acts,    \
         size_t act_stride, const float *bias, size_t n_rows, size_t n_cols, size_t n_batch) {      \
@@ -503,16 +589,15 @@ static void block_rows_avx2(const block_product_avx2 *m, size_t r, size_t b0, si
                                       bias,                                                        \
                                       n_rows,                                                      \
                                       n_cols};                                                     \
-        for (size_t b = 0; b < n_batch; b += AVX2_BATCH)                                           \
-            for (size_t r = 0; r < n_rows; r += AVX2_ROWS)                                         \
-                block_rows_avx2(&m, r, b, n_batch - b < AVX2_BATCH ? n_batch - b : AVX2_BATCH);    \
+        block_matmul_avx2(&m, n_batch);                                                            \
     }
-AVX2_KIND(q8_0, 32, 34, tile_8bit, 0, false)
-AVX2_KIND(q4_0, 32, 18, tile_4bit, 8, false)
-AVX2_KIND(q5_0, 32, 22, tile_5bit, 16, false)
-AVX2_KIND(q4_k, 256, 144, tile_4bit, 0, true)
-AVX2_KIND(q5_k, 256, 176, tile_5bit, 0, true)
-AVX2_KIND(q6_k, 256, 210, tile_6bit, 32, false)
+AVX2_KIND(q8_0, 32, 34, one_q8_0_avx2)
+AVX2_KIND(q4_0, 32, 18, one_q4_0_avx2)
+AVX2_KIND(q5_0, 32, 22, one_q5_0_avx2)
+AVX2_KIND(q4_k, 256, 144, NULL)
+AVX2_KIND(q5_k, 256, 176, NULL)
+AVX2_KIND(q6_k, 256, 210, NULL)
+#undef AVX2_TILE
 #undef AVX2_KIND
 
 INKI_TARGET_END
