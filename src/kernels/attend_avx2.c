@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Attention over a tile, and half-precision rows stored in it. Four queries share each load and
+// Attention over a tile, and what is stored in it. Four queries share each load and
 // widening of keys and values; a query on its own goes through the same operations in the same
 // order.
 //
@@ -9,6 +9,7 @@
 #include "kernels/levels.h"
 #include "kernels/target.h"
 
+#include "base/half.h"
 #include "inkling/inkling.h"
 
 #if defined(INKI_HAVE_X86)
@@ -227,8 +228,9 @@ INKI_TEMPLATE void add_seen_position_avx2(__m256 sum[4][4], const attend_block_a
     for (int j = 0; j < n_v; j++) {
         const __m256 v = load_values_avx2(kv_type, row, at + 8 * (size_t)j, n);
         for (int i = 0; i < n_q; i++) {
+            const __m256 seen = _mm256_castsi256_ps(_mm256_set1_epi32(t < b->n[i] ? -1 : 0));
             const __m256 more = _mm256_fmadd_ps(_mm256_broadcast_ss(b->p[i] + t), v, sum[i][j]);
-            if (t < b->n[i]) sum[i][j] = more;
+            sum[i][j] = _mm256_blendv_ps(sum[i][j], more, seen);
         }
     }
 }
@@ -392,14 +394,80 @@ static void store_value_f16_avx2(void *values, size_t pos, const float *x, size_
     memcpy(v + i, h, (head_dim - i) * sizeof *v);
 }
 
+// The largest magnitude of 32 values, compared as bits: NaN and infinity count as the largest.
+static inline float largest_of_block_avx2(const __m256 v[4]) {
+    const __m256i mask = _mm256_set1_epi32(0x7fffffff);
+    __m256i max = _mm256_and_si256(_mm256_castps_si256(v[0]), mask);
+    for (int i = 1; i < 4; i++)
+        max = _mm256_max_epi32(max, _mm256_and_si256(_mm256_castps_si256(v[i]), mask));
+    __m128i m = _mm_max_epi32(_mm256_castsi256_si128(max), _mm256_extracti128_si256(max, 1));
+    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1));
+    return _mm_cvtss_f32(_mm_castsi128_ps(m));
+}
+
+// The n values of a block, those after them being 0: the steps, and the bytes, of portable C.
+static uint16_t quantize_block_avx2(int8_t q[INKI_Q8_BLOCK], const float *x, size_t n) {
+    float padded[INKI_Q8_BLOCK] = {0};
+    __m256 v[4];
+    if (n < INKI_Q8_BLOCK) x = (const float *)memcpy(padded, x, n * sizeof *x);
+    for (int i = 0; i < 4; i++) v[i] = _mm256_loadu_ps(x + 8 * i);
+    const uint16_t d = inki_f32_to_f16(largest_of_block_avx2(v) / 127.0f);
+    const float scale = inki_f16_to_f32(d), limit = scale * 127.0f;
+    const __m256 factor = _mm256_set1_ps(scale > 0.0f ? 1.0f / scale : 0.0f);
+    __m256i k[4];
+    for (int i = 0; i < 4; i++) {
+        v[i] = _mm256_min_ps(_mm256_set1_ps(limit), v[i]); // the second where one is a NaN
+        v[i] = _mm256_max_ps(_mm256_set1_ps(-limit), v[i]);
+        v[i] = _mm256_add_ps(_mm256_mul_ps(v[i], factor), _mm256_set1_ps(12582912.0f));
+        k[i] = _mm256_and_si256(_mm256_castps_si256(v[i]), _mm256_set1_epi32(0xff));
+    }
+    // Packing works in each half of a vector on its own; the permutation puts groups of four right.
+    const __m256i bytes =
+        _mm256_packus_epi16(_mm256_packus_epi32(k[0], k[1]), _mm256_packus_epi32(k[2], k[3]));
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256((__m256i *)(void *)q, _mm256_permutevar8x32_epi32(bytes, order));
+    return d;
+}
+
+static void store_key_q8_0_avx2(void *keys, size_t pos, const float *x, size_t head_dim) {
+    uint8_t *block = (uint8_t *)keys;
+    for (size_t i = 0; i < head_dim; i += INKI_Q8_BLOCK, block += 34 * INKI_TILE) {
+        int8_t q[INKI_Q8_BLOCK];
+        const size_t n = head_dim - i < INKI_Q8_BLOCK ? head_dim - i : INKI_Q8_BLOCK;
+        const uint16_t d[16] = {quantize_block_avx2(q, x + i, n)};
+        uint8_t *column = block + 2 * INKI_TILE + pos;
+        memcpy(block + 2 * pos, d, pos % 16 == 0 ? sizeof d : sizeof d[0]);
+        for (int j = 0; j < INKI_Q8_BLOCK; j++, column += INKI_TILE) {
+            if (pos % 16 == 0)
+                _mm_storeu_si128((__m128i *)(void *)column, _mm_cvtsi32_si128((uint8_t)q[j]));
+            else
+                *column = (uint8_t)q[j];
+        }
+    }
+}
+
+static void store_value_q8_0_avx2(void *values, size_t pos, const float *x, size_t head_dim) {
+    uint8_t *block = (uint8_t *)values + pos * inki_kv_row_bytes(INK_KV_Q8_0, head_dim);
+    for (size_t i = 0; i < head_dim; i += INKI_Q8_BLOCK, block += 34) {
+        int8_t q[INKI_Q8_BLOCK];
+        const size_t n = head_dim - i < INKI_Q8_BLOCK ? head_dim - i : INKI_Q8_BLOCK;
+        const uint16_t d = quantize_block_avx2(q, x + i, n);
+        memcpy(block, &d, sizeof d);
+        memcpy(block + 2, q, sizeof q);
+    }
+}
+
 INKI_TARGET_END
 
-// Keys and values as floats or Q8_0 are stored as in portable C.
+// Keys and values as floats are stored as in portable C.
 void inki_attend_avx2(inki_kernels *table) {
     table->attend[INK_KV_F32] = attend_f32_avx2;
     table->attend[INK_KV_F16] = attend_f16_avx2;
     table->attend[INK_KV_Q8_0] = attend_q8_0_avx2;
     table->store_key[INK_KV_F16] = store_key_f16_avx2;
     table->store_value[INK_KV_F16] = store_value_f16_avx2;
+    table->store_key[INK_KV_Q8_0] = store_key_q8_0_avx2;
+    table->store_value[INK_KV_Q8_0] = store_value_q8_0_avx2;
 }
 #endif
