@@ -51,11 +51,12 @@ static size_t read_whole(int fd, void *to, size_t n, pid_t pid) {
     return at;
 }
 
-// The exit code of a process that has said itself what was wrong.
+// The exit code of a process that has said itself what was wrong, or was interrupted on the way.
 static int wait_for(pid_t pid) {
     int status = 0;
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR) return fail_system("a process was lost", errno);
+    if (cli_interrupted()) return cli_bench_failed(INK_E_CANCELLED, NULL);
     if (WIFEXITED(status)) return WEXITSTATUS(status);
     return cli_fail(CLI_OTHER, "bench: a process that measured was ended by signal %d",
                     WTERMSIG(status));

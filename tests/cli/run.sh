@@ -83,7 +83,7 @@ run '--help' 0 ink --help
 cp "$T/out" "$T/overview"
 run 'help' 0 ink help
 same 'help is --help' "$T/out" "$T/overview"
-for command in complete tokenize inspect convert perplexity; do
+for command in complete tokenize inspect convert quantize perplexity bench; do
     says "overview has $command" "$T/overview" "^  inkling $command "
     run "$command --help" 0 ink $command --help
     cp "$T/out" "$T/help_$command"
