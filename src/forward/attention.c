@@ -16,7 +16,7 @@ typedef struct attention_stage {
 } attention_stage;
 
 // Rows of one cache that meet a tile together: it is read and widened once for all of them.
-enum { QUERY_BLOCK = 16 };
+enum { QUERY_BLOCK = 16, HEAD_BLOCK = 64 };
 
 // Keys and values go through kv_type before anybody reads them, those of this very pass too: a
 // prompt in one piece sees the same numbers as one token by token.
@@ -59,23 +59,57 @@ static void attend_block(const attention_stage *s, uint32_t row, uint32_t n, uin
         kernels->scale(acc + i * n_embd, 1.0f / state[i].sum, head_dim);
 }
 
-// How many rows from `row` on, at most QUERY_BLOCK and none from `end` on, are of one cache.
-static uint32_t block_rows(const attention_stage *s, uint32_t row, uint32_t end) {
-    uint32_t n = 1;
-    while (n < QUERY_BLOCK && row + n < end && s->rows[row + n].kv == s->rows[row].kv) n++;
-    return n;
-}
-
-static void attend_rows(const attention_stage *s, uint32_t begin, uint32_t end, uint32_t head) {
-    for (uint32_t row = begin; row < end;) {
-        const uint32_t n = block_rows(s, row, end);
-        attend_block(s, row, n, head);
-        row += n;
+// Heads [begin, end) of a row whose cache has no other row here, page by page: the tiles of a
+// page's heads lie side by side, so the memory is read straight on, each kernel fetching what the
+// next one needs. HEAD_BLOCK heads at a time.
+static void attend_alone(const attention_stage *s, uint32_t row, size_t begin, size_t end) {
+    const inki_weights *w = s->forward->weights;
+    const inki_kernels *kernels = s->forward->kernels;
+    const inki_kv *kv = s->rows[row].kv;
+    const size_t head_dim = w->head_dim;
+    const uint32_t n_seen = s->rows[row].pos + 1;
+    const float *q = s->qkv + 3 * (size_t)row * w->n_embd;
+    float *acc = s->out + (size_t)row * w->n_embd;
+    for (size_t first = begin; first < end; first += HEAD_BLOCK) {
+        const size_t last = end - first < HEAD_BLOCK ? end : first + HEAD_BLOCK;
+        inki_softmax state[HEAD_BLOCK];
+        for (size_t i = 0; i < HEAD_BLOCK; i++)
+            state[i] = (inki_softmax){.max = -INFINITY, .sum = 0};
+        memset(acc + first * head_dim, 0, (last - first) * head_dim * sizeof *acc);
+        for (uint32_t at = 0; at < n_seen; at += INKI_TILE)
+            for (size_t h = first; h < last; h++)
+                kernels->attend[kv->layout.kv_type](
+                    acc + h * head_dim, head_dim, &state[h - first], q + h * head_dim, head_dim, 1,
+                    inki_kv_keys(kv, at / INKI_TILE, s->layer, (uint32_t)h),
+                    inki_kv_values(kv, at / INKI_TILE, s->layer, (uint32_t)h),
+                    n_seen - at < INKI_TILE ? n_seen - at : INKI_TILE, head_dim, s->scale);
+        for (size_t h = first; h < last; h++)
+            kernels->scale(acc + h * head_dim, 1.0f / state[h - first].sum, head_dim);
     }
 }
 
-// Whole heads: a key that is the first of sixteen clears the columns after it, so the rows of a head
-// are stored in order.
+// Rows [begin, end) of one cache.
+static void attend_rows(const attention_stage *s, uint32_t begin, uint32_t end, uint32_t head) {
+    for (uint32_t row = begin; row < end; row += QUERY_BLOCK)
+        attend_block(s, row, end - row < QUERY_BLOCK ? end - row : QUERY_BLOCK, head);
+}
+
+// Rows [row, row_end) for heads [begin, end).
+static void attend_heads(const attention_stage *s, uint32_t row, uint32_t row_end, size_t begin,
+                         size_t end) {
+    while (row < row_end) {
+        uint32_t next = row + 1; // the first row of another cache
+        while (next < row_end && s->rows[next].kv == s->rows[row].kv) next++;
+        if (next - row == 1)
+            attend_alone(s, row, begin, end);
+        else
+            for (size_t head = begin; head < end; head++) attend_rows(s, row, next, (uint32_t)head);
+        row = next;
+    }
+}
+
+// Whole heads: a key that is the first of sixteen clears the columns after it, so the rows of a
+// head are stored in order.
 static void store_part(void *arg, uint32_t part, uint32_t n_parts) {
     const attention_stage *s = (const attention_stage *)arg;
     size_t begin, end;
@@ -92,11 +126,16 @@ static void attend_part(void *arg, uint32_t part, uint32_t n_parts) {
     size_t begin, end;
     inki_pool_share((size_t)s->n_rows * s->forward->weights->n_head, 1, part, n_parts, &begin,
                     &end);
-    for (size_t i = begin; i < end;) {
-        const uint32_t row = (uint32_t)(i % s->n_rows), head = (uint32_t)(i / s->n_rows);
-        const size_t n = s->n_rows - row < end - i ? s->n_rows - row : end - i;
-        attend_rows(s, row, row + (uint32_t)n, head);
-        i += n;
+    const size_t n_rows = s->n_rows;
+    while (begin < end) {
+        const size_t row = begin % n_rows, head = begin / n_rows;
+        const size_t n_heads = row == 0 ? (end - begin) / n_rows : 0;
+        const size_t n = n_rows - row < end - begin ? n_rows - row : end - begin;
+        if (n_heads > 0)
+            attend_heads(s, 0, s->n_rows, head, head + n_heads);
+        else
+            attend_heads(s, (uint32_t)row, (uint32_t)(row + n), head, head + 1);
+        begin += n_heads > 0 ? n_heads * n_rows : n;
     }
 }
 
