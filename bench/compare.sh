@@ -7,8 +7,32 @@
 # folder of libllama*.so where they are already. Other programs at work make the figures worthless.
 set -eu
 
-cd "$(dirname "$0")/.."
-root=$PWD
+root=$(cd "$(dirname "$0")/.." && pwd)
+options=
+story=$root/models/story.gguf
+while [ $# -gt 0 ]; do
+    case $1 in
+    --quick) options=--quick ;;
+    --story)
+        if [ $# -lt 2 ]; then
+            echo 'bench/compare.sh: --story needs a file' >&2
+            exit 2
+        fi
+        story=$2
+        shift
+        ;;
+    -h | --help)
+        sed -n '3,7s/^# //p' "$0"
+        exit 0
+        ;;
+    -*)
+        echo "bench/compare.sh: unknown option $1 (see bench/compare.sh --help)" >&2
+        exit 2
+        ;;
+    *) break ;;
+    esac
+    shift
+done
 build=$root/build/release
 version=3.22.1 # llama.cpp v0.5.0, with which the bars were set
 case $(uname -m) in
@@ -27,38 +51,25 @@ if [ -z "${LLAMA_LIBRARIES:-}" ]; then
             echo 'bench/compare.sh: npm is not here to fetch llama.cpp; LLAMA_LIBRARIES may name its folder' >&2
             exit 1
         fi
-        mkdir -p build/llama
-        npm install --prefix build/llama --no-save --ignore-scripts --no-audit --no-fund \
+        mkdir -p "$root/build/llama"
+        npm install --prefix "$root/build/llama" --no-save --ignore-scripts --no-audit --no-fund \
             "@node-llama-cpp/$package@$version" >&2
     fi
 fi
 export LLAMA_LIBRARIES
 
-tools/build.sh release >&2
-cmake --build "$build" --parallel "${JOBS:-2}" --target inkling_compare | grep -v 'Built target' >&2 || true
+"$root/tools/build.sh" release >&2
+log=$build/compare.log
+if ! cmake --build "$build" --parallel "${JOBS:-2}" --target inkling_compare >"$log" 2>&1; then
+    cat "$log" >&2
+    exit 1
+fi
 program=$build/bin/inkling
 
-options=
-story=models/story.gguf
-while [ $# -gt 0 ]; do
-    case $1 in
-    --quick) options=--quick ;;
-    --story)
-        story=${2:?--story needs a file}
-        shift
-        ;;
-    -*)
-        sed -n '3s/^# //p' "$0" >&2
-        exit 2
-        ;;
-    *) break ;;
-    esac
-    shift
-done
 if [ $# -eq 0 ]; then
     for type in q8_0 q4_0; do
-        file=build/bench/gpt2-124m-$type.gguf
-        mkdir -p build/bench
+        file=$root/build/bench/gpt2-124m-$type.gguf
+        mkdir -p "$root/build/bench"
         [ -f "$file" ] || "$program" bench --quick --shape gpt2-124m --type $type --keep "$file" >/dev/null
         set -- "$@" "$file"
     done
