@@ -32,7 +32,7 @@ typedef struct cli_bench_job {
     ink_runtime *runtime;
     ink_model *open;
     ink_model_info info;
-    const uint8_t *data; // [data_bytes] what the bandwidth is measured over
+    void *data; // [data_bytes] what the bandwidth is measured over
     size_t data_bytes;
     uint64_t weight_bytes; // read for every token
     bool same_file;        // it is the model's file; else memory of its size

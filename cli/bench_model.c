@@ -105,7 +105,7 @@ static int map_file(cli_bench_job *job, const char *path) {
 int cli_bench_map(cli_bench_job *job) {
     const ink_source source = cli_source(job->model);
     if (source.kind == INK_SOURCE_PATH) return map_file(job, source.name);
-    uint8_t *memory = malloc((size_t)job->info.file_bytes);
+    void *memory = malloc((size_t)job->info.file_bytes);
     if (memory == NULL) return cli_fail_memory();
     // Pages that nobody has written to are one and the same page of zeros.
     memset(memory, 1, (size_t)job->info.file_bytes);
@@ -116,9 +116,9 @@ int cli_bench_map(cli_bench_job *job) {
 
 void cli_bench_close(cli_bench_job *job) {
     if (job->data != NULL && job->same_file)
-        munmap((void *)(uintptr_t)job->data, job->data_bytes);
+        munmap(job->data, job->data_bytes);
     else
-        free((void *)(uintptr_t)job->data);
+        free(job->data);
     job->data = NULL;
     ink_model_unref(job->open);
     ink_runtime_unref(job->runtime);

@@ -56,11 +56,13 @@ static void *read_all(void *arg) {
     while (!atomic_load_explicit(r->go, memory_order_acquire)) sched_yield();
     const double begin = now_ms();
     double now = begin;
-    for (size_t at = 0; now - begin < r->ms; now = now_ms()) {
+    size_t at = 0;
+    while (now - begin < r->ms) {
         const size_t n = r->bytes - at < STRIDE ? r->bytes - at : STRIDE;
         r->sum += sum_of(r->data + at, n);
         total += (double)n;
         at = at + n < r->bytes ? at + n : 0;
+        now = now_ms();
     }
     r->gb_s = now > begin ? total / (now - begin) / 1e6 : 0;
     return NULL;

@@ -20,7 +20,9 @@
 #include "cli/load.h"
 #include "cli/report.h"
 
-extern char **environ;
+#ifdef __APPLE__
+extern char **environ; // elsewhere in unistd.h
+#endif
 
 enum { PROGRAM_PATH = 4096, MAX_STARTS = 32 };
 
@@ -172,8 +174,8 @@ typedef struct start {
 static void add_words(start *s, const char *const *words) {
     size_t n = 0;
     while (s->argv[n] != NULL) n++;
-    // posix_spawn changes none of them.
-    for (; *words != NULL; words++) s->argv[n++] = (char *)(uintptr_t)*words;
+    // Its words are not const, though posix_spawn changes none of them.
+    for (; *words != NULL; words++) memcpy(&s->argv[n++], words, sizeof *words);
 }
 
 static int begin_start(start *s, cli_bench_job *job) {

@@ -124,7 +124,7 @@ static bool enough(const cli_bench_job *job, unsigned n, double begin) {
 
 static int measure_prefill(cli_bench_job *job, ink_session *session, unsigned index) {
     const unsigned length = cli_bench_prefills[index];
-    double tok_s[MAX_SLICES];
+    double tok_s[MAX_SLICES] = {0};
     unsigned n = 0;
     // The first one also brings the pages of the file into this process.
     int code = index == 0 ? read_prompt(job, session, 0, length) : CLI_OK;
@@ -150,7 +150,7 @@ typedef struct bandwidth {
 static int measure_decode(cli_bench_job *job, ink_session *session, unsigned index,
                           bandwidth *read) {
     cli_bench_figure *figure = &job->decode[index];
-    double tok_s[MAX_SLICES], share[MAX_SLICES];
+    double tok_s[MAX_SLICES] = {0}, share[MAX_SLICES] = {0};
     sequence s = {.session = session};
     unsigned n = 0;
     int code = begin_sequence(job, &s, cli_bench_depths[index], 0);
@@ -196,7 +196,8 @@ static int measure_alone(cli_bench_job *job) {
 }
 
 static int measure_batches(cli_bench_job *job, sequence *s) {
-    double tok_s[CLI_BENCH_BATCHES][MAX_SLICES], relative[CLI_BENCH_BATCHES][MAX_SLICES];
+    double tok_s[CLI_BENCH_BATCHES][MAX_SLICES] = {{0}};
+    double relative[CLI_BENCH_BATCHES][MAX_SLICES] = {{0}};
     unsigned n = 0;
     int code = CLI_OK;
     cli_interrupt_session(s[0].session);
