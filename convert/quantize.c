@@ -83,10 +83,9 @@ static void quantize_part(void *arg, uint32_t part, uint32_t n_parts) {
     part_result *result = &job->parts[part];
     uint8_t *row = job->made + bytes_of(job->type_out, begin);
     dequantize_part(job, begin, end);
-    const bool fits =
-        job->type_out == INKI_F16
-            ? inki_quantize_row(INKI_F16, row, job->x + begin, end - begin)
-            : inki_quantize_row_fit(job->type_out, row, job->x + begin, NULL, end - begin);
+    const bool fits = job->type_out == INKI_F16
+                          ? inki_quantize_row(INKI_F16, row, job->x + begin, end - begin)
+                          : inki_quantize_row_fit(job->type_out, row, job->x + begin, end - begin);
     if (!fits) {
         result->failed = true;
         return;

@@ -27,7 +27,12 @@ void inki_fit_integers(const inki_fit_job *job, inki_fit fit, int16_t *q);
 
 // min is 0, the scale has either sign.
 inki_fit inki_fit_symmetric(const inki_fit_job *job);
+// The best scale beside this minimum for the integers that they give; 0 when those are all 0.
+inki_fit inki_fit_scale(const inki_fit_job *job, float scale, float min);
 // low is 0, scale >= 0. min_is_negative: min <= 0 then.
 inki_fit inki_fit_affine(const inki_fit_job *job, int min_is_negative);
+// Plain rounding: the largest magnitude becomes `low`; from the least value to the largest.
+inki_fit inki_fit_largest(const inki_fit_job *job);
+inki_fit inki_fit_range(const inki_fit_job *job, int min_is_negative);
 
 #endif

@@ -98,6 +98,10 @@ static bool refit_shared(const k_block *k, float *d, float *dmin) {
     return aa > 0 && bb == 0;
 }
 
+static void take_better(k_block *best, const k_block *other) {
+    if (other->error < best->error) *best = *other;
+}
+
 static void improve(k_block *k) {
     settle(k);
     for (int i = 0; i < ROUNDS; i++) {
@@ -129,20 +133,23 @@ static void start(k_block *k, const inki_fit *fits, float reach) {
     }
 }
 
-static void take_better(k_block *best, const k_block *other) {
-    if (other->error < best->error) *best = *other;
-}
-
 // --- Q4_K, Q5_K: eight parts of 32, x = d scale q - dmin min, scales and minima of six bits ------
 
+// Of the parts alone, and from their ranges: fits that are perfect alone may be far apart, and then
+// the factors they share suit none of them.
 static void fit_six_bits(k_block *k) {
-    inki_fit fits[MAX_PARTS];
+    inki_fit fits[MAX_PARTS], ranges[MAX_PARTS];
+    k_block other = *k;
     for (size_t i = 0; i < k->n_parts; i++) {
         const inki_fit_job job = job_of(k, i);
         fits[i] = inki_fit_affine(&job, 1);
+        ranges[i] = inki_fit_range(&job, 1);
     }
     start(k, fits, (float)k->high_scale);
     improve(k);
+    start(&other, ranges, (float)k->high_scale);
+    improve(&other);
+    take_better(k, &other);
 }
 
 // Twelve bytes: the low six bits of parts 0-3 lie whole in bytes 0-3 (scales) and 4-7 (minima),
@@ -229,16 +236,17 @@ void inki_quantize_block_q6_k(uint8_t *out, const inki_scaled_block *b) {
                  .high = 31,
                  .low_scale = -128,
                  .high_scale = 127};
-    inki_fit fits[MAX_PARTS];
+    inki_fit fits[MAX_PARTS], ranges[MAX_PARTS];
     int16_t q[K_BLOCK];
     for (size_t i = 0; i < k.n_parts; i++) {
         const inki_fit_job job = job_of(&k, i);
         fits[i] = inki_fit_symmetric(&job);
+        ranges[i] = inki_fit_largest(&job);
     }
     k_block other = k;
     start(&k, fits, -128);
     improve(&k);
-    start(&other, fits, 127);
+    start(&other, ranges, -128);
     improve(&other);
     take_better(&k, &other);
     all_integers(&k, q);
