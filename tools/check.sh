@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Usage: tools/check.sh [release|clang|asan|tsan]…
-# Builds and runs the tests of these presets (all without an argument) and sums up. With
-# INKLING_TEST_LONG in the environment also what the tests leave out otherwise.
+# Usage: tools/check.sh [release|clang|asan|tsan|x86-old]…
+# Builds and runs the tests of these presets (all without an argument) and sums up. x86-old runs what
+# release has built on emulated older processors. With INKLING_TEST_LONG in the environment also what the
+# tests leave out otherwise.
 set -eu
 
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- release clang asan tsan
+[ $# -gt 0 ] || set -- release x86-old clang asan tsan
 jobs=${JOBS:-2}
 summary=
 left_out=
@@ -29,8 +30,38 @@ count() { # FILE REGEX
     grep -cE "$2" "$1" || true
 }
 
+# What was built for `release`, on older processors.
+x86_old() {
+    begin=$(date +%s)
+    log=build/release/x86-old.log
+    echo '== x86-old: tests'
+    if [ ! -x build/release/bin/test_kernels_levels ]; then
+        # shellcheck disable=SC2086 # a list of words
+        tools/build.sh release $options || true
+    fi
+    code=0
+    JOBS=$jobs tools/check_x86_old build/release || code=$?
+    if [ $code = 77 ]; then
+        summary="$summary
+x86-old: left out, it needs qemu-user on x86-64"
+        return
+    fi
+    ok=$(count "$log" '^ok ')
+    bad=$(count "$log" '^FAILED ')
+    [ "$code" = 0 ] || [ "$bad" -gt 0 ] || bad=1
+    passed=$((passed + ok)) failed=$((failed + bad))
+    summary="$summary
+x86-old: $ok passed, $bad failed, 0 skipped; $(($(date +%s) - begin)) s"
+    left_out="$left_out
+$(grep '^left out' "$log" || true)"
+}
+
 for preset; do
     begin=$(date +%s)
+    if [ "$preset" = x86-old ]; then
+        x86_old
+        continue
+    fi
     if [ "$preset" = clang ] && ! command -v clang >/dev/null 2>&1; then
         summary="$summary
 clang: left out, it is not installed"

@@ -40,6 +40,8 @@ check | lint)
     command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || optional="$optional nodejs npm"
     [ -f /usr/share/unicode/DerivedAge.txt ] || optional="$optional unicode-data"
     [ -f /usr/share/i18n/charmaps/UTF-8.gz ] || optional="$optional locales"
+    # Runs the tests on older processors.
+    [ "$(uname -m)" != x86_64 ] || command -v qemu-x86_64 >/dev/null 2>&1 || optional="$optional qemu-user"
     if [ "$goal" = lint ]; then
         tool clang clang
         tool clang-format clang-format

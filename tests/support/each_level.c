@@ -6,10 +6,13 @@
 #include <string.h>
 
 int each_level(int (*group)(const inki_kernels *level)) {
-    int failures = 0;
+    int failures = 0, n_levels = 0;
+    const char *only = getenv("INKLING_TEST_LEVEL");
     unsetenv("INKLING_CPU");
     for (uint32_t i = 0; i < INKI_LEVELS; i++) {
         if ((inki_cpu_levels() >> i & 1) == 0) continue;
+        if (only != NULL && strcmp(only, inki_level_name(i)) != 0) continue;
+        n_levels++;
         inki_kernels k;
         inki_kernels_init(&k, inki_level_mask(i));
         if (strcmp(k.name, inki_level_name(i)) != 0) {
@@ -22,7 +25,8 @@ int each_level(int (*group)(const inki_kernels *level)) {
         fflush(stdout);
         failures += group(&k);
     }
-    return failures;
+    if (n_levels == 0) fprintf(stderr, "this machine has no level %s\n", only);
+    return n_levels == 0 ? 1 : failures;
 }
 
 uint32_t each_level_mask(const inki_kernels *level) {

@@ -7,7 +7,7 @@
 
 // Calls `group` with the table of each level, lowest first, and adds up what it returns. The group
 // should carry the level's name (cmocka_run_group_tests_name), so that a failure tells it.
-// INKLING_CPU is taken out of the environment first.
+// INKLING_CPU is taken out of the environment first; INKLING_TEST_LEVEL=avx2 runs that one only.
 int each_level(int (*group)(const inki_kernels *level));
 
 // The mask that gives a runtime this level.

@@ -11,6 +11,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+bool guards_are_soft(void) {
+    const char *kind = getenv("INKLING_TEST_GUARDS");
+    return kind != NULL && strcmp(kind, "soft") == 0;
+}
+
 guarded guarded_new(size_t bytes) {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     const size_t inside = (bytes + page - 1) / page * page;
@@ -22,6 +27,12 @@ guarded guarded_new(size_t bytes) {
         exit(2);
     }
     g.data = (char *)g.map + page + inside - bytes;
+    if (guards_are_soft()) {
+        char *behind = (char *)g.map + page + inside;
+        mprotect(behind, page, PROT_READ | PROT_WRITE);
+        memset(behind, 0xff, page);
+        mprotect(behind, page, PROT_READ);
+    }
     return g;
 }
 

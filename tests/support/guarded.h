@@ -14,6 +14,9 @@ typedef struct guarded {
     size_t map_bytes;
 } guarded;
 guarded guarded_new(size_t bytes);
+// INKLING_TEST_GUARDS=soft: the page behind may be read, and is full of NaN. For emulators that
+// load whole vectors where an instruction's mask asks for a part.
+bool guards_are_soft(void);
 void guarded_seal(const guarded *g); // from now on read-only
 void guarded_free(guarded *g);
 

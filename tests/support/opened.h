@@ -16,8 +16,8 @@ typedef struct opened {
 // The levels that runtimes opened from now on may use: ink_runtime_options.cpu_mask.
 extern uint32_t opened_cpu_mask;
 
-// n_threads: as many, whatever the machine has. Fails the running cmocka test if anything goes wrong. h: allocator of the runtime, NULL: the C
-// library's.
+// n_threads: as many, whatever the machine has. Fails the running cmocka test if anything goes
+// wrong. h: allocator of the runtime, NULL: the C library's.
 opened opened_tiny(const tiny_model *tiny, uint32_t n_threads, heap *h);
 void opened_close(opened *o);
 
