@@ -96,6 +96,10 @@ INKI_INLINE_AVX512VNNI __m512 add_block_avx512vnni(const type_avx512vnni *type, 
 
 // --- few activation rows -----------------------------------------------------------------------
 
+INKI_INLINE_AVX512VNNI void fetch_avx512vnni(const uint8_t *p, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T0);
+}
+
 // sums [n_batch] = sixteen weight rows times each activation row. `next` is fetched meanwhile.
 INKI_INLINE_AVX512VNNI void direct_group_avx512vnni(const type_avx512vnni *type, __m512 *sums,
                                                     rows_avx512vnni r, const acts_avx512vnni *a,
@@ -112,8 +116,7 @@ INKI_INLINE_AVX512VNNI void direct_group_avx512vnni(const type_avx512vnni *type,
         act_chunk_avx512vnni c[VNNI_MAX_DIRECT];
         load_acts_avx512vnni(c, a, 0, n_batch, first, n);
         for (size_t j = 0; j < n; j += type->unit_blocks, next += unit_bytes) {
-            for (size_t i = 0; i < unit_bytes; i += 64)
-                _mm_prefetch((const char *)next + i, _MM_HINT_T0);
+            fetch_avx512vnni(next, unit_bytes);
             __m512i w[8 * VNNI_MAX_UNIT_BLOCKS];
             type->unpack(w, &r, j / type->unit_blocks);
             for (size_t u = 0; u < type->unit_blocks; u++) {
@@ -137,6 +140,7 @@ INKI_INLINE_AVX512VNNI void direct_avx512vnni(const type_avx512vnni *type, float
     const bool narrow = n_rows < VNNI_ROWS;
     const size_t last = narrow ? n_rows - 1 : n_rows - VNNI_ROWS;
     const __mmask16 mask = narrow ? 1 : 0xffff;
+    if (!narrow) fetch_avx512vnni(weights, VNNI_ROWS * row_bytes);
     for (size_t i = 0; i < n_rows; i += narrow ? 1 : VNNI_ROWS) {
         const size_t row = i < last ? i : last;
         const uint8_t *w = weights + row * row_bytes;
@@ -291,7 +295,8 @@ INKI_INLINE_AVX512VNNI void panels_avx512vnni(const type_avx512vnni *type, float
                                               size_t row_bytes, const acts_avx512vnni *a,
                                               const float *bias, size_t n_rows, size_t n_batch) {
     const size_t n_blocks = a->n_cols / INKI_Q8_BLOCK, last = n_rows - VNNI_PANEL_ROWS;
-    const size_t n_tiles = n_batch / VNNI_TILE + 1;
+    const size_t rest = n_batch % VNNI_TILE,
+                 n_tiles = n_batch / VNNI_TILE + rest / 2 % 2 + rest / 4 + rest % 2;
     panel_avx512vnni p;
     p.step = VNNI_PANEL_ROWS * type->chunk_bytes / VNNI_CHUNK_BLOCKS / (64 * n_tiles) + 1;
     for (size_t i = 0; i < n_rows; i += VNNI_PANEL_ROWS) {
