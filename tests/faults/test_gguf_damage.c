@@ -452,9 +452,13 @@ static void unknown_types(void **state) {
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++)
         refuses_model(&(raw_model){.n_embd = 32, .tensor = name, .type_plus_1 = unknown[i] + 1},
                       INK_E_UNSUPPORTED, name, "tensor type");
-    // Known to the container, no kernel; a vector that is not F32; a row that is no whole block.
+    // Known to the container, no kernel in the table; a vector that is not F32; a row that is no
+    // whole block.
+    const inki_matmul_fn kept = kernels.matmul[INKI_Q5_1];
+    kernels.matmul[INKI_Q5_1] = NULL;
     refuses_model(&(raw_model){.n_embd = 32, .tensor = name, .type_plus_1 = INKI_Q5_1 + 1},
                   INK_E_UNSUPPORTED, name, "Q5_1");
+    kernels.matmul[INKI_Q5_1] = kept;
     refuses_model(
         &(raw_model){.n_embd = 32, .tensor = "blk.0.ffn_up.bias", .type_plus_1 = INKI_F16 + 1},
         INK_E_UNSUPPORTED, "blk.0.ffn_up.bias", "F32");
