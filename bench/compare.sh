@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Usage: bench/compare.sh [--quick] [--story FILE] [MODEL.gguf...]
+# Usage: bench/compare.sh [--quick] [--threads N] [--story FILE] [MODEL.gguf...]
 # This library beside llama.cpp on the same files, in turns of slices of less than a second, and the bars of
 # the project beside the ratios. Without a model: random ones of GPT-2's small shape in Q8_0 and Q4_0, and the
 # built-in story model. llama.cpp's libraries come from npm, once, into build/llama; LLAMA_LIBRARIES names the
@@ -12,7 +12,11 @@ options=
 story=$root/models/story.gguf
 while [ $# -gt 0 ]; do
     case $1 in
-    --quick) options=--quick ;;
+    --quick) options="$options --quick" ;;
+    --threads)
+        options="$options --threads ${2:-0}"
+        [ $# -lt 2 ] || shift
+        ;;
     --story)
         if [ $# -lt 2 ]; then
             echo 'bench/compare.sh: --story needs a file' >&2
@@ -74,5 +78,5 @@ if [ $# -eq 0 ]; then
         set -- "$@" "$file"
     done
 fi
-# shellcheck disable=SC2086 # a word or none
+# shellcheck disable=SC2086 # words
 exec "$build/bin/compare" $options --story "$story" --program "$program" "$@"

@@ -6,7 +6,7 @@
 #include "bench/compare.h"
 #include "cli/bench_job.h"
 
-enum { MAX_THREADS = 2, MAX_BATCH = 8, BATCH_DEPTH = 16, BATCH_STEPS = 32 };
+enum { MAX_THREADS = CLI_BENCH_MAX_THREADS, MAX_BATCH = 8, BATCH_DEPTH = 16, BATCH_STEPS = 32 };
 
 // The number of threads belongs to a runtime, so there is one for each number. Idle ones sleep.
 typedef struct with_threads {
