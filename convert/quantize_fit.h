@@ -7,10 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { INKI_FIT_MAX = 256 };
+enum { INKI_FIT_MAX = 32 };
 
 typedef struct inki_fit_job {
-    const float *x, *w; // [n], n a multiple of 16; |x| <= 1, w >= 0, not all 0
+    const float *x, *w; // [n], n 16 or 32; |x| <= 1, w >= 0, not all 0
     size_t n;
     float low, high; // integers, at most 2^20 in magnitude
 } inki_fit_job;

@@ -9,16 +9,17 @@
 #include <math.h>
 #include <string.h>
 
-enum { K_BLOCK = 256, MAX_PARTS = 16, ROUNDS = 3 };
+enum { K_BLOCK = 256, MAX_PARTS = 16, ROUNDS = 1, STEPS = 2 };
 
-// The block in the making: d and dmin are the halves, as worth among the scaled values.
+// The block in the making.
 typedef struct k_block {
     const inki_scaled_block *b;
     size_t n_parts, part; // part: values of each
     float low, high;
     int low_scale, high_scale;
     bool has_min;
-    uint16_t half, half_min;
+    uint16_t half, half_min; // the shared factors
+    float d, dmin;           // what they are worth among the scaled values
     int scale[MAX_PARTS], min[MAX_PARTS];
     float errors[MAX_PARTS], error;
 } k_block;
@@ -28,9 +29,15 @@ static inki_fit_job job_of(const k_block *k, size_t part) {
                           k->high};
 }
 
+static void set_factors(k_block *k, float d, float dmin) {
+    k->half = inki_scaled_half(k->b, d);
+    k->half_min = inki_scaled_half(k->b, dmin);
+    k->d = inki_scaled_worth(k->b, k->half);
+    k->dmin = inki_scaled_worth(k->b, k->half_min);
+}
+
 static inki_fit fit_of(const k_block *k, int scale, int min) {
-    return (inki_fit){inki_scaled_worth(k->b, k->half) * (float)scale,
-                      -inki_scaled_worth(k->b, k->half_min) * (float)min};
+    return (inki_fit){k->d * (float)scale, -k->dmin * (float)min};
 }
 
 static int rounded(float v, int low, int high) {
@@ -42,7 +49,7 @@ static int rounded(float v, int low, int high) {
 static void settle_part(k_block *k, size_t part) {
     const inki_fit_job job = job_of(k, part);
     float least = inki_fit_error(&job, fit_of(k, k->scale[part], k->min[part]));
-    for (int moved = 1, tries = 0; moved && tries < 4; tries++) {
+    for (int moved = 1, tries = 0; moved && tries < STEPS; tries++) {
         const int scale = k->scale[part], min = k->min[part];
         moved = 0;
         for (int ds = -1; ds <= 1; ds++)
@@ -108,8 +115,7 @@ static void improve(k_block *k) {
         float d, dmin;
         k_block next = *k;
         if (!refit_shared(k, &d, &dmin)) return;
-        next.half = inki_scaled_half(k->b, d);
-        next.half_min = inki_scaled_half(k->b, dmin);
+        set_factors(&next, d, dmin);
         if (next.half == k->half && next.half_min == k->half_min) return;
         settle(&next);
         if (!(next.error < k->error)) return;
@@ -124,12 +130,10 @@ static void start(k_block *k, const inki_fit *fits, float reach) {
         if (fabsf(fits[i].scale) > fabsf(most)) most = fits[i].scale;
         least = fits[i].min < least ? fits[i].min : least;
     }
-    k->half = inki_scaled_half(k->b, most / reach);
-    k->half_min = inki_scaled_half(k->b, -least / (float)k->high_scale);
-    const float d = inki_scaled_worth(k->b, k->half), m = inki_scaled_worth(k->b, k->half_min);
+    set_factors(k, most / reach, -least / (float)k->high_scale);
     for (size_t i = 0; i < k->n_parts; i++) {
-        k->scale[i] = d != 0 ? rounded(fits[i].scale / d, k->low_scale, k->high_scale) : 0;
-        k->min[i] = m > 0 ? rounded(-fits[i].min / m, 0, k->high_scale) : 0;
+        k->scale[i] = k->d != 0 ? rounded(fits[i].scale / k->d, k->low_scale, k->high_scale) : 0;
+        k->min[i] = k->dmin > 0 ? rounded(-fits[i].min / k->dmin, 0, k->high_scale) : 0;
     }
 }
 
