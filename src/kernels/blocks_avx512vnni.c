@@ -94,16 +94,17 @@ INKI_INLINE_AVX512VNNI __m512 add_block_avx512vnni(const type_avx512vnni *type, 
     return _mm512_fmadd_ps(_mm512_loadu_ps(s->min[j]), _mm512_set1_ps(c->d_sum[j]), sum);
 }
 
-// --- few activation rows -----------------------------------------------------------------------
-
-INKI_INLINE_AVX512VNNI void fetch_avx512vnni(const uint8_t *p, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T0);
+// An address, not a pointer: where there is no next group it may pass the end of the weights.
+INKI_INLINE_AVX512VNNI void fetch_avx512vnni(uintptr_t address, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)(address + i), _MM_HINT_T0);
 }
+
+// --- few activation rows -----------------------------------------------------------------------
 
 // sums [n_batch] = sixteen weight rows times each activation row. `next` is fetched meanwhile.
 INKI_INLINE_AVX512VNNI void direct_group_avx512vnni(const type_avx512vnni *type, __m512 *sums,
                                                     rows_avx512vnni r, const acts_avx512vnni *a,
-                                                    size_t n_batch, const uint8_t *next) {
+                                                    size_t n_batch, uintptr_t next) {
     const size_t n_blocks = a->n_cols / INKI_Q8_BLOCK;
     const size_t unit_bytes = VNNI_ROWS * type->chunk_bytes / VNNI_CHUNK_BLOCKS * type->unit_blocks;
     const uint8_t *x = a->q;
@@ -140,14 +141,14 @@ INKI_INLINE_AVX512VNNI void direct_avx512vnni(const type_avx512vnni *type, float
     const bool narrow = n_rows < VNNI_ROWS;
     const size_t last = narrow ? n_rows - 1 : n_rows - VNNI_ROWS;
     const __mmask16 mask = narrow ? 1 : 0xffff;
-    if (!narrow) fetch_avx512vnni(weights, VNNI_ROWS * row_bytes);
+    if (!narrow) fetch_avx512vnni((uintptr_t)weights, VNNI_ROWS * row_bytes);
     for (size_t i = 0; i < n_rows; i += narrow ? 1 : VNNI_ROWS) {
         const size_t row = i < last ? i : last;
         const uint8_t *w = weights + row * row_bytes;
         const rows_avx512vnni r = rows_of_avx512vnni(w, narrow ? 0 : row_bytes);
         __m512 sums[VNNI_MAX_DIRECT];
-        const uint8_t *next = row + VNNI_ROWS <= last ? w + VNNI_ROWS * row_bytes : w;
-        direct_group_avx512vnni(type, sums, r, a, n_batch, next);
+        const uint8_t *next = i < last ? w + VNNI_ROWS * row_bytes : w;
+        direct_group_avx512vnni(type, sums, r, a, n_batch, (uintptr_t)next);
         for (size_t b = 0; b < n_batch; b++) {
             if (bias != NULL)
                 sums[b] = _mm512_add_ps(sums[b], _mm512_maskz_loadu_ps(mask, bias + row));
@@ -255,14 +256,16 @@ INKI_INLINE_AVX512VNNI void panel_run_avx512vnni(float *out, size_t out_stride, 
     act_chunk_avx512vnni c[VNNI_PANEL_BLOCKS / VNNI_CHUNK_BLOCKS][VNNI_TILE];
     for (size_t b = 0, n; b < n_batch; b += n) {
         n = n_batch - b;
-        n = n >= 6 ? 6 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
+        n = n >= VNNI_TILE ? VNNI_TILE : n >= 4 ? 4 : n >= 2 ? 2 : 1;
         for (size_t j = 0; j < p->n_blocks; j += VNNI_CHUNK_BLOCKS) {
             const size_t left = p->n_blocks - j;
             load_acts_avx512vnni(c[j / VNNI_CHUNK_BLOCKS], a, b, n, p->first + j,
                                  left < VNNI_CHUNK_BLOCKS ? left : VNNI_CHUNK_BLOCKS);
         }
         switch (n) {
-        case 6: tile_avx512vnni(out, out_stride, p, a, c, b, 6, fine, has_min); break;
+        case VNNI_TILE:
+            tile_avx512vnni(out, out_stride, p, a, c, b, VNNI_TILE, fine, has_min);
+            break;
         case 4: tile_avx512vnni(out, out_stride, p, a, c, b, 4, fine, has_min); break;
         case 2: tile_avx512vnni(out, out_stride, p, a, c, b, 2, fine, has_min); break;
         default: tile_avx512vnni(out, out_stride, p, a, c, b, 1, fine, has_min); break;
@@ -295,10 +298,11 @@ INKI_INLINE_AVX512VNNI void panels_avx512vnni(const type_avx512vnni *type, float
                                               size_t row_bytes, const acts_avx512vnni *a,
                                               const float *bias, size_t n_rows, size_t n_batch) {
     const size_t n_blocks = a->n_cols / INKI_Q8_BLOCK, last = n_rows - VNNI_PANEL_ROWS;
-    const size_t rest = n_batch % VNNI_TILE,
-                 n_tiles = n_batch / VNNI_TILE + rest / 2 % 2 + rest / 4 + rest % 2;
+    const size_t rest = n_batch % VNNI_TILE; // 4, 2 and 1 make up any number below 6
+    const size_t n_tiles = n_batch / VNNI_TILE + rest / 4 + rest / 2 % 2 + rest % 2;
     panel_avx512vnni p;
     p.step = VNNI_PANEL_ROWS * type->chunk_bytes / VNNI_CHUNK_BLOCKS / (64 * n_tiles) + 1;
+    fetch_avx512vnni((uintptr_t)weights, VNNI_PANEL_ROWS * row_bytes);
     for (size_t i = 0; i < n_rows; i += VNNI_PANEL_ROWS) {
         const size_t row = i < last ? i : last;
         const size_t n_next = last - row < VNNI_PANEL_ROWS ? last - row : VNNI_PANEL_ROWS;
@@ -350,6 +354,8 @@ VNNI_SLOT(matmul_q4_k_avx512vnni, type_q4_k_avx512vnni)
 VNNI_SLOT(matmul_q5_k_avx512vnni, type_q5_k_avx512vnni)
 VNNI_SLOT(matmul_q6_k_avx512vnni, type_q6_k_avx512vnni)
 #undef VNNI_SLOT
+#undef INKI_INLINE_AVX512VNNI
+#undef INKI_APART_AVX512VNNI
 
 INKI_TARGET_END
 
