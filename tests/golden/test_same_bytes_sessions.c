@@ -163,4 +163,4 @@ static int at_level(const inki_kernels *kernels) {
     return cmocka_run_group_tests_name(level, tests, NULL, NULL);
 }
 
-int main(void) { return each_level(at_level); }
+int main(void) { return each_level_or_best(at_level); }

@@ -5,9 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-int each_level(int (*group)(const inki_kernels *level)) {
+static int run_levels(const char *only, int (*group)(const inki_kernels *level)) {
     int failures = 0, n_levels = 0;
-    const char *only = getenv("INKLING_TEST_LEVEL");
     unsetenv("INKLING_CPU");
     for (uint32_t i = 0; i < INKI_LEVELS; i++) {
         if ((inki_cpu_levels() >> i & 1) == 0) continue;
@@ -27,6 +26,21 @@ int each_level(int (*group)(const inki_kernels *level)) {
     }
     if (n_levels == 0) fprintf(stderr, "this machine has no level %s\n", only);
     return n_levels == 0 ? 1 : failures;
+}
+
+int each_level(int (*group)(const inki_kernels *level)) {
+    return run_levels(getenv("INKLING_TEST_LEVEL"), group);
+}
+
+int each_level_or_best(int (*group)(const inki_kernels *level)) {
+    const char *only = getenv("INKLING_TEST_LEVEL");
+    if (only == NULL && getenv("INKLING_SANITIZE") != NULL && getenv("INKLING_TEST_LONG") == NULL) {
+        inki_kernels best;
+        inki_kernels_init(&best, ~0u);
+        only = best.name;
+        printf("left out: levels below %s\n", only);
+    }
+    return run_levels(only, group);
 }
 
 uint32_t each_level_mask(const inki_kernels *level) {

@@ -10,6 +10,10 @@
 // INKLING_CPU is taken out of the environment first; INKLING_TEST_LEVEL=avx2 runs that one only.
 int each_level(int (*group)(const inki_kernels *level));
 
+// The same; but in a sanitizer's quick run, where kernels have been looked at by their own tests,
+// the best level only.
+int each_level_or_best(int (*group)(const inki_kernels *level));
+
 // The mask that gives a runtime this level.
 uint32_t each_level_mask(const inki_kernels *level);
 
