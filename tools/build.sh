@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Usage: tools/build.sh PRESET [CMake options]
-# Configures build/PRESET and builds it. What went well is not worth many lines.
+# Configures build/PRESET and builds it, or only the TARGETS in the environment. What went well is not worth
+# many lines.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -24,7 +25,8 @@ grep -A2 '^CMake Warning' "$log" >&2 || true
 result=build/$preset/build.result
 {
     status=0
-    cmake --build "build/$preset" --parallel "${JOBS:-2}" || status=$?
+    # shellcheck disable=SC2086 # a list of words
+    cmake --build "build/$preset" --parallel "${JOBS:-2}" ${TARGETS:+--target $TARGETS} || status=$?
     echo $status >"$result"
 } | grep -v 'Built target' || true
 exit "$(cat "$result")"

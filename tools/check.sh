@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Usage: tools/check.sh [release|clang|asan|tsan|x86-old]…
+# Usage: tools/check.sh [release|clang|asan|tsan|x86-old|aarch64]…
 # Builds and runs the tests of these presets (all without an argument) and sums up. x86-old runs what
-# release has built on emulated older processors. With INKLING_TEST_LONG in the environment also what the
-# tests leave out otherwise.
+# release has built on emulated older processors, aarch64 what a cross compiler makes on emulated ones of
+# 64-bit ARM. With INKLING_TEST_LONG in the environment also what the tests leave out otherwise.
 set -eu
 
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- release x86-old clang asan tsan
+[ $# -gt 0 ] || set -- release x86-old aarch64 clang asan tsan
 jobs=${JOBS:-2}
 summary=
 left_out=
@@ -30,20 +30,20 @@ count() { # FILE REGEX
     grep -cE "$2" "$1" || true
 }
 
-# What was built for `release`, on older processors.
-x86_old() {
+# Runs a script that runs tests on emulated processors, and adds up what its log says.
+emulated() { # NAME LOG SCRIPT [ARGUMENTS]
+    name=$1 log=$2 code=0
+    shift 2
     begin=$(date +%s)
-    log=build/release/x86-old.log
-    echo '== x86-old: tests'
-    if [ ! -x build/release/bin/test_kernels_levels ]; then
-        # shellcheck disable=SC2086 # a list of words
-        tools/build.sh release $options || true
-    fi
-    code=0
-    JOBS=$jobs tools/check_x86_old build/release || code=$?
+    echo "== $name: tests"
+    mkdir -p "$(dirname "$log")"
+    : >"$log"
+    JOBS=$jobs "$@" || code=$?
+    left_out="$left_out
+$(sed -n "s/^left out/$name: &/p" "$log")"
     if [ $code = 77 ]; then
         summary="$summary
-x86-old: left out, it needs qemu-user on x86-64"
+$name: $(grep -m1 '^left out' "$log" || echo left out)"
         return
     fi
     ok=$(count "$log" '^ok ')
@@ -51,15 +51,27 @@ x86-old: left out, it needs qemu-user on x86-64"
     [ "$code" = 0 ] || [ "$bad" -gt 0 ] || bad=1
     passed=$((passed + ok)) failed=$((failed + bad))
     summary="$summary
-x86-old: $ok passed, $bad failed, 0 skipped; $(($(date +%s) - begin)) s"
-    left_out="$left_out
-$(grep '^left out' "$log" || true)"
+$name: $ok passed, $bad failed, 0 skipped; $(($(date +%s) - begin)) s"
+}
+
+# What was built for `release`, on older processors.
+x86_old() {
+    if [ ! -x build/release/bin/test_kernels_levels ]; then
+        # shellcheck disable=SC2086 # a list of words
+        tools/build.sh release $options || true
+    fi
+    emulated x86-old build/release/x86-old.log tools/check_x86_old build/release
 }
 
 for preset; do
     begin=$(date +%s)
     if [ "$preset" = x86-old ]; then
         x86_old
+        continue
+    fi
+    if [ "$preset" = aarch64 ]; then
+        # shellcheck disable=SC2086 # a list of words
+        emulated aarch64 build/aarch64/aarch64.log tools/check_aarch64 $options
         continue
     fi
     if [ "$preset" = clang ] && ! command -v clang >/dev/null 2>&1; then
