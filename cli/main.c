@@ -10,10 +10,9 @@
 #include "cli/out.h"
 #include "cli/report.h"
 
-static const cli_command *const commands[] = {&cli_complete_command,   &cli_tokenize_command,
-                                              &cli_inspect_command,    &cli_convert_command,
-                                              &cli_quantize_command,   &cli_perplexity_command,
-                                              &cli_bench_command};
+static const cli_command *const commands[] = {
+    &cli_complete_command, &cli_tokenize_command,   &cli_inspect_command, &cli_convert_command,
+    &cli_quantize_command, &cli_perplexity_command, &cli_bench_command};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static const cli_command *find(const char *name) {
@@ -30,11 +29,12 @@ static void overview(void) {
     cli_out("  inkling help [COMMAND]\n  inkling --version\n\nCommands:\n");
     for (size_t i = 0; i < N_COMMANDS; i++)
         cli_out("  %-12s%s\n", commands[i]->name, commands[i]->summary);
-    cli_out("\n\"inkling COMMAND --help\" has the options of each.\n\n%s\n"
-            "Environment:\n"
-            "  INKLING_CPU  highest instruction-set level to use: portable, avx2, avx512, avx512vnni\n"
-            "               or portable, neon, dotprod, i8mm; without it all that the machine has\n",
-            cli_exit_help);
+    cli_out(
+        "\n\"inkling COMMAND --help\" has the options of each.\n\n%s\n"
+        "Environment:\n"
+        "  INKLING_CPU  highest instruction-set level to use: portable, avx2, avx512, avx512vnni\n"
+        "               or portable, neon, dotprod, i8mm; without it all that the machine has\n",
+        cli_exit_help);
 }
 
 static int unknown(const char *name) {
