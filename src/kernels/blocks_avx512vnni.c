@@ -3,9 +3,9 @@
 // has one float sum a lane and activation row, to which the blocks are added in rising order, so
 // neither the number of rows nor that of activations changes the order of any output's terms.
 //
-// Few activation rows: sixteen weight rows at a time, straight from memory, whose speed is then the
-// limit; while a group is computed, the next one is fetched in the order of its bytes. Many:
-// weights are unpacked once into a panel on the stack that all activation rows meet.
+// Few activation rows: one or two groups at a time, straight from memory, whose speed is then the
+// limit; meanwhile the next groups are fetched in the order of their bytes. Many: weights are
+// unpacked once into a panel on the stack that all activation rows meet.
 #include "kernels/levels.h"
 #include "kernels/target.h"
 
@@ -18,7 +18,8 @@
 INKI_TARGET_BEGIN_AVX512VNNI
 
 enum {
-    VNNI_MAX_DIRECT = 8,    // more activation rows than this go through a panel
+    VNNI_MAX_SINGLE = 4,    // more activation rows than this meet two groups at a time,
+    VNNI_MAX_DIRECT = 8,    // more than this a panel
     VNNI_PANEL_ROWS = 32,   // two groups
     VNNI_PANEL_BLOCKS = 16, // 512 columns
     VNNI_TILE = 6           // activation rows that meet a panel at a time
@@ -62,36 +63,9 @@ INKI_APART_AVX512VNNI void load_acts_avx512vnni(act_chunk_avx512vnni *c, const a
     }
 }
 
-// acc + w [n] times 4 n activations at x.
-INKI_INLINE_AVX512VNNI __m512i dot_avx512vnni(__m512i acc, const __m512i *w, const uint8_t *x,
-                                              size_t n) {
-    for (size_t t = 0; t < n; t++) {
-        int32_t four;
-        memcpy(&four, x + 4 * t, sizeof four);
-        acc = _mm512_dpbusd_epi32(acc, w[t], _mm512_set1_epi32(four));
-    }
-    return acc;
-}
-
 // sum + idot * (d * dx)
 INKI_INLINE_AVX512VNNI __m512 scale_avx512vnni(__m512 sum, __m512i idot, __m512 d, float dx) {
     return _mm512_fmadd_ps(_mm512_cvtepi32_ps(idot), _mm512_mul_ps(d, _mm512_set1_ps(dx)), sum);
-}
-
-// Adds block j of a chunk, w [8] times 32 activations at x, to a row's sum.
-INKI_INLINE_AVX512VNNI __m512 add_block_avx512vnni(const type_avx512vnni *type, __m512 sum,
-                                                   const __m512i *w, const scales_avx512vnni *s,
-                                                   __m512 d, const act_chunk_avx512vnni *c,
-                                                   size_t j, const uint8_t *x) {
-    const __m512i start = _mm512_set1_epi32(type->zero != 0 ? c->start[0][j] : 0);
-    if (type->fine) {
-        sum = scale_avx512vnni(sum, dot_avx512vnni(start, w, x, 4), d, c->d[j]);
-        const __m512i dot = dot_avx512vnni(_mm512_set1_epi32(c->start[1][j]), w + 4, x + 16, 4);
-        return scale_avx512vnni(sum, dot, _mm512_loadu_ps(s->d[2 * j + 1]), c->d[j]);
-    }
-    sum = scale_avx512vnni(sum, dot_avx512vnni(start, w, x, 8), d, c->d[j]);
-    if (!type->has_min) return sum;
-    return _mm512_fmadd_ps(_mm512_loadu_ps(s->min[j]), _mm512_set1_ps(c->d_sum[j]), sum);
 }
 
 // An address, not a pointer: where there is no next group it may pass the end of the weights.
@@ -101,59 +75,91 @@ INKI_INLINE_AVX512VNNI void fetch_avx512vnni(uintptr_t address, size_t bytes) {
 
 // --- few activation rows -----------------------------------------------------------------------
 
-// sums [n_batch] = sixteen weight rows times each activation row. `next` is fetched meanwhile.
-INKI_INLINE_AVX512VNNI void direct_group_avx512vnni(const type_avx512vnni *type, __m512 *sums,
-                                                    rows_avx512vnni r, const acts_avx512vnni *a,
-                                                    size_t n_batch, uintptr_t next) {
+// Adds to sum [n_groups] block j of a chunk, which is block k of the unit w, times 32 activations
+// at x.
+INKI_INLINE_AVX512VNNI void add_block_avx512vnni(const type_avx512vnni *type, __m512 *sum,
+                                                 __m512i w[][8 * VNNI_MAX_UNIT_BLOCKS], size_t k,
+                                                 const scales_avx512vnni *s, size_t n_groups,
+                                                 const act_chunk_avx512vnni *c, size_t j,
+                                                 const uint8_t *x) {
+    const size_t n_parts = type->fine ? 2 : 1, n = 8 / n_parts;
+    for (size_t i = 0; i < n_parts; i++) {
+        __m512i acc[2];
+        acc[0] = acc[1] = _mm512_set1_epi32(type->zero != 0 ? c->start[i][j] : 0);
+        for (size_t t = n * i; t < n * (i + 1); t++) {
+            int32_t four;
+            memcpy(&four, x + 4 * t, sizeof four);
+            for (size_t g = 0; g < n_groups; g++)
+                acc[g] = _mm512_dpbusd_epi32(acc[g], w[g][8 * k + t], _mm512_set1_epi32(four));
+        }
+        for (size_t g = 0; g < n_groups; g++)
+            sum[g] =
+                scale_avx512vnni(sum[g], acc[g], _mm512_load_ps(s[g].d[n_parts * j + i]), c->d[j]);
+    }
+    for (size_t g = 0; type->has_min && g < n_groups; g++)
+        sum[g] = _mm512_fmadd_ps(_mm512_load_ps(s[g].min[j]), _mm512_set1_ps(c->d_sum[j]), sum[g]);
+}
+
+// sums [n_batch][n_groups] = the groups' weight rows times each activation row. `next` is fetched
+// meanwhile.
+INKI_INLINE_AVX512VNNI void direct_group_avx512vnni(const type_avx512vnni *type, __m512 sums[][2],
+                                                    rows_avx512vnni *r, size_t n_groups,
+                                                    const acts_avx512vnni *a, size_t n_batch,
+                                                    uintptr_t next) {
     const size_t n_blocks = a->n_cols / INKI_Q8_BLOCK;
-    const size_t unit_bytes = VNNI_ROWS * type->chunk_bytes / VNNI_CHUNK_BLOCKS * type->unit_blocks;
+    const size_t unit_bytes =
+        n_groups * VNNI_ROWS * type->chunk_bytes / VNNI_CHUNK_BLOCKS * type->unit_blocks;
     const uint8_t *x = a->q;
-    for (size_t b = 0; b < n_batch; b++) sums[b] = _mm512_setzero_ps();
+    scales_avx512vnni s[2];
+    for (size_t b = 0; b < n_batch; b++) sums[b][0] = sums[b][1] = _mm512_setzero_ps();
     for (size_t first = 0; first < n_blocks; first += VNNI_CHUNK_BLOCKS) {
-        const size_t n =
-            n_blocks - first < VNNI_CHUNK_BLOCKS ? n_blocks - first : VNNI_CHUNK_BLOCKS;
-        scales_avx512vnni s;
-        type->scales(&s, &r, n);
+        const size_t left = n_blocks - first,
+                     n = left < VNNI_CHUNK_BLOCKS ? left : VNNI_CHUNK_BLOCKS;
         act_chunk_avx512vnni c[VNNI_MAX_DIRECT];
         load_acts_avx512vnni(c, a, 0, n_batch, first, n);
+        for (size_t g = 0; g < n_groups; g++) type->scales(&s[g], &r[g], n);
         for (size_t j = 0; j < n; j += type->unit_blocks, next += unit_bytes) {
             fetch_avx512vnni(next, unit_bytes);
-            __m512i w[8 * VNNI_MAX_UNIT_BLOCKS];
-            type->unpack(w, &r, j / type->unit_blocks);
-            for (size_t u = 0; u < type->unit_blocks; u++) {
-                const __m512 d = _mm512_loadu_ps(s.d[type->fine ? 2 * (j + u) : j + u]);
+            __m512i w[2][8 * VNNI_MAX_UNIT_BLOCKS];
+            for (size_t g = 0; g < n_groups; g++) type->unpack(w[g], &r[g], j / type->unit_blocks);
+            for (size_t k = 0; k < type->unit_blocks; k++, x += INKI_Q8_BLOCK)
                 for (size_t b = 0; b < n_batch; b++)
-                    sums[b] = add_block_avx512vnni(type, sums[b], w + 8 * u, &s, d, &c[b], j + u,
-                                                   x + b * a->stride + u * INKI_Q8_BLOCK);
-            }
-            x += type->unit_blocks * INKI_Q8_BLOCK;
+                    add_block_avx512vnni(type, sums[b], w, k, s, n_groups, &c[b], j + k,
+                                         x + b * a->stride);
         }
-        for (int i = 0; i < 4; i++) r.at[i] += type->chunk_bytes;
+        for (size_t g = 0; g < n_groups; g++)
+            for (int i = 0; i < 4; i++) r[g].at[i] += type->chunk_bytes;
     }
 }
 
+// n_rows >= 16 n_groups or, for one group, any number.
 INKI_INLINE_AVX512VNNI void direct_avx512vnni(const type_avx512vnni *type, float *out,
                                               size_t out_stride, const uint8_t *weights,
                                               size_t row_bytes, const acts_avx512vnni *a,
-                                              const float *bias, size_t n_rows, size_t n_batch) {
-    // The last group ends with the last row: some rows are computed twice, to the same numbers.
+                                              const float *bias, size_t n_rows, size_t n_batch,
+                                              size_t n_groups) {
+    // The last groups end with the last row: some rows are computed twice, to the same numbers.
     // Where there are fewer than sixteen, all lanes take the same row.
     const bool narrow = n_rows < VNNI_ROWS;
-    const size_t last = narrow ? n_rows - 1 : n_rows - VNNI_ROWS;
+    const size_t step = narrow ? 1 : n_groups * VNNI_ROWS, last = n_rows - step;
     const __mmask16 mask = narrow ? 1 : 0xffff;
-    if (!narrow) fetch_avx512vnni((uintptr_t)weights, VNNI_ROWS * row_bytes);
-    for (size_t i = 0; i < n_rows; i += narrow ? 1 : VNNI_ROWS) {
+    if (!narrow) fetch_avx512vnni((uintptr_t)weights, step * row_bytes);
+    for (size_t i = 0; i < n_rows; i += step) {
         const size_t row = i < last ? i : last;
         const uint8_t *w = weights + row * row_bytes;
-        const rows_avx512vnni r = rows_of_avx512vnni(w, narrow ? 0 : row_bytes);
-        __m512 sums[VNNI_MAX_DIRECT];
-        const uint8_t *next = i < last ? w + VNNI_ROWS * row_bytes : w;
-        direct_group_avx512vnni(type, sums, r, a, n_batch, (uintptr_t)next);
-        for (size_t b = 0; b < n_batch; b++) {
-            if (bias != NULL)
-                sums[b] = _mm512_add_ps(sums[b], _mm512_maskz_loadu_ps(mask, bias + row));
-            _mm512_mask_storeu_ps(out + b * out_stride + row, mask, sums[b]);
-        }
+        rows_avx512vnni r[2];
+        for (size_t g = 0; g < n_groups; g++)
+            r[g] = rows_of_avx512vnni(w + g * VNNI_ROWS * row_bytes, narrow ? 0 : row_bytes);
+        __m512 sums[VNNI_MAX_DIRECT][2];
+        const uint8_t *next = i < last ? w + step * row_bytes : w;
+        direct_group_avx512vnni(type, sums, r, n_groups, a, n_batch, (uintptr_t)next);
+        for (size_t b = 0; b < n_batch; b++)
+            for (size_t g = 0; g < n_groups; g++) {
+                const size_t at = row + g * VNNI_ROWS;
+                if (bias != NULL)
+                    sums[b][g] = _mm512_add_ps(sums[b][g], _mm512_maskz_loadu_ps(mask, bias + at));
+                _mm512_mask_storeu_ps(out + b * out_stride + at, mask, sums[b][g]);
+            }
     }
 }
 
@@ -326,26 +332,38 @@ INKI_INLINE_AVX512VNNI void panels_avx512vnni(const type_avx512vnni *type, float
     }
 }
 
+INKI_INLINE_AVX512VNNI void matmul_avx512vnni(const type_avx512vnni *type, float *out,
+                                              size_t out_stride, const uint8_t *weights,
+                                              size_t row_bytes, acts_avx512vnni a,
+                                              const float *bias, size_t n_rows, size_t n_batch) {
+    if (n_batch > VNNI_MAX_DIRECT && n_rows >= 2 * VNNI_ROWS) {
+        panels_avx512vnni(type, out, out_stride, weights, row_bytes, &a, bias, n_rows, n_batch);
+        return;
+    }
+    if (n_batch > VNNI_MAX_SINGLE && n_rows >= 2 * VNNI_ROWS) {
+        direct_avx512vnni(type, out, out_stride, weights, row_bytes, &a, bias, n_rows, n_batch, 2);
+        return;
+    }
+    while (n_batch > 0) { // more than once only for parts of less than two groups, which are rare
+        const size_t n = n_batch < VNNI_MAX_SINGLE ? n_batch : VNNI_MAX_SINGLE;
+        if (n == 1)
+            direct_avx512vnni(type, out, out_stride, weights, row_bytes, &a, bias, n_rows, 1, 1);
+        else
+            direct_avx512vnni(type, out, out_stride, weights, row_bytes, &a, bias, n_rows, n, 1);
+        a.q += n * a.stride;
+        out += n * out_stride;
+        n_batch -= n;
+    }
+}
+
 #define VNNI_SLOT(name, type)                                                                      \
     static void name(float *out, size_t out_stride, const void *weights, size_t row_bytes,         \
                      const void *acts, size_t act_stride, const float *bias, size_t n_rows,        \
                      size_t n_cols, size_t n_batch) {                                              \
-        acts_avx512vnni a = {(const uint8_t *)acts, act_stride, n_cols, (type).zero, (type).fine}; \
-        if (n_batch > VNNI_MAX_DIRECT && n_rows >= VNNI_PANEL_ROWS) {                              \
-            panels_avx512vnni(&type, out, out_stride, weights, row_bytes, &a, bias, n_rows,        \
-                              n_batch);                                                            \
-            return;                                                                                \
-        }                                                                                          \
-        if (n_batch == 1) {                                                                        \
-            direct_avx512vnni(&type, out, out_stride, weights, row_bytes, &a, bias, n_rows, 1);    \
-            return;                                                                                \
-        }                                                                                          \
-        for (size_t b = 0; b < n_batch; b += VNNI_MAX_DIRECT) {                                    \
-            const size_t n = n_batch - b < VNNI_MAX_DIRECT ? n_batch - b : VNNI_MAX_DIRECT;        \
-            a.q = (const uint8_t *)acts + b * act_stride;                                          \
-            direct_avx512vnni(&type, out + b * out_stride, out_stride, weights, row_bytes, &a,     \
-                              bias, n_rows, n);                                                    \
-        }                                                                                          \
+        const acts_avx512vnni a = {(const uint8_t *)acts, act_stride, n_cols, (type).zero,         \
+                                   (type).fine};                                                   \
+        matmul_avx512vnni(&type, out, out_stride, (const uint8_t *)weights, row_bytes, a, bias,    \
+                          n_rows, n_batch);                                                        \
     }
 VNNI_SLOT(matmul_q8_0_avx512vnni, type_q8_0_avx512vnni)
 VNNI_SLOT(matmul_q4_0_avx512vnni, type_q4_0_avx512vnni)
