@@ -20,7 +20,7 @@ static struct {
     const char *model, *keep;
     cli_choice shape, type, kv_type;
     cli_uint threads, context;
-    bool json, quick;
+    bool json, quick, peak;
 } set;
 
 static const cli_option options[] = {
@@ -53,6 +53,10 @@ static const cli_option options[] = {
      .kind = CLI_FLAG,
      .target = &set.quick,
      .help = "shorter and fewer slices of time: about 3 s, rougher figures"},
+    {.name = "peak",
+     .kind = CLI_FLAG,
+     .target = &set.peak,
+     .help = "only fill the context and print the peak memory of this very process, in bytes"},
     CLI_OPTION_JSON(&set.json, "one JSON object instead of lines"),
 };
 
@@ -72,6 +76,8 @@ static int check_options(void) {
         wrong = "-m and --shape: one of them was expected";
     else if (!set.shape.set && (set.type.set || set.keep != NULL))
         wrong = "--type and --keep go with --shape";
+    else if (set.peak && (set.shape.set || set.json))
+        wrong = "--peak goes without --shape and --json";
     if (wrong == NULL) return CLI_OK;
     return cli_fail(CLI_USAGE, "bench: %s (see inkling bench --help)", wrong);
 }
@@ -194,6 +200,11 @@ static int run(char **args, size_t n_args) {
                          .slice_ms = set.quick ? 40 : 250};
     int code = check_options();
     if (code == CLI_OK) code = choose_threads(&job.n_threads);
+    if (code == CLI_OK && set.peak) {
+        code = cli_bench_fill(&job);
+        cli_bench_close(&job);
+        return code;
+    }
     if (code == CLI_OK && set.shape.set) code = make_shape(&file, &job);
     if (code == CLI_OK) code = measure(&job);
     if (code == CLI_OK && set.json)

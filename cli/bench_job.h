@@ -53,18 +53,18 @@ enum {
 
 // Those that return an int return an exit code, and have told the reason of a failure.
 
-// Opens runtime and model; sets info, kv_bytes and n_ctx (0 becomes the model's). To be closed in
-// any case.
+// Opens runtime and model; sets info and n_ctx (0 becomes the model's). To be closed in any case.
 int cli_bench_open(cli_bench_job *job);
-// Sets data: the model's file, or, of a model without one, memory of its size.
+// Sets kv_bytes and data: the model's file, or, of a model without one, memory of its size.
 int cli_bench_map(cli_bench_job *job);
 void cli_bench_close(cli_bench_job *job);
 ink_session_options cli_bench_session_options(const cli_bench_job *job, uint32_t n_ctx);
 
-// Sets peak_bytes: a process of its own fills the whole context. To be called before
-// cli_bench_open, while this process is small and has one thread. As the first that opens the
-// model, it tells what is wrong with it.
+// Sets peak_bytes: a process of its own (`bench --peak`) fills the whole context. As the first that
+// opens the model, it tells what is wrong with it.
 int cli_bench_peak(cli_bench_job *job);
+// What that process does.
+int cli_bench_fill(cli_bench_job *job);
 // A text of `limit` tokens, or the most below that, to prompt [CLI_BENCH_PROMPT_BYTES].
 int cli_bench_prompt(const ink_model *model, size_t limit, char *prompt, size_t *n_tokens);
 // Sets first_token_ms: processes of this very program continue a prompt by one token.

@@ -73,15 +73,7 @@ int cli_bench_open(cli_bench_job *job) {
     job->info = (ink_model_info){.size = sizeof job->info};
     if (status == INK_OK) status = ink_model_get_info(job->open, &job->info);
     if (status != INK_OK) return cli_fail_ink(status, &error);
-    const ink_session_options options = cli_bench_session_options(job, job->n_ctx);
-    ink_memory memory = {.size = sizeof memory};
-    status = ink_measure(&source, &options, &memory, &error);
-    if (status != INK_OK) {
-        const int code = cli_fail_ink(status, &error);
-        return status == INK_E_LIMIT ? CLI_CONTEXT : code;
-    }
-    job->n_ctx = memory.n_ctx;
-    job->kv_bytes = memory.kv_bytes;
+    if (job->n_ctx == 0) job->n_ctx = job->info.n_ctx;
     job->weight_bytes = read_for_a_token(job->open);
     return CLI_OK;
 }
@@ -104,12 +96,18 @@ static int map_file(cli_bench_job *job, const char *path) {
 
 int cli_bench_map(cli_bench_job *job) {
     const ink_source source = cli_source(job->model);
+    const ink_session_options options = cli_bench_session_options(job, job->n_ctx);
+    ink_memory memory = {.size = sizeof memory};
+    ink_error error = {0};
+    const ink_status status = ink_measure(&source, &options, &memory, &error);
+    if (status != INK_OK) return cli_fail_ink(status, &error);
+    job->kv_bytes = memory.kv_bytes;
     if (source.kind == INK_SOURCE_PATH) return map_file(job, source.name);
-    void *memory = malloc((size_t)job->info.file_bytes);
-    if (memory == NULL) return cli_fail_memory();
+    void *data = malloc((size_t)job->info.file_bytes);
+    if (data == NULL) return cli_fail_memory();
     // Pages that nobody has written to are one and the same page of zeros.
-    memset(memory, 1, (size_t)job->info.file_bytes);
-    job->data = memory;
+    memset(data, 1, (size_t)job->info.file_bytes);
+    job->data = data;
     job->data_bytes = (size_t)job->info.file_bytes;
     return CLI_OK;
 }

@@ -18,13 +18,14 @@
 #include "cli/bench_job.h"
 #include "cli/interrupt.h"
 #include "cli/load.h"
+#include "cli/out.h"
 #include "cli/report.h"
 
 #ifdef __APPLE__
 extern char **environ; // elsewhere in unistd.h
 #endif
 
-enum { PROGRAM_PATH = 4096, MAX_STARTS = 32 };
+enum { PROGRAM_PATH = 4096, MAX_STARTS = 32, MAX_WORDS = 24 };
 
 static bool make_pipe(int ends[2]) {
     if (pipe(ends) != 0) return false;
@@ -64,10 +65,75 @@ static int wait_for(pid_t pid) {
                     WTERMSIG(status));
 }
 
+// --- starting this program -----------------------------------------------------------------------
+
+// On Linux a name that stays right when the file is replaced meanwhile.
+static bool program_path(char *path, size_t cap) {
+#ifdef __APPLE__
+    uint32_t room = (uint32_t)cap;
+    return _NSGetExecutablePath(path, &room) == 0;
+#else
+    snprintf(path, cap, "/proc/self/exe");
+    return access(path, X_OK) == 0;
+#endif
+}
+
+typedef struct start {
+    char program[PROGRAM_PATH], prompt[CLI_BENCH_PROMPT_BYTES], threads[16], context[16];
+    char *argv[MAX_WORDS];
+} start;
+
+static void add_words(start *s, const char *const *words) {
+    size_t n = 0;
+    while (s->argv[n] != NULL) n++;
+    // Its words are not const, though posix_spawn changes none of them.
+    for (; *words != NULL; words++) memcpy(&s->argv[n++], words, sizeof *words);
+}
+
+// A command with the options that all have in common.
+static int begin_start(start *s, const char *command, const cli_bench_job *job) {
+    if (!program_path(s->program, sizeof s->program))
+        return cli_fail(CLI_OTHER, "bench: the path of this program could not be found out, "
+                                   "which it needs to start itself");
+    snprintf(s->threads, sizeof s->threads, "%u", job->n_threads);
+    snprintf(s->context, sizeof s->context, "%u", (unsigned)job->n_ctx);
+    add_words(s, (const char *const[]){"inkling", command, "--threads", s->threads, "--kv-type",
+                                       cli_kv_types[job->kv_type], NULL});
+    if (job->n_ctx > 0) add_words(s, (const char *const[]){"--context", s->context, NULL});
+    if (job->model != NULL) add_words(s, (const char *const[]){"-m", job->model, NULL});
+    return CLI_OK;
+}
+
+// *out: where its standard output can be read.
+static int run_start(const start *s, pid_t *pid, int *out) {
+    int ends[2];
+    posix_spawn_file_actions_t actions;
+    if (!make_pipe(ends)) return fail_system("a pipe was needed", errno);
+    int code = posix_spawn_file_actions_init(&actions);
+    if (code == 0) {
+        code = posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+        if (code == 0) code = posix_spawn(pid, s->program, &actions, NULL, s->argv, environ);
+        posix_spawn_file_actions_destroy(&actions);
+    }
+    close(ends[1]);
+    *out = ends[0];
+    if (code == 0) return CLI_OK;
+    close(ends[0]);
+    return fail_system(s->program, code);
+}
+
 // --- memory --------------------------------------------------------------------------------------
 
-// A process that was forked begins with the peak of what it was forked from: next to nothing.
+// What getrusage tells may come from the process that this one was made of, before it was another
+// program.
 static uint64_t own_peak_bytes(void) {
+    char line[256];
+    uint64_t kib = 0;
+    FILE *status = fopen("/proc/self/status", "r");
+    while (status != NULL && fgets(line, sizeof line, status) != NULL)
+        if (strncmp(line, "VmHWM:", 6) == 0) kib = strtoull(line + 6, NULL, 10);
+    if (status != NULL) fclose(status);
+    if (kib > 0) return kib * 1024;
     struct rusage usage;
     if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
 #ifdef __APPLE__
@@ -77,8 +143,9 @@ static uint64_t own_peak_bytes(void) {
 #endif
 }
 
-static int fill_context(const cli_bench_job *job, ink_session *session) {
-    enum { PIECE = 128 };
+// In large pieces: what an evaluation needs at the most is part of the figure.
+static int fill_session(const cli_bench_job *job, ink_session *session) {
+    enum { PIECE = 1024 };
     ink_token ids[PIECE];
     ink_error error = {0};
     ink_status status = INK_OK;
@@ -93,56 +160,37 @@ static int fill_context(const cli_bench_job *job, ink_session *session) {
     return status == INK_OK ? CLI_OK : cli_bench_failed(status, &error);
 }
 
-static int measure_peak(cli_bench_job *job, uint64_t *peak) {
+int cli_bench_fill(cli_bench_job *job) {
+    ink_session *session = NULL;
     int code = cli_bench_open(job);
-    if (code == CLI_OK) {
-        const ink_session_options options = cli_bench_session_options(job, job->n_ctx);
-        ink_session *session = NULL;
-        code = cli_session_open(&session, job->open, &options);
-        if (code == CLI_OK) code = fill_context(job, session);
-        ink_session_free(session);
-    }
-    cli_bench_close(job);
-    *peak = own_peak_bytes();
+    const ink_session_options options = cli_bench_session_options(job, job->n_ctx);
+    if (code == CLI_OK) code = cli_session_open(&session, job->open, &options);
+    if (code == CLI_OK) code = fill_session(job, session);
+    ink_session_free(session);
+    if (code == CLI_OK) cli_out("%llu\n", (unsigned long long)own_peak_bytes());
     return code;
 }
 
 int cli_bench_peak(cli_bench_job *job) {
-    int ends[2];
-    if (!make_pipe(ends)) return fail_system("a pipe was needed", errno);
-    const pid_t pid = fork();
-    if (pid == 0) {
-        cli_bench_job own = *job;
-        uint64_t peak = 0;
-        const int code = measure_peak(&own, &peak);
-        const bool told = code != CLI_OK || write(ends[1], &peak, sizeof peak) == sizeof peak;
-        _exit(told ? code : CLI_OTHER);
-    }
-    const int code = errno;
-    close(ends[1]);
-    size_t got = 0;
-    if (pid > 0) got = read_whole(ends[0], &job->peak_bytes, sizeof job->peak_bytes, pid);
-    close(ends[0]);
-    if (pid < 0) return fail_system("a process was needed", code);
-    const int ended = wait_for(pid);
+    start s = {.argv = {NULL}};
+    char text[32] = "";
+    pid_t pid = 0;
+    int out = -1;
+    int code = begin_start(&s, "bench", job);
+    add_words(&s, (const char *const[]){"--peak", NULL});
+    if (code == CLI_OK) code = run_start(&s, &pid, &out);
+    if (code != CLI_OK) return code;
+    read_whole(out, text, sizeof text - 1, pid);
+    close(out);
+    code = wait_for(pid);
+    job->peak_bytes = strtoull(text, NULL, 10);
     cli_bench_step(job);
-    if (ended == CLI_OK && got != sizeof job->peak_bytes)
-        return cli_fail(CLI_OTHER, "bench: the process that measured memory told nothing");
-    return ended;
+    if (code == CLI_OK && job->peak_bytes == 0)
+        code = cli_fail(CLI_OTHER, "bench: the process that measured memory told nothing");
+    return code;
 }
 
 // --- from the start to the first token -----------------------------------------------------------
-
-// On Linux a name that stays right when the file is replaced meanwhile.
-static bool program_path(char *path, size_t cap) {
-#ifdef __APPLE__
-    uint32_t room = (uint32_t)cap;
-    return _NSGetExecutablePath(path, &room) == 0;
-#else
-    snprintf(path, cap, "/proc/self/exe");
-    return access(path, X_OK) == 0;
-#endif
-}
 
 int cli_bench_prompt(const ink_model *model, size_t limit, char *prompt, size_t *n_tokens) {
     static const char text[] =
@@ -166,67 +214,33 @@ int cli_bench_prompt(const ink_model *model, size_t limit, char *prompt, size_t 
     return CLI_OK;
 }
 
-typedef struct start {
-    char program[PROGRAM_PATH], prompt[CLI_BENCH_PROMPT_BYTES], threads[16], context[16];
-    char *argv[24];
-} start;
-
-static void add_words(start *s, const char *const *words) {
-    size_t n = 0;
-    while (s->argv[n] != NULL) n++;
-    // Its words are not const, though posix_spawn changes none of them.
-    for (; *words != NULL; words++) memcpy(&s->argv[n++], words, sizeof *words);
-}
-
-static int begin_start(start *s, cli_bench_job *job) {
-    if (!program_path(s->program, sizeof s->program))
-        return cli_fail(CLI_OTHER, "bench: the path of this program could not be found out, "
-                                   "which it needs to start itself");
-    const size_t limit = job->n_ctx > CLI_BENCH_PROMPT ? CLI_BENCH_PROMPT : job->n_ctx - 1;
-    const int code = cli_bench_prompt(job->open, limit, s->prompt, &job->n_prompt);
-    snprintf(s->threads, sizeof s->threads, "%u", job->n_threads);
-    snprintf(s->context, sizeof s->context, "%u", (unsigned)job->n_ctx);
-    add_words(s, (const char *const[]){"inkling", "complete", "-n", "1", "--greedy", "--threads",
-                                       s->threads, "--context", s->context, "--kv-type",
-                                       cli_kv_types[job->kv_type], NULL});
-    if (job->model != NULL) add_words(s, (const char *const[]){"-m", job->model, NULL});
-    add_words(s, (const char *const[]){"--", s->prompt, NULL});
-    return code;
-}
-
 // Starts the program; *ms until the first byte of its text has come. Where the token gives no text,
 // its end counts.
-static int run_start(const start *s, double *ms) {
-    int ends[2];
+static int time_start(const start *s, double *ms) {
     pid_t pid = 0;
+    int out = -1;
     char byte, rest[64];
-    posix_spawn_file_actions_t actions;
-    if (!make_pipe(ends)) return fail_system("a pipe was needed", errno);
-    int code = posix_spawn_file_actions_init(&actions);
-    if (code == 0) {
-        const double begin = cli_now_ms();
-        code = posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-        if (code == 0) code = posix_spawn(&pid, s->program, &actions, NULL, s->argv, environ);
-        close(ends[1]);
-        ends[1] = -1;
-        if (code == 0) read_whole(ends[0], &byte, 1, pid);
-        *ms = cli_now_ms() - begin;
-        posix_spawn_file_actions_destroy(&actions);
-    }
-    while (code == 0 && read_whole(ends[0], rest, sizeof rest, pid) > 0) {}
-    close(ends[0]);
-    if (ends[1] >= 0) close(ends[1]);
-    return code == 0 ? wait_for(pid) : fail_system(s->program, code);
+    const double begin = cli_now_ms();
+    const int code = run_start(s, &pid, &out);
+    if (code != CLI_OK) return code;
+    read_whole(out, &byte, 1, pid);
+    *ms = cli_now_ms() - begin;
+    while (read_whole(out, rest, sizeof rest, pid) > 0) {}
+    close(out);
+    return wait_for(pid);
 }
 
 int cli_bench_first_token(cli_bench_job *job) {
-    double ms[MAX_STARTS];
+    double ms[MAX_STARTS] = {0};
     start s = {.argv = {NULL}};
-    int code = begin_start(&s, job);
-    unsigned n = 0;
+    const size_t limit = job->n_ctx > CLI_BENCH_PROMPT ? CLI_BENCH_PROMPT : job->n_ctx - 1;
+    int code = cli_bench_prompt(job->open, limit, s.prompt, &job->n_prompt);
+    if (code == CLI_OK) code = begin_start(&s, "complete", job);
+    add_words(&s, (const char *const[]){"-n", "1", "--greedy", "--", s.prompt, NULL});
     // The first one is there to have all that it reads in memory.
+    unsigned n = 0;
     for (unsigned i = 0; i <= job->n_starts && i < MAX_STARTS && code == CLI_OK; i++) {
-        code = run_start(&s, &ms[n]);
+        code = time_start(&s, &ms[n]);
         n += i > 0;
         if (code == CLI_OK && cli_interrupted()) code = cli_bench_failed(INK_E_CANCELLED, NULL);
     }

@@ -208,6 +208,21 @@ static void every_type_runs(void **state) {
     unlink(path);
 }
 
+// The process that --peak is, asked for by hand: the same figure within what pages come and go.
+static void peak_alone(void **state) {
+    (void)state;
+    static char out[8192], err[8192];
+    assert_int_equal(bench("--peak", out, err, sizeof out), 0);
+    assert_string_equal(err, "");
+    const double alone = strtod(out, NULL);
+    assert_int_equal(strspn(out, "0123456789"), strlen(out) - 1);
+    assert_int_equal(bench("--quick --json", out, err, sizeof out), 0);
+    json_t *answer = read_answer(out);
+    const double beside = json_number_value(json_object_get(answer, "peak_bytes"));
+    assert_true(alone > 0.8 * beside && alone < 1.25 * beside);
+    json_decref(answer);
+}
+
 static void refuse(const char *arguments, int code, const char *words) {
     static char out[8192], err[8192];
     assert_int_equal(bench(arguments, out, err, sizeof out), code);
@@ -225,6 +240,7 @@ static void bad_arguments(void **state) {
     refuse("--type q8_0", 2, "go with --shape");
     refuse("--keep x.gguf", 2, "go with --shape");
     refuse("-m x.gguf --shape story", 2, "one of them");
+    refuse("--peak --shape story", 2, "--peak goes without");
     refuse("--threads -1", 2, "out of range");
     refuse("--threads 99999999999999999999", 2, "out of range");
     refuse("extra", 2, "one argument too many");
@@ -298,6 +314,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(json_of_the_builtin_model),
                                        cmocka_unit_test(lines_of_a_shape),
                                        cmocka_unit_test(tiny_contexts),
+                                       cmocka_unit_test(peak_alone),
                                        cmocka_unit_test(kept_file_is_a_model),
                                        cmocka_unit_test(every_type_runs),
                                        cmocka_unit_test(bad_arguments),
