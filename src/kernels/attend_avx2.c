@@ -150,7 +150,7 @@ static inline float fold_max_avx2(__m256 v) {
 }
 
 // All ones in the first n <= 8 lanes.
-static inline __m256i first_lanes_avx2(size_t n) {
+static inline __m256i seen_lanes_avx2(size_t n) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane);
 }
@@ -161,7 +161,7 @@ static void softmax_avx2(attend_block_avx2 *b, int i) {
     float *p = b->p[i];
     const inki_softmax old = b->state[i];
     const size_t n = b->n[i], n_full = n / 8 * 8;
-    const __m256i seen = first_lanes_avx2(n - n_full);
+    const __m256i seen = seen_lanes_avx2(n - n_full);
     __m256 max = _mm256_set1_ps(old.max); // never a NaN, and no NaN gets past it
     for (size_t t = 0; t < n_full; t += 8) max = _mm256_max_ps(_mm256_load_ps(p + t), max);
     if (n > n_full) {
@@ -274,13 +274,13 @@ INKI_TEMPLATE void add_values_avx2(const attend_block_avx2 *b, size_t at, __m256
 INKI_TEMPLATE void add_last_values_avx2(const attend_block_avx2 *b, size_t at, uint32_t kv_type,
                                         int n_q) {
     const size_t head_dim = b->head_dim, n = head_dim - at;
-    const __m256i first = first_lanes_avx2(n);
+    const __m256i first = seen_lanes_avx2(n);
     if (kv_type == INK_KV_Q8_0) {
         add_values_avx2(b, at, first, 8, kv_type, n_q, 1);
     } else if (head_dim < 8) {
         add_values_avx2(b, at, first, n, kv_type, n_q, 1);
     } else {
-        const __m256i last = _mm256_xor_si256(first_lanes_avx2(8 - n), _mm256_set1_epi32(-1));
+        const __m256i last = _mm256_xor_si256(seen_lanes_avx2(8 - n), _mm256_set1_epi32(-1));
         add_values_avx2(b, head_dim - 8, last, 8, kv_type, n_q, 1);
     }
 }
