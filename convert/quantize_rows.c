@@ -7,13 +7,12 @@
 #include <math.h>
 #include <string.h>
 
-// What an error counts. Least squares makes rows a little too short, since every integer is rounded
-// towards what the block has most of: nearly nothing with fine integers, but with coarse ones it
-// shows in the logits. Weights that grow with the value hold against it.
+// What an error counts. Least squares makes rows a little too short, as it must when values are
+// rounded to what explains them best: nothing with fine integers, but with sixteen of them it shows
+// in the logits. Weights that grow with the value hold against it.
 typedef enum error_weight {
     EVEN,    // 1
-    BY_SIZE, // sqrt(x^2 + m), m the mean of x^2 in the block
-    BY_POWER // x^2 + m
+    BY_POWER // x^2 + m, m the mean of x^2 in the block
 } error_weight;
 
 typedef struct row_quantizer {
@@ -26,10 +25,10 @@ typedef struct row_quantizer {
 static const row_quantizer quantizers[INKI_TENSOR_TYPES] = {
     [INKI_Q8_0] = {inki_quantize_block_q8_0, HALF_MAX * 127, EVEN},
     [INKI_Q4_0] = {inki_quantize_block_q4_0, HALF_MAX * 7, BY_POWER},
-    [INKI_Q5_0] = {inki_quantize_block_q5_0, HALF_MAX * 15, BY_SIZE},
-    [INKI_Q5_1] = {inki_quantize_block_q5_1, HALF_MAX, BY_SIZE}, // its minimum is a half by itself
-    [INKI_Q4_K] = {inki_quantize_block_q4_k, HALF_MAX * 63, BY_SIZE},
-    [INKI_Q5_K] = {inki_quantize_block_q5_k, HALF_MAX * 63, BY_SIZE},
+    [INKI_Q5_0] = {inki_quantize_block_q5_0, HALF_MAX * 15, EVEN},
+    [INKI_Q5_1] = {inki_quantize_block_q5_1, HALF_MAX, EVEN}, // its minimum is a half by itself
+    [INKI_Q4_K] = {inki_quantize_block_q4_k, HALF_MAX * 63, EVEN},
+    [INKI_Q5_K] = {inki_quantize_block_q5_k, HALF_MAX * 63, EVEN},
     [INKI_Q6_K] = {inki_quantize_block_q6_k, HALF_MAX * 127 * 31, EVEN},
 };
 
@@ -50,10 +49,7 @@ static void fill_weights(inki_scaled_block *b, size_t n, error_weight kind) {
     float mean = 0;
     for (size_t i = 0; i < n; i++) mean += b->x[i] * b->x[i];
     mean /= (float)n;
-    for (size_t i = 0; i < n; i++) {
-        const float power = b->x[i] * b->x[i] + mean;
-        b->w[i] = kind == EVEN ? 1.0f : kind == BY_SIZE ? sqrtf(power) : power;
-    }
+    for (size_t i = 0; i < n; i++) b->w[i] = kind == EVEN ? 1.0f : b->x[i] * b->x[i] + mean;
 }
 
 // False when a value is not finite.
