@@ -3,9 +3,6 @@
 
 #include <string.h>
 
-// A stage is cut so that each part has at least this many multiplications, some 5 to 20
-// microseconds of work: handing a part to another thread and waiting for it costs one or two.
-enum { MIN_PART_WORK = 1 << 16 };
 // Weight rows in a part come in multiples of this: 16 floats are a cache line of the output, which
 // two threads then never share.
 enum { ROW_GRAIN = 16 };
@@ -13,7 +10,7 @@ enum { ROW_GRAIN = 16 };
 uint32_t inki_forward_n_parts(const inki_forward *forward, size_t work) {
     if (forward->pool == NULL) return 1;
     const size_t n_threads = inki_pool_n_threads(forward->pool);
-    const size_t n = work / MIN_PART_WORK;
+    const size_t n = work / forward->kernels->part_work;
     return (uint32_t)(n < 1 ? 1 : n > n_threads ? n_threads : n);
 }
 

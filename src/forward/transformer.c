@@ -77,8 +77,24 @@ static bool transformer_cancelled(const inki_forward *f) {
     return f->cancelled != NULL && f->cancelled(f->cancelled_arg);
 }
 
-ink_status inki_forward_run(const inki_forward *forward, const inki_row *rows, uint32_t n_rows,
-                            ink_error *error) {
+// A pass of less than this many parts' work stays on the caller's thread: what the others would
+// save of its few microseconds, they cost in hand-shakes and in the spinning between tokens.
+enum { MIN_PASS_PARTS = 32 };
+
+static bool worth_threads(const inki_forward *f, const inki_row *rows, uint32_t n_rows) {
+    const inki_weights *w = f->weights;
+    const size_t n_embd = w->n_embd;
+    const size_t row_work = w->n_layer * (4 * n_embd * n_embd + 2 * n_embd * w->n_ff);
+    size_t work = row_work * n_rows;
+    for (uint32_t r = 0; r < n_rows; r++) {
+        work += 2 * n_embd * w->n_layer * rows[r].pos;
+        if (rows[r].logits != NULL) work += n_embd * w->n_vocab;
+    }
+    return work / MIN_PASS_PARTS >= f->kernels->part_work;
+}
+
+static ink_status run_pass(const inki_forward *forward, const inki_row *rows, uint32_t n_rows,
+                           ink_error *error) {
     embed_rows(forward, rows, n_rows);
     for (uint32_t i = 0; i < forward->weights->n_layer; i++) {
         transformer_layer(forward, rows, n_rows, i);
@@ -93,4 +109,11 @@ ink_status inki_forward_run(const inki_forward *forward, const inki_row *rows, u
                              "the logits at position %u are not all finite", (unsigned)row->pos);
     }
     return INK_OK;
+}
+
+ink_status inki_forward_run(const inki_forward *forward, const inki_row *rows, uint32_t n_rows,
+                            ink_error *error) {
+    inki_forward pass = *forward;
+    if (!worth_threads(forward, rows, n_rows)) pass.pool = NULL;
+    return run_pass(&pass, rows, n_rows, error);
 }

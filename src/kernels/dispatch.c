@@ -115,4 +115,5 @@ void inki_kernels_init(inki_kernels *table, uint32_t mask) {
         level_fill(table, i);
     }
     table->name = inki_level_name(best);
+    table->part_work = best == INKI_LEVEL_PORTABLE ? 1u << 16 : 1u << 17;
 }

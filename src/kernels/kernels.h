@@ -67,7 +67,10 @@ typedef void (*inki_attend_fn)(float *acc, size_t acc_stride, inki_softmax *stat
                                size_t n_pos, size_t head_dim, float scale);
 
 typedef struct inki_kernels {
-    const char *name;                         // level: "portable", "avx2", ...
+    const char *name; // level: "portable", "avx2", ...
+    // Multiplications that are worth another thread: some 2 to 5 microseconds of work. Handing them
+    // over and waiting for them costs a few tenths.
+    uint32_t part_work;
     inki_matmul_fn matmul[INKI_TENSOR_TYPES]; // NULL: a type without kernels
     // out [n] = the row's values; n a multiple of the type's block.
     void (*dequantize[INKI_TENSOR_TYPES])(float *out, const void *row, size_t n);
@@ -103,18 +106,18 @@ typedef enum inki_level {
 #undef INKI_LEVEL_ENUM
         INKI_LEVELS
 } inki_level;
-const char *inki_level_name(uint32_t level);   // NULL: no such level
-int32_t inki_level_by_name(const char *name);  // -1: none
-uint32_t inki_cpu_levels(void);                // bits of the levels that this machine has
+const char *inki_level_name(uint32_t level);  // NULL: no such level
+int32_t inki_level_by_name(const char *name); // -1: none
+uint32_t inki_cpu_levels(void);               // bits of the levels that this machine has
 // The bits of `level` and all below it: what a mask must have for it.
 uint32_t inki_level_mask(uint32_t level);
 
 // Fills the table with the best that the machine and `mask` allow.
 void inki_kernels_init(inki_kernels *table, uint32_t mask);
 
-// Weights for the writer side (convert): quantises x [n] into a row of `type` by rounding each value
-// to the type's nearest (F32, F16, BF16, Q8_0, Q4_0; n a multiple of its block). False: no such
-// quantiser.
+// Weights for the writer side (convert): quantises x [n] into a row of `type` by rounding each
+// value to the type's nearest (F32, F16, BF16, Q8_0, Q4_0; n a multiple of its block). False: no
+// such quantiser.
 bool inki_quantize_row(uint32_t type, void *row, const float *x, size_t n);
 
 #endif

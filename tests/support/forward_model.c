@@ -67,6 +67,7 @@ void forward_model_init(forward_model *m, const forward_shape *s,
         m->kernels = *s->kernels;
     else
         inki_kernels_init(&m->kernels, ~0u);
+    m->kernels.part_work = 1 << 10; // threads share even what these small models give them to do
     m->next = next != NULL ? next : next_random;
     m->user = user;
     m->random = s->seed;

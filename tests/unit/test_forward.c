@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <pthread.h>
 #include <string.h>
 
 static const forward_shape shape = {32, 2, 3, 100, 64, 50, INKI_F32, 3, NULL};
@@ -136,12 +137,47 @@ static void scratch_adds_up(void **state) {
     end(&s);
 }
 
+// --- who works ---------------------------------------------------------------------------------
+
+static pthread_t caller;
+static atomic_uint n_elsewhere; // calls of the kernel on another thread than the caller's
+static void (*true_gelu)(float *x, size_t n);
+static void watched_gelu(float *x, size_t n) {
+    if (!pthread_equal(pthread_self(), caller)) atomic_fetch_add(&n_elsewhere, 1);
+    true_gelu(x, n);
+}
+
+// A pass that is small beside part_work stays on the caller's thread; a larger one is shared.
+static void small_passes_stay_on_their_thread(void **state) {
+    (void)state;
+    for (int shared = 0; shared < 2; shared++) {
+        forward_model m;
+        forward_runner r;
+        inki_kv kv;
+        forward_model_init(&m, &shape, NULL, NULL);
+        m.kernels.part_work = shared ? 1 << 8 : 1 << 16;
+        true_gelu = m.kernels.gelu;
+        m.kernels.gelu = watched_gelu;
+        caller = pthread_self();
+        atomic_store(&n_elsewhere, 0);
+        forward_runner_init(&r, &m, 2, N);
+        forward_kv_new(&kv, &m, INK_KV_F32, true);
+        float logits[N * 50];
+        assert_int_equal(forward_runner_ids(&r, &kv, ids, N, 0, N, logits, NULL), INK_OK);
+        assert_int_equal(atomic_load(&n_elsewhere) > 0, shared);
+        forward_kv_delete(&kv);
+        forward_runner_free(&r);
+        forward_model_free(&m);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cancel_is_seen_after_a_layer),
         cmocka_unit_test(broken_weights_are_noticed),
         cmocka_unit_test(rows_may_want_nothing),
         cmocka_unit_test(scratch_adds_up),
+        cmocka_unit_test(small_passes_stay_on_their_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
