@@ -9,10 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// x [n] into a row of `type`: Q8_0, Q4_0, Q5_0, Q5_1, Q4_K, Q5_K or Q6_K. What is made
-// small is sum w (x - written)^2; w is 1 for Q8_0 and Q6_K, x^2 + m for Q4_0, the root of that for
-// the others, with m the mean of x^2 in a block. False, with the row unspecified: no such
-// quantiser, n is not a multiple of the type's block, or a value is not finite.
+// x [n] into a row of `type`: Q8_0, Q4_0, Q5_0, Q5_1, Q4_K, Q5_K or Q6_K. What is made small is
+// sum w (x - written)^2; w is 1, for Q4_0 x^2 + m with m the mean of x^2 in a block.
+// False, with the row unspecified: no such quantiser, n is not a multiple of the type's block, or a
+// value is not finite.
 bool inki_quantize_row_fit(uint32_t type, void *row, const float *x, size_t n);
 // The largest magnitude whose block has a scale that a half can hold; 0: no such quantiser.
 float inki_quantize_reach(uint32_t type);

@@ -98,10 +98,9 @@ static double weight_of(uint32_t type, const float *row, size_t i) {
     const size_t block = inki_type_of(type).block_elems;
     const float *x = row + i / block * block;
     double mean = 0;
-    if (type == INKI_Q8_0 || type == INKI_Q6_K) return 1;
+    if (type != INKI_Q4_0) return 1;
     for (size_t k = 0; k < block; k++) mean += (double)x[k] * (double)x[k] / (double)block;
-    const double power = (double)row[i] * (double)row[i] + mean;
-    return type == INKI_Q4_0 ? power : sqrt(power);
+    return (double)row[i] * (double)row[i] + mean;
 }
 
 // x [n] and its weights, for the plain quantisers.
