@@ -18,7 +18,7 @@
 INKI_TARGET_BEGIN_AVX512VNNI
 
 enum {
-    VNNI_MAX_SINGLE = 4,    // more activation rows than this meet two groups at a time,
+    VNNI_MAX_SINGLE = 4,    // more activation rows than this meet two groups at a time (pairs),
     VNNI_MAX_DIRECT = 8,    // more than this a panel
     VNNI_PANEL_ROWS = 32,   // two groups
     VNNI_PANEL_BLOCKS = 16, // 512 columns
@@ -340,12 +340,13 @@ INKI_INLINE_AVX512VNNI void matmul_avx512vnni(const type_avx512vnni *type, float
         panels_avx512vnni(type, out, out_stride, weights, row_bytes, &a, bias, n_rows, n_batch);
         return;
     }
-    if (n_batch > VNNI_MAX_SINGLE && n_rows >= 2 * VNNI_ROWS) {
+    if (type->pairs && n_batch > VNNI_MAX_SINGLE && n_rows >= 2 * VNNI_ROWS) {
         direct_avx512vnni(type, out, out_stride, weights, row_bytes, &a, bias, n_rows, n_batch, 2);
         return;
     }
+    const size_t most = type->pairs ? VNNI_MAX_SINGLE : VNNI_MAX_DIRECT;
     while (n_batch > 0) { // more than once only for parts of less than two groups, which are rare
-        const size_t n = n_batch < VNNI_MAX_SINGLE ? n_batch : VNNI_MAX_SINGLE;
+        const size_t n = n_batch < most ? n_batch : most;
         if (n == 1)
             direct_avx512vnni(type, out, out_stride, weights, row_bytes, &a, bias, n_rows, 1, 1);
         else

@@ -49,7 +49,8 @@ typedef struct type_avx512vnni {
     size_t chunk_bytes, unit_blocks;
     int16_t zero;
     bool has_min;
-    bool fine; // a scale for each 16 columns
+    bool fine;  // a scale for each 16 columns
+    bool pairs; // worth the code of a path for two groups at a time
 } type_avx512vnni;
 
 // Sixteen bytes at `offset` of rows i, i + 4, i + 8, i + 12. A masked load needs no shuffle unit.
@@ -310,17 +311,17 @@ INKI_INLINE_AVX512VNNI void unpack_q6_k_avx512vnni(__m512i *w, const rows_avx512
 }
 
 static const type_avx512vnni type_q8_0_avx512vnni = {
-    scales_q8_0_avx512vnni, unpack_q8_0_avx512vnni, 8 * 34, 1, 128, false, false};
+    scales_q8_0_avx512vnni, unpack_q8_0_avx512vnni, 8 * 34, 1, 128, false, false, true};
 static const type_avx512vnni type_q4_0_avx512vnni = {
-    scales_q4_0_avx512vnni, unpack_q4_0_avx512vnni, 8 * 18, 1, 8, false, false};
+    scales_q4_0_avx512vnni, unpack_q4_0_avx512vnni, 8 * 18, 1, 8, false, false, true};
 static const type_avx512vnni type_q5_0_avx512vnni = {
-    scales_q5_0_avx512vnni, unpack_q5_0_avx512vnni, 8 * 22, 1, 16, false, false};
+    scales_q5_0_avx512vnni, unpack_q5_0_avx512vnni, 8 * 22, 1, 16, false, false, false};
 static const type_avx512vnni type_q4_k_avx512vnni = {
-    scales_q4_k_avx512vnni, unpack_q4_k_avx512vnni, 144, 2, 0, true, false};
+    scales_q4_k_avx512vnni, unpack_q4_k_avx512vnni, 144, 2, 0, true, false, false};
 static const type_avx512vnni type_q5_k_avx512vnni = {
-    scales_q4_k_avx512vnni, unpack_q5_k_avx512vnni, 176, 2, 0, true, false};
+    scales_q4_k_avx512vnni, unpack_q5_k_avx512vnni, 176, 2, 0, true, false, false};
 static const type_avx512vnni type_q6_k_avx512vnni = {
-    scales_q6_k_avx512vnni, unpack_q6_k_avx512vnni, 210, 4, 32, false, true};
+    scales_q6_k_avx512vnni, unpack_q6_k_avx512vnni, 210, 4, 32, false, true, false};
 
 INKI_TARGET_END
 #endif
