@@ -20,7 +20,12 @@ inkling_check(symbols_self ${tools}/check_symbols --self-test ${CMAKE_C_COMPILER
 inkling_check(targets ${tools}/check_targets $<TARGET_FILE:inkling_static>)
 inkling_check(targets_self ${tools}/check_targets --self-test ${CMAKE_C_COMPILER})
 if(CMAKE_BUILD_TYPE STREQUAL "Release" AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
-    inkling_check(size ${tools}/check_size $<TARGET_FILE:inkling_static> ${CMAKE_C_COMPILER})
+    # gcc's library is the one that is held to 400 kB; clang 14 unrolls more.
+    set(size_limit 400000)
+    if(CMAKE_C_COMPILER_ID MATCHES "Clang")
+        set(size_limit 480000)
+    endif()
+    inkling_check(size ${tools}/check_size $<TARGET_FILE:inkling_static> ${CMAKE_C_COMPILER} ${size_limit})
 endif()
 inkling_check(unity ${tools}/check_unity ${CMAKE_C_COMPILER})
 inkling_check(header ${PROJECT_SOURCE_DIR}/tests/checks/header.sh ${CMAKE_C_COMPILER})
