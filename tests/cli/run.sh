@@ -447,6 +447,42 @@ else
     left_out 'convert of a real directory (tests/fixtures/hf-plain is not there)'
 fi
 
+# --- quantize ------------------------------------------------------------------------------
+usage 'quantize: nothing' 'quantize: IN.gguf, OUT.gguf or TYPE is missing' quantize
+usage 'quantize: no type' 'quantize: IN.gguf, OUT.gguf or TYPE is missing' quantize "$model" "$T/q.gguf"
+usage 'quantize: another type' 'type "q3_k" is none of q8_0, q4_0, q4_k, q6_k, mixed' quantize "$model" "$T/q.gguf" q3_k
+usage 'quantize: one argument too many' 'one argument too many' quantize "$model" "$T/q.gguf" q8_0 x
+run 'quantize: no file' 3 ink quantize "$T/none.gguf" "$T/q.gguf" q8_0
+printf 'GGUF' >"$T/short.gguf"
+run 'quantize: no model' 4 ink quantize "$T/short.gguf" "$T/q.gguf" q8_0
+run 'quantize: a directory' 3 ink quantize "$T" "$T/q.gguf" q8_0
+cp "$model" "$T/own.gguf"
+run 'quantize onto itself' 2 ink quantize "$T/own.gguf" "$T/../$(basename "$T")/own.gguf" q4_0
+same 'it stays' "$T/own.gguf" "$model"
+is 'quantize leaves nothing behind' "$(find "$T" -name '*q.gguf*' -o -name '.inkling*' | wc -l | tr -d ' ')" 0
+if [ -f "$T/f32.gguf" ]; then
+    for type in q8_0 q4_0 q4_k q6_k mixed; do
+        run "quantize to $type" 0 ink quantize "$T/f32.gguf" "$T/q_$type.gguf" $type
+        says "$type: the table" "$T/out" '^ffn_down\.weight +F32 > [A-Z0-9_]+ .* [0-9.]+ %$'
+        says "$type: what stays" "$T/out" '^others +as they are'
+        says "$type: the sum" "$T/out" '^all +[0-9]+ '
+        says "$type: the size" "$T/err" "q_$type\.gguf: [0-9.]+ kB, it was [0-9.]+ kB"
+        run "$type runs" 0 ink complete -m "$T/q_$type.gguf" -n 4 --greedy Once
+    done
+    run 'quantize with one thread, letters in any case' 0 ink quantize --threads 1 "$T/f32.gguf" "$T/again.gguf" Q4_K
+    same 'the same bytes' "$T/again.gguf" "$T/q_q4_k.gguf"
+    says 'rows that do not fit are named' "$T/err" 'attn_qkv\.weight: rows of [0-9]+ do not fit Q5_K .*, written as Q5_1'
+    run 'quantize what was quantised' 0 ink quantize "$T/q_q8_0.gguf" "$T/again.gguf" q4_0
+    says 'it warns' "$T/err" '^warning: [0-9]+ tensors are quantised already \(Q8_0\)'
+    "$program" quantize "$T/f32.gguf" /dev/stdout q4_k >"$T/piped.gguf" 2>/dev/null
+    same 'through standard output, without the table' "$T/piped.gguf" "$T/q_q4_k.gguf"
+    echo old >"$T/again.gguf"
+    run 'quantize on a full disk' 3 full_disk quantize "$T/f32.gguf" "$T/again.gguf" q8_0
+    is 'what was there stays, quantize' "$(cat "$T/again.gguf")" old
+else
+    left_out 'quantize of a real model (tests/fixtures/hf-plain is not there)'
+fi
+
 # --- the locale does not matter ----------------------------------------------------------------
 for locale in de_DE.UTF-8 de_DE.utf8 tr_TR.UTF-8; do
     # ctest makes one and names its folder in LOCPATH, which `locale -a` does not look at.
