@@ -8,12 +8,13 @@ INKI_TARGET_BEGIN_DOTPROD
 
 // Rows as they are in memory: each in a register of its own, whose lanes are added at the end.
 INKI_TEMPLATE int32x4_t dot_dotprod(uint32_t type, int part, const int8x16_t q[8],
-                                    const int8x16_t x[2]) {
+                                    const int8x16_t x[2], int32_t start) {
+    const int32x4_t first = vsetq_lane_s32(start, vdupq_n_s32(0), 0);
     int32x4_t rows[4];
     (void)type;
 #pragma GCC unroll 4
     for (int r = 0; r < 4; r++) {
-        rows[r] = vdotq_s32(vdupq_n_s32(0), q[2 * r + part % 2], x[part % 2]);
+        rows[r] = vdotq_s32(first, q[2 * r + part % 2], x[part % 2]);
         if (part == 2) rows[r] = vdotq_s32(rows[r], q[2 * r + 1], x[1]);
     }
     return vpaddq_s32(vpaddq_s32(rows[0], rows[1]), vpaddq_s32(rows[2], rows[3]));
@@ -28,11 +29,11 @@ INKI_TEMPLATE int32x4_t dot_half_dotprod(int32x4_t sum, const int8x16_t q[4], in
     return vdotq_laneq_s32(sum, q[3], x, 3);
 }
 INKI_TEMPLATE int32x4_t dot_packed_dotprod(uint32_t type, int part, const int8x16_t q[8],
-                                           const int8x16_t x[2]) {
-    const int32x4_t zero = vdupq_n_s32(0);
+                                           const int8x16_t x[2], int32_t start) {
+    const int32x4_t first = vdupq_n_s32(start);
     (void)type;
-    if (part < 2) return dot_half_dotprod(zero, q + 4 * part, x[part]);
-    return dot_half_dotprod(dot_half_dotprod(zero, q, x[0]), q + 4, x[1]);
+    if (part < 2) return dot_half_dotprod(first, q + 4 * part, x[part]);
+    return dot_half_dotprod(dot_half_dotprod(first, q, x[0]), q + 4, x[1]);
 }
 
 INKI_TEMPLATE void arrange_dotprod(int8x16_t q[8]) {

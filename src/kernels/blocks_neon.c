@@ -18,8 +18,8 @@ INKI_TEMPLATE int32x4_t four_rows_neon(int16x8_t a, int16x8_t b) {
 
 // Weights of four bits to six (below 64, so that 16 bits hold four products of 127) need one
 // widening for all products of a row; bytes one for each sixteen.
-INKI_TEMPLATE int32x4_t dot_neon(uint32_t type, int part, const int8x16_t q[8],
-                                 const int8x16_t x[2]) {
+INKI_TEMPLATE int32x4_t dot_rows_neon(uint32_t type, int part, const int8x16_t q[8],
+                                      const int8x16_t x[2]) {
     if (type == INKI_Q8_0) {
         int32x4_t rows[4];
 #pragma GCC unroll 4
@@ -40,6 +40,11 @@ INKI_TEMPLATE int32x4_t dot_neon(uint32_t type, int part, const int8x16_t q[8],
         rows[r] = vmlal_high_s8(rows[r], p, x[1]);
     }
     return four_rows_neon(vpaddq_s16(rows[0], rows[1]), vpaddq_s16(rows[2], rows[3]));
+}
+
+INKI_TEMPLATE int32x4_t dot_neon(uint32_t type, int part, const int8x16_t q[8],
+                                 const int8x16_t x[2], int32_t start) {
+    return vaddq_s32(dot_rows_neon(type, part, q, x), vdupq_n_s32(start));
 }
 
 INKI_TEMPLATE void arrange_neon(int8x16_t q[8]) { (void)q; }

@@ -179,10 +179,10 @@ INKI_TEMPLATE void inki_neon_row_pointers(const inki_neon_call *c, size_t r, con
 
 // --- few activation rows -------------------------------------------------------------------------
 
-// Exact products of four rows with one activation row, a lane a row. q[2 r], q[2 r + 1]: row r's 32
-// columns. part: 0 or 1, that half of the columns only; 2: both.
+// start + exact products of four rows with one activation row, a lane a row. q[2 r], q[2 r + 1]:
+// row r's 32 columns. part: 0 or 1, that half of the columns only; 2: both.
 typedef int32x4_t (*inki_neon_dot_fn)(uint32_t type, int part, const int8x16_t q[8],
-                                      const int8x16_t x[2]);
+                                      const int8x16_t x[2], int32_t start);
 
 typedef struct inki_neon_act {
     const int8_t *q;
@@ -212,16 +212,10 @@ INKI_TEMPLATE float32x4_t inki_neon_sub(uint32_t type, inki_neon_dot_fn dot, flo
     const inki_neon_format f = inki_neon_format_of(type);
     const int8x16_t x[2] = {vld1q_s8(act->q + 32 * k), vld1q_s8(act->q + 32 * k + 16)};
     const float dx = act->d[k];
-    if (f.n_parts == 2) {
-        int32x4_t a = dot(type, 0, q, x), b = dot(type, 1, q, x);
-        a = vsubq_s32(a, vdupq_n_s32(f.zero * act->sum[2 * k]));
-        b = vsubq_s32(b, vdupq_n_s32(f.zero * act->sum[2 * k + 1]));
-        return inki_neon_add(inki_neon_add(sum, a, d[0], dx), b, d[1], dx);
-    }
-    int32x4_t a = dot(type, 2, q, x);
-    if (f.zero != 0)
-        a = vsubq_s32(a, vdupq_n_s32(f.zero * (act->sum[2 * k] + act->sum[2 * k + 1])));
-    return inki_neon_add(sum, a, d[0], dx);
+    const int32_t first = f.zero * act->sum[2 * k], second = f.zero * act->sum[2 * k + 1];
+    if (f.n_parts == 1) return inki_neon_add(sum, dot(type, 2, q, x, -(first + second)), d[0], dx);
+    sum = inki_neon_add(sum, dot(type, 0, q, x, -first), d[0], dx);
+    return inki_neon_add(sum, dot(type, 1, q, x, -second), d[1], dx);
 }
 
 INKI_TEMPLATE void inki_neon_few_sub(uint32_t type, size_t t, size_t n_x, inki_neon_dot_fn dot,
@@ -231,6 +225,7 @@ INKI_TEMPLATE void inki_neon_few_sub(uint32_t type, size_t t, size_t n_x, inki_n
     const inki_neon_format f = inki_neon_format_of(type);
     const size_t sub = step * f.n_subs + t;
     if (t >= f.n_subs) return;
+    if (f.n_subs > 2) inki_neon_afresh(); // what four subs share does not fit into registers
     int8x16_t q[8];
 #pragma GCC unroll 4
     for (int r = 0; r < 4; r++) inki_neon_unpack(type, t, w[r], step, q + 2 * r);
@@ -304,6 +299,7 @@ INKI_TEMPLATE void inki_neon_pack_sub(uint32_t type, size_t t, inki_neon_arrange
                                       size_t k) {
     const inki_neon_format f = inki_neon_format_of(type);
     if (t >= f.n_subs) return;
+    if (f.n_subs > 2) inki_neon_afresh(); // what four subs share does not fit into registers
     int8x16_t q[8];
 #pragma GCC unroll 4
     for (int r = 0; r < 4; r++) inki_neon_unpack(type, t, w[r], step, q + 2 * r);
@@ -394,10 +390,13 @@ INKI_TEMPLATE void inki_neon_tile(uint32_t type, inki_neon_dot_fn dot, const ink
                                         vld1q_s8(act[b].q + column + 16)};
                 const float dx = act[b].d[at.first + k];
                 if (f.n_parts == 2) {
-                    sums[b] = inki_neon_add(sums[b], dot(type, 0, p->q[k], x), p->d[k][0][0], dx);
-                    sums[b] = inki_neon_add(sums[b], dot(type, 1, p->q[k], x), p->d[k][1][0], dx);
+                    sums[b] =
+                        inki_neon_add(sums[b], dot(type, 0, p->q[k], x, 0), p->d[k][0][0], dx);
+                    sums[b] =
+                        inki_neon_add(sums[b], dot(type, 1, p->q[k], x, 0), p->d[k][1][0], dx);
                 } else {
-                    sums[b] = inki_neon_add(sums[b], dot(type, 2, p->q[k], x), p->d[k][0][0], dx);
+                    sums[b] =
+                        inki_neon_add(sums[b], dot(type, 2, p->q[k], x, 0), p->d[k][0][0], dx);
                 }
                 if (f.has_mins) sums[b] = vfmsq_n_f32(sums[b], p->m[k][0], mins[k][b]);
             }

@@ -10,20 +10,15 @@
 #if defined(INKI_HAVE_NEON)
 enum { FLOATS_NEON_CHUNK = 1024, FLOATS_NEON_BATCH = 32, FLOATS_NEON_DIRECT = 4 };
 
-// Sixteen weights at p, of which the row has n more.
-INKI_TEMPLATE void weights16_neon(uint32_t type, float32x4_t v[4], const uint8_t *p, size_t n) {
+// Sixteen weights.
+INKI_TEMPLATE void weights16_neon(uint32_t type, float32x4_t v[4], const uint8_t *p) {
     if (type == INKI_F32) {
-        inki_neon_load16(v, (const float *)(const void *)p, n);
+        inki_neon_load16(v, (const float *)(const void *)p, 16);
         return;
     }
     if (type == INKI_F16) {
-        inki_neon_halves16(v, p, n);
+        inki_neon_halves16(v, p, 16);
         return;
-    }
-    uint16_t end[16] = {0};
-    if (n < 16) {
-        memcpy(end, p, 2 * n);
-        p = (const uint8_t *)end;
     }
     const uint16x8_t low = vreinterpretq_u16_u8(vld1q_u8(p));
     const uint16x8_t high = vreinterpretq_u16_u8(vld1q_u8(p + 16));
@@ -33,35 +28,81 @@ INKI_TEMPLATE void weights16_neon(uint32_t type, float32x4_t v[4], const uint8_t
     v[3] = vreinterpretq_f32_u32(vshll_high_n_u16(high, 16));
 }
 
-// sums[(r * n_x + b) * 4 ...] += weight row r times activation row b, over n columns.
-INKI_TEMPLATE void floats_step_neon(uint32_t type, size_t n_w, size_t n_x, float32x4_t *sums,
-                                    const uint8_t *const *w, const float *const *x, size_t k,
-                                    size_t n) {
-    const size_t bytes = type == INKI_F32 ? 4 : 2;
-    float32x4_t a[2][4];
-#pragma GCC unroll 2
-    for (size_t b = 0; b < n_x; b++) inki_neon_load16(a[b], x[b] + k, n);
-#pragma GCC unroll 4
-    for (size_t r = 0; r < n_w; r++) {
-        float32x4_t v[4];
-        weights16_neon(type, v, w[r] + k * bytes, n);
-#pragma GCC unroll 2
-        for (size_t b = 0; b < n_x; b++)
-#pragma GCC unroll 4
-            for (size_t i = 0; i < 4; i++)
-                sums[(r * n_x + b) * 4 + i] = vfmaq_f32(sums[(r * n_x + b) * 4 + i], v[i], a[b][i]);
-    }
-}
-INKI_TEMPLATE void floats_tile_neon(uint32_t type, size_t n_w, size_t n_x, float32x4_t *total,
+INKI_TEMPLATE size_t weight_bytes_neon(uint32_t type) { return type == INKI_F32 ? 4 : 2; }
+
+// total[(r * n_x + b) * 4 ...] += weight row r times activation row b over n columns, a multiple of
+// 16.
+INKI_TEMPLATE void floats_loop_neon(uint32_t type, size_t n_w, size_t n_x, float32x4_t *total,
                                     const uint8_t *const *w, const float *const *x, size_t n) {
     float32x4_t sums[16];
+    const uint8_t *row[4];
+    const float *act[2];
+#pragma GCC unroll 4
+    for (size_t r = 0; r < n_w; r++) row[r] = w[r];
+#pragma GCC unroll 2
+    for (size_t b = 0; b < n_x; b++) act[b] = x[b];
 #pragma GCC unroll 16
     for (size_t i = 0; i < 16; i++) sums[i] = total[i];
-    size_t k = 0;
-    for (; k + 16 <= n; k += 16) floats_step_neon(type, n_w, n_x, sums, w, x, k, 16);
-    if (k < n) floats_step_neon(type, n_w, n_x, sums, w, x, k, n - k);
+    for (size_t k = 0; k < n; k += 16) {
+        float32x4_t a[2][4];
+#pragma GCC unroll 2
+        for (size_t b = 0; b < n_x; b++) {
+            inki_neon_load16(a[b], act[b], 16);
+            act[b] += 16;
+        }
+#pragma GCC unroll 4
+        for (size_t r = 0; r < n_w; r++) {
+            float32x4_t v[4];
+            if (n_w == 4) inki_neon_afresh(); // 16 registers of weights are not to spare
+            weights16_neon(type, v, row[r]);
+            row[r] += 16 * weight_bytes_neon(type);
+#pragma GCC unroll 8
+            for (size_t i = 0; i < 4 * n_x; i++) {
+                float32x4_t *sum = &sums[4 * n_x * r + i];
+                *sum = vfmaq_f32(*sum, v[i % 4], a[i / 4][i % 4]);
+            }
+        }
+    }
 #pragma GCC unroll 16
     for (size_t i = 0; i < 16; i++) total[i] = sums[i];
+}
+
+// A function each: what it holds in registers it then has for itself.
+typedef void (*floats_loop_fn)(float32x4_t *total, const uint8_t *const *w, const float *const *x,
+                               size_t n);
+#define LOOP(name, type, n_w, n_x)                                                                 \
+    static void name(float32x4_t *total, const uint8_t *const *w, const float *const *x,           \
+                     size_t n) {                                                                   \
+        floats_loop_neon(type, n_w, n_x, total, w, x, n);                                          \
+    }
+LOOP(loop_f32_4x1_neon, INKI_F32, 4, 1)
+LOOP(loop_f32_2x2_neon, INKI_F32, 2, 2)
+LOOP(loop_f16_4x1_neon, INKI_F16, 4, 1)
+LOOP(loop_f16_2x2_neon, INKI_F16, 2, 2)
+LOOP(loop_bf16_4x1_neon, INKI_BF16, 4, 1)
+LOOP(loop_bf16_2x2_neon, INKI_BF16, 2, 2)
+#undef LOOP
+
+// The same over any number of columns: the end of the rows goes through copies filled up with
+// zeros, whose products change no sum.
+static void floats_tile_neon(floats_loop_fn loop, size_t bytes, size_t n_w, size_t n_x,
+                             float32x4_t *total, const uint8_t *const *w, const float *const *x,
+                             size_t n) {
+    const size_t whole = n / 16 * 16;
+    if (whole > 0) loop(total, w, x, whole);
+    if (whole == n) return;
+    float ends_w[4][16] = {{0}}, ends_x[2][16] = {{0}};
+    const uint8_t *end_w[4];
+    const float *end_x[2];
+    for (size_t r = 0; r < n_w; r++) {
+        memcpy(ends_w[r], w[r] + whole * bytes, (n - whole) * bytes);
+        end_w[r] = (const uint8_t *)ends_w[r];
+    }
+    for (size_t b = 0; b < n_x; b++) {
+        memcpy(ends_x[b], x[b] + whole, (n - whole) * sizeof(float));
+        end_x[b] = ends_x[b];
+    }
+    loop(total, end_w, end_x, 16);
 }
 
 typedef struct floats_call_neon {
@@ -93,24 +134,24 @@ static void floats_zero_neon(float32x4_t *sums, size_t n) {
 }
 
 // One activation row: nothing is used twice but the activations.
-INKI_TEMPLATE void floats_one_neon(uint32_t type, const floats_call_neon *c) {
+static void floats_one_neon(floats_loop_fn loop, size_t bytes, const floats_call_neon *c) {
     const float *x[1] = {floats_act_neon(c, 0)};
     for (size_t r = 0; r < c->n_rows; r += 4) {
         const uint8_t *w[4] = {floats_row_neon(c, r), floats_row_neon(c, r + 1),
                                floats_row_neon(c, r + 2), floats_row_neon(c, r + 3)};
         float32x4_t sums[16];
         floats_zero_neon(sums, 16);
-        floats_tile_neon(type, 4, 1, sums, w, x, c->n_cols);
+        floats_tile_neon(loop, bytes, 4, 1, sums, w, x, c->n_cols);
         for (size_t i = 0; i < 4; i++) floats_put_neon(c, r + i, 0, sums + 4 * i);
     }
 }
 
-static inline void floats_put_2x2_neon(const floats_call_neon *c, size_t r, size_t b,
-                                       const float32x4_t *sums) {
+static void floats_put_2x2_neon(const floats_call_neon *c, size_t r, size_t b,
+                                const float32x4_t *sums) {
     for (size_t i = 0; i < 4; i++) floats_put_neon(c, r + i / 2, b + i % 2, sums + 4 * i);
 }
 
-INKI_TEMPLATE void floats_few_neon(uint32_t type, const floats_call_neon *c) {
+static void floats_few_neon(floats_loop_fn loop, size_t bytes, const floats_call_neon *c) {
     for (size_t first = 0; first < c->n_batch; first += FLOATS_NEON_BATCH)
         for (size_t r = 0; r < c->n_rows; r += 2) {
             const size_t end = floats_least_neon(first + FLOATS_NEON_BATCH, c->n_batch);
@@ -119,37 +160,44 @@ INKI_TEMPLATE void floats_few_neon(uint32_t type, const floats_call_neon *c) {
                 const float *x[2] = {floats_act_neon(c, b), floats_act_neon(c, b + 1)};
                 float32x4_t sums[16];
                 floats_zero_neon(sums, 16);
-                floats_tile_neon(type, 2, 2, sums, w, x, c->n_cols);
+                floats_tile_neon(loop, bytes, 2, 2, sums, w, x, c->n_cols);
                 floats_put_2x2_neon(c, r, b, sums);
             }
         }
 }
 
+// wide [n] = the weights at w.
+INKI_TEMPLATE void floats_widen_neon(uint32_t type, float *wide, const uint8_t *w, size_t n) {
+    float32x4_t v[4];
+    size_t k = 0;
+    for (; k + 16 <= n; k += 16) {
+        weights16_neon(type, v, w + 2 * k);
+        for (size_t i = 0; i < 4; i++) vst1q_f32(wide + k + 4 * i, v[i]);
+    }
+    for (; k < n; k++) {
+        uint16_t h;
+        memcpy(&h, w + 2 * k, sizeof h);
+        wide[k] = type == INKI_F16 ? inki_f16_to_f32(h) : inki_bf16_to_f32(h);
+    }
+}
+
 // Many: chunks of two weight rows are widened once, sums wait in memory between chunks.
 INKI_TEMPLATE void floats_many_neon(uint32_t type, const floats_call_neon *c) {
-    const size_t bytes = type == INKI_F32 ? 4 : 2;
     for (size_t first = 0; first < c->n_batch; first += FLOATS_NEON_BATCH)
         for (size_t r = 0; r < c->n_rows; r += 2) {
             const size_t n_b = floats_least_neon(FLOATS_NEON_BATCH, c->n_batch - first);
             float32x4_t sums[FLOATS_NEON_BATCH / 2 * 16];
             float wide[2][FLOATS_NEON_CHUNK];
+            const uint8_t *w[2] = {(const uint8_t *)wide[0], (const uint8_t *)wide[1]};
             floats_zero_neon(sums, FLOATS_NEON_BATCH / 2 * 16);
             for (size_t k = 0; k < c->n_cols; k += FLOATS_NEON_CHUNK) {
                 const size_t n = floats_least_neon(FLOATS_NEON_CHUNK, c->n_cols - k);
-                const uint8_t *w[2];
-                for (size_t i = 0; i < 2; i++) {
-                    const uint8_t *row = floats_row_neon(c, r + i) + k * bytes;
-                    for (size_t j = 0; j < n; j += 16) {
-                        float32x4_t v[4];
-                        weights16_neon(type, v, row + j * bytes, n - j);
-                        for (size_t l = 0; l < 4; l++) vst1q_f32(wide[i] + j + 4 * l, v[l]);
-                    }
-                    w[i] = (const uint8_t *)wide[i];
-                }
+                for (size_t i = 0; i < 2; i++)
+                    floats_widen_neon(type, wide[i], floats_row_neon(c, r + i) + 2 * k, n);
                 for (size_t b = 0; b < n_b; b += 2) {
                     const float *x[2] = {floats_act_neon(c, first + b) + k,
                                          floats_act_neon(c, first + b + 1) + k};
-                    floats_tile_neon(INKI_F32, 2, 2, sums + b / 2 * 16, w, x, n);
+                    floats_tile_neon(loop_f32_2x2_neon, 4, 2, 2, sums + b / 2 * 16, w, x, n);
                 }
             }
             for (size_t b = 0; b < n_b; b += 2)
@@ -157,7 +205,7 @@ INKI_TEMPLATE void floats_many_neon(uint32_t type, const floats_call_neon *c) {
         }
 }
 
-#define FLOATS_SLOT(name, type)                                                                    \
+#define FLOATS_SLOT(name, type, loop)                                                              \
     static void name(float *out, size_t out_stride, const void *weights, size_t row_bytes,         \
                      const void *acts, size_t act_stride, const float *bias, size_t n_rows,        \
                      size_t n_cols, size_t n_batch) {                                              \
@@ -172,15 +220,15 @@ INKI_TEMPLATE void floats_many_neon(uint32_t type, const floats_call_neon *c) {
                                     n_cols,                                                        \
                                     n_batch};                                                      \
         if (n_batch == 1)                                                                          \
-            floats_one_neon(type, &c);                                                             \
+            floats_one_neon(loop##_4x1_neon, weight_bytes_neon(type), &c);                         \
         else if (n_batch <= FLOATS_NEON_DIRECT || (type) == INKI_F32)                              \
-            floats_few_neon(type, &c);                                                             \
+            floats_few_neon(loop##_2x2_neon, weight_bytes_neon(type), &c);                         \
         else                                                                                       \
             floats_many_neon(type, &c);                                                            \
     }
-FLOATS_SLOT(matmul_f32_neon, INKI_F32)
-FLOATS_SLOT(matmul_f16_neon, INKI_F16)
-FLOATS_SLOT(matmul_bf16_neon, INKI_BF16)
+FLOATS_SLOT(matmul_f32_neon, INKI_F32, loop_f32)
+FLOATS_SLOT(matmul_f16_neon, INKI_F16, loop_f16)
+FLOATS_SLOT(matmul_bf16_neon, INKI_BF16, loop_bf16)
 #undef FLOATS_SLOT
 
 void inki_floats_neon(inki_kernels *table) {

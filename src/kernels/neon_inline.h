@@ -10,6 +10,11 @@
 #include <arm_neon.h>
 #include <string.h>
 
+// No load crosses this. A compiler that loads what comes next too early, or keeps what will be
+// needed again, runs out of registers; where the memory is in the nearest cache, loading late costs
+// nothing.
+static inline void inki_neon_afresh(void) { __asm__ volatile("" ::: "memory"); }
+
 // The first n <= 4 of four; the others load as zero and are not stored.
 static inline float32x4_t inki_neon_load_n(const float *p, size_t n) {
     if (n >= 4) return vld1q_f32(p);
