@@ -5,6 +5,7 @@
 
 #include "bench/compare.h"
 #include "cli/bench_job.h"
+#include "cli/largest.h"
 
 enum { MAX_THREADS = CLI_BENCH_MAX_THREADS, MAX_BATCH = 8, BATCH_DEPTH = 16, BATCH_STEPS = 32 };
 
@@ -74,11 +75,9 @@ static bool ours_rewind(unsigned n) {
 }
 
 static ink_token best_of(const ink_session *session) {
-    size_t n = 0, best = 0;
+    size_t n = 0;
     const float *logits = ink_session_logits(session, 0, &n);
-    for (size_t i = 1; i < n; i++)
-        if (logits[i] > logits[best]) best = i;
-    return (ink_token)best;
+    return n > 0 ? (ink_token)cli_largest(logits, n) : 0;
 }
 
 static int32_t ours_best(void) { return best_of(now->session); }

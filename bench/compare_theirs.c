@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bench/compare.h"
+#include "cli/largest.h"
 
 // The parameter structs differ between releases, and only the libraries may be at hand. They are
 // larger than 16 bytes, so they travel through memory whatever their size: a block that is large
@@ -158,10 +159,7 @@ static bool theirs_append(int32_t token) { return evaluate(&token, 1); }
 
 static int32_t theirs_best(void) {
     const float *logits = api.logits(state.context, -1);
-    int32_t best = 0;
-    for (unsigned i = 1; logits != NULL && i < state.n_vocab; i++)
-        if (logits[i] > logits[best]) best = (int32_t)i;
-    return best;
+    return logits != NULL && state.n_vocab > 0 ? (int32_t)cli_largest(logits, state.n_vocab) : 0;
 }
 
 static unsigned theirs_n_ctx(void) { return state.n_ctx; }

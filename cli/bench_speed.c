@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "cli/interrupt.h"
+#include "cli/largest.h"
 #include "cli/load.h"
 #include "cli/report.h"
 
@@ -30,11 +31,9 @@ typedef struct sequence {
 } sequence;
 
 static ink_token best_of(const ink_session *session) {
-    size_t n = 0, best = 0;
+    size_t n = 0;
     const float *logits = ink_session_logits(session, 0, &n);
-    for (size_t i = 1; i < n; i++)
-        if (logits[i] > logits[best]) best = i;
-    return (ink_token)best;
+    return n > 0 ? (ink_token)cli_largest(logits, n) : 0;
 }
 
 // The session's past becomes n ids, from `begin` on.
