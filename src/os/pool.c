@@ -94,7 +94,8 @@ static void pool_wait_for(atomic_uint *value, unsigned goal, pool_bed *bed) {
         if (now - start >= SPIN_HARD_NS) sched_yield();
     }
     pthread_mutex_lock(&bed->mutex);
-    atomic_store(&bed->asleep, true);
+    // An exchange, not a store: emulators of AArch64 let a load pass a store that it should not.
+    atomic_exchange(&bed->asleep, true);
     while (atomic_load(value) != goal) pthread_cond_wait(&bed->cond, &bed->mutex);
     atomic_store(&bed->asleep, false);
     pthread_mutex_unlock(&bed->mutex);

@@ -132,8 +132,9 @@ static double largest_of(const float *x, size_t n) {
 static void range_of(const float *x, size_t n, double *least, double *most) {
     *least = *most = (double)x[0];
     for (size_t i = 0; i < n; i++) {
-        *least = fmin(*least, (double)x[i]);
-        *most = fmax(*most, (double)x[i]);
+        // No fmin: gcc 12 for AArch64 fails on the loop that it makes of it.
+        *least = (double)x[i] < *least ? (double)x[i] : *least;
+        *most = (double)x[i] > *most ? (double)x[i] : *most;
     }
 }
 
@@ -156,8 +157,8 @@ static double plain_six_bits(weighted b, int high) {
         range_of(b.x + 32 * k, 32, &least, &most);
         mins[k] = -fmin(least, 0);
         scales[k] = (most + mins[k]) / high;
-        top_scale = fmax(top_scale, scales[k]);
-        top_min = fmax(top_min, mins[k]);
+        top_scale = scales[k] > top_scale ? scales[k] : top_scale;
+        top_min = mins[k] > top_min ? mins[k] : top_min;
     }
     const double d = half_of(top_scale / 63), m = half_of(top_min / 63);
     for (int k = 0; k < 8; k++) {

@@ -43,7 +43,7 @@ static void spoil_column(uint32_t kv_type, void *keys, size_t pos, size_t head_d
     }
     for (size_t i = 0; i < head_dim; i += 32, at += 34 * INKI_TILE) {
         memset(at + 2 * pos, 0xff, 2);
-        for (size_t j = 0; j < 32; j++) at[2 * INKI_TILE + j * INKI_TILE + pos] = -1;
+        for (size_t j = 0; j < 32; j++) at[2 * INKI_TILE + j * INKI_TILE + pos] = (char)0xff;
     }
 }
 
