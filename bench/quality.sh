@@ -3,14 +3,14 @@
 # Usage: bench/quality.sh MODEL.gguf TEXT
 # What `inkling quantize` costs in quality, beside llama.cpp's own quantiser: MODEL (F32, F16 or BF16) in
 # each type from both, sizes in bytes, and the perplexity of TEXT, which the model must not have been trained
-# on, always read by this program. Each of llama.cpp's types is the one that has the same type for each
-# tensor, so the sizes are equal. llama.cpp's libraries come from npm, once, into build/llama;
+# on, always read by this program. The files have the same size, but for mixed, which stands beside Q4_K_M.
+# llama.cpp's libraries come from npm, once, into build/llama;
 # LLAMA_LIBRARIES names the folder of libllama*.so where they are already; PROGRAM another inkling.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 if [ $# -ne 2 ]; then
-    sed -n '3,8s/^# //p' "$0" >&2
+    sed -n '3,7s/^# //p' "$0" >&2
     exit 2
 fi
 model=$1

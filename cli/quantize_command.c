@@ -145,7 +145,7 @@ const cli_command cli_quantize_command = {
         "TYPE is one of\n"
         "  q8_0   a quarter of f32, hardly worse\n"
         "  q6_k   a little smaller, hardly worse\n"
-        "  mixed  q4_k with the most sensitive tensors in q6_k\n"
+        "  mixed  q4_k, but the head in q8_0 and the first layers in q6_k\n"
         "  q4_k   about a seventh of f32\n"
         "  q4_0   the same size, simpler blocks: faster, worse\n"
         "Scales are searched for a small error. The head stays at 6 bits or more; vectors, norms "

@@ -7,14 +7,15 @@
 #include "base/mem.h"
 #include "base/tensor_type.h"
 
-// What the matrices become. As in llama.cpp, the head is kept wider (Q6_K), and so are some
-// tensors of Q4_K; rows that a type cannot hold get the type that llama.cpp falls back to.
+// What the matrices become. As in llama.cpp, the head is kept wider (Q6_K) and rows that a type
+// cannot hold get another; files of the first four have the size of llama.cpp's Q8_0, Q4_0, Q4_K_S
+// and Q6_K.
 typedef enum inki_quantize_preset {
     INKI_QUANTIZE_Q8_0,
     INKI_QUANTIZE_Q4_0,
-    INKI_QUANTIZE_Q4_K,
+    INKI_QUANTIZE_Q4_K, // the first layer in Q5_K
     INKI_QUANTIZE_Q6_K,
-    INKI_QUANTIZE_MIXED, // Q4_K, with what errors harm most in Q6_K
+    INKI_QUANTIZE_MIXED, // Q4_K, the first eighth of the layers in Q6_K, the head in Q8_0
     INKI_QUANTIZE_PRESETS
 } inki_quantize_preset;
 

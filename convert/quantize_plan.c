@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The choices are llama.cpp's, so that files compare byte for byte in size: which tensors are never
-// quantised, which are kept wider, what rows of other lengths fall back to.
-// Source: llama.cpp, llama-quant.cpp.
+// Which tensors are never quantised, how wide the head stays and what rows of other lengths fall
+// back to is as in llama.cpp. Where a preset keeps more tensors wide, the choice is by measurement:
+// on trained models errors of the head and of the first layers harm most by far
+// (docs/PERFORMANCE.md). Source: llama.cpp, llama-quant.cpp.
 #include "convert/quantize_plan.h"
 
 #include "convert/quantize_rows.h"
@@ -44,26 +45,21 @@ static bool is_matrix(const inki_quantize_item *item) {
            strcmp(t->name, "position_embd.weight") != 0;
 }
 
-// Layers whose errors all later ones inherit, the last ones, and every third between.
-static bool is_sensitive_layer(uint32_t layer, uint32_t n_layers) {
-    return layer < n_layers / 8 || layer >= 7 * n_layers / 8 || (layer - n_layers / 8) % 3 == 2;
+static uint32_t mixed_type(const inki_quantize_item *item, bool is_head, uint32_t n_layers) {
+    const uint32_t n_first = n_layers / 8 > 0 ? n_layers / 8 : 1;
+    if (is_head) return INKI_Q8_0;
+    // The embedding, where it is not the head, comes before the first layer.
+    return item->layer == UINT32_MAX || item->layer < n_first ? INKI_Q6_K : INKI_Q4_K;
 }
 
 static uint32_t wanted_type(const inki_quantize_item *item, inki_quantize_preset preset,
                             bool is_head, uint32_t n_layers) {
-    const bool qkv = strcmp(item->role, "attn_qkv.weight") == 0;
-    const bool down = strcmp(item->role, "ffn_down.weight") == 0;
-    if (is_head) return preset == INKI_QUANTIZE_Q8_0 ? INKI_Q8_0 : INKI_Q6_K;
     switch (preset) {
     case INKI_QUANTIZE_Q8_0: return INKI_Q8_0;
-    case INKI_QUANTIZE_Q4_0: return INKI_Q4_0;
     case INKI_QUANTIZE_Q6_K: return INKI_Q6_K;
-    case INKI_QUANTIZE_Q4_K:
-        if (qkv && item->layer < 4) return INKI_Q5_K;
-        if (down && item->layer < n_layers / 8) return INKI_Q5_K;
-        return INKI_Q4_K;
-    default:
-        return (qkv || down) && is_sensitive_layer(item->layer, n_layers) ? INKI_Q6_K : INKI_Q4_K;
+    case INKI_QUANTIZE_Q4_0: return is_head ? INKI_Q6_K : INKI_Q4_0;
+    case INKI_QUANTIZE_Q4_K: return is_head ? INKI_Q6_K : INKI_Q4_K;
+    default: return mixed_type(item, is_head, n_layers);
     }
 }
 
@@ -74,6 +70,49 @@ static uint32_t type_that_fits(uint32_t wanted, uint64_t cols) {
                             : wanted == INKI_Q6_K ? INKI_Q8_0
                                                   : wanted;
     return cols % inki_type_of(narrow).block_elems == 0 ? narrow : INKI_F16;
+}
+
+static uint64_t bytes_as(const inki_gguf_tensor *t, uint32_t type) {
+    uint64_t bytes = 0;
+    inki_type_row_bytes(type, t->dims[0], &bytes);
+    return bytes * t->dims[1] * t->dims[2] * t->dims[3];
+}
+
+// What Q5_K takes more than Q4_K, or the types that stand in for them.
+static uint64_t cost_of_q5(const inki_gguf_tensor *t) {
+    const uint32_t wide = type_that_fits(INKI_Q5_K, t->dims[0]);
+    return bytes_as(t, wide) - bytes_as(t, type_that_fits(INKI_Q4_K, t->dims[0]));
+}
+
+// What is done with a tensor while bytes are spent: 0 counts what there is to spend, 1 widens
+// blocks of 256, 2 those of 32, which gain less.
+static void spend_on(inki_quantize_item *item, int pass, bool counted, uint64_t *spare) {
+    const inki_gguf_tensor *t = item->from;
+    const uint64_t cost = item->wanted == INKI_Q4_K ? cost_of_q5(t) : 0;
+    if (pass == 0) {
+        if (counted) *spare += cost;
+    } else if (cost > 0 && cost <= *spare && (pass == 2 || item->type == INKI_Q4_K)) {
+        *spare -= cost;
+        item->wanted = INKI_Q5_K;
+        item->type = type_that_fits(INKI_Q5_K, t->dims[0]);
+    }
+}
+
+// llama.cpp's Q4_K has attn_qkv of four layers and ffn_down of the first eighth in Q5_K. The same
+// number of bytes does far more good when it is spent on the first layers.
+static void spend_on_first_layers(inki_quantize_item *items, const inki_gguf *gguf,
+                                  uint32_t n_layers) {
+    static const char *const roles[] = {"attn_qkv", "ffn_up", "ffn_down", "attn_output"};
+    uint64_t spare = 0;
+    for (int pass = 0; pass < 3; pass++)
+        for (uint32_t layer = 0; layer < n_layers && (pass == 0 || spare > 0); layer++)
+            for (size_t k = 0; k < sizeof roles / sizeof *roles; k++) {
+                char name[64];
+                snprintf(name, sizeof name, "blk.%u.%s.weight", (unsigned)layer, roles[k]);
+                const inki_gguf_tensor *t = inki_gguf_find_tensor(gguf, name);
+                const bool counted = (k == 0 && layer < 4) || (k == 2 && layer < n_layers / 8);
+                if (t != NULL) spend_on(&items[t - gguf->tensors], pass, counted, &spare);
+            }
 }
 
 void inki_quantize_plan(inki_quantize_item *items, const inki_gguf *gguf,
@@ -89,6 +128,7 @@ void inki_quantize_plan(inki_quantize_item *items, const inki_gguf *gguf,
         item->wanted = wanted_type(item, preset, strcmp(item->from->name, head) == 0, n_layers);
         item->type = type_that_fits(item->wanted, item->from->dims[0]);
     }
+    if (preset == INKI_QUANTIZE_Q4_K) spend_on_first_layers(items, gguf, n_layers);
 }
 
 void inki_quantize_check_reach(inki_quantize_item *item, float largest) {
