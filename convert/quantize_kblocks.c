@@ -105,10 +105,6 @@ static bool refit_shared(const k_block *k, float *d, float *dmin) {
     return aa > 0 && bb == 0;
 }
 
-static void take_better(k_block *best, const k_block *other) {
-    if (other->error < best->error) *best = *other;
-}
-
 static void improve(k_block *k) {
     settle(k);
     for (int i = 0; i < ROUNDS; i++) {
@@ -137,13 +133,21 @@ static void start(k_block *k, const inki_fit *fits, float reach) {
     }
 }
 
+// From another start: kept if it ends better.
+static void try_start(k_block *best, const k_block *fresh, const inki_fit *fits, float reach) {
+    k_block k = *fresh;
+    start(&k, fits, reach);
+    improve(&k);
+    if (k.error < best->error) *best = k;
+}
+
 // --- Q4_K, Q5_K: eight parts of 32, x = d scale q - dmin min, scales and minima of six bits ------
 
 // Of the parts alone, and from their ranges: fits that are perfect alone may be far apart, and then
 // the factors they share suit none of them.
 static void fit_six_bits(k_block *k) {
     inki_fit fits[MAX_PARTS], ranges[MAX_PARTS];
-    k_block other = *k;
+    const k_block fresh = *k;
     for (size_t i = 0; i < k->n_parts; i++) {
         const inki_fit_job job = job_of(k, i);
         fits[i] = inki_fit_affine(&job, 1);
@@ -151,9 +155,7 @@ static void fit_six_bits(k_block *k) {
     }
     start(k, fits, (float)k->high_scale);
     improve(k);
-    start(&other, ranges, (float)k->high_scale);
-    improve(&other);
-    take_better(k, &other);
+    try_start(k, &fresh, ranges, (float)k->high_scale);
 }
 
 // Twelve bytes: the low six bits of parts 0-3 lie whole in bytes 0-3 (scales) and 4-7 (minima),
@@ -247,12 +249,12 @@ void inki_quantize_block_q6_k(uint8_t *out, const inki_scaled_block *b) {
         fits[i] = inki_fit_symmetric(&job);
         ranges[i] = inki_fit_largest(&job);
     }
-    k_block other = k;
+    // Either end of the scales' own range may take the largest.
+    const k_block fresh = k;
     start(&k, fits, -128);
     improve(&k);
-    start(&other, ranges, -128);
-    improve(&other);
-    take_better(&k, &other);
+    try_start(&k, &fresh, fits, 127);
+    try_start(&k, &fresh, ranges, -128);
     all_integers(&k, q);
     put_six_bit_values(out, out + 128, q);
     put_six_bit_values(out + 64, out + 160, q + 128);
