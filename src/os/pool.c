@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// Every worker has a ticket of its own. The caller writes the job, raises the tickets of the
-// workers that have a part in it, runs part 0 and waits until `pending` is zero. A worker without a
-// part never looks at the job, so the job needs no lock: nobody reads it outside of the time
-// between a raised ticket and the end of the part.
+// Every worker has a ticket and a part of its own. The caller writes the job, frees the parts of
+// the workers that it concerns, raises their tickets, runs part 0, then takes whatever part nobody
+// has begun, and waits until `pending` is zero. So a worker that the system does not run, or that
+// is still waking up, holds nobody up. Who takes a part first has it (`taken`); only then the job
+// is looked at, so it needs no lock: it stays as it is from a freed part to the end of all parts. A
+// worker that comes too late finds its part taken, or that of a later job free, which is as good.
 //
 // Going to sleep is the usual two-sided handshake: the sleeper says that it sleeps and then looks
 // at the ticket once more; the waker raises the ticket and then looks whether somebody sleeps. Both
@@ -31,6 +33,7 @@ typedef struct pool_bed {
 // A cache line and more to itself, so that a raised ticket disturbs its own worker only.
 typedef struct pool_worker {
     _Alignas(INKI_ALIGN) atomic_uint ticket;
+    atomic_bool taken; // its part in the job, by the worker or by the caller
     uint32_t part;
     inki_pool *pool;
     pthread_t thread;
@@ -79,13 +82,15 @@ static void pool_bed_end(pool_bed *bed) {
     pthread_mutex_destroy(&bed->mutex);
 }
 
-// Returns when *value is `goal`. After the first microseconds the processor is offered to others at
-// each look: with more threads than processors, the one waited for may need this very one.
-static void pool_wait_for(atomic_uint *value, unsigned goal, pool_bed *bed) {
+// Returns when *value is `number` (is) or no longer that (!is), with what it is then. After the
+// first microseconds the processor is offered to others at each look: with more threads than
+// processors, the one waited for may need this very one.
+static unsigned pool_wait(atomic_uint *value, bool is, unsigned number, pool_bed *bed) {
     int64_t start = 0;
     for (;;) {
         for (int i = 0; i < SPIN_BATCH; i++) {
-            if (atomic_load_explicit(value, memory_order_acquire) == goal) return;
+            const unsigned found = atomic_load_explicit(value, memory_order_acquire);
+            if ((found == number) == is) return found;
             pool_pause();
         }
         const int64_t now = pool_now_ns();
@@ -96,9 +101,12 @@ static void pool_wait_for(atomic_uint *value, unsigned goal, pool_bed *bed) {
     pthread_mutex_lock(&bed->mutex);
     // An exchange, not a store: emulators of AArch64 let a load pass a store that it should not.
     atomic_exchange(&bed->asleep, true);
-    while (atomic_load(value) != goal) pthread_cond_wait(&bed->cond, &bed->mutex);
+    unsigned found;
+    while (((found = atomic_load(value)) == number) != is)
+        pthread_cond_wait(&bed->cond, &bed->mutex);
     atomic_store(&bed->asleep, false);
     pthread_mutex_unlock(&bed->mutex);
+    return found;
 }
 
 // To be called after the sequentially consistent change of the value that the sleeper waits for.
@@ -115,8 +123,9 @@ static void *pool_worker_main(void *arg) {
     // A new thread inherits rounding mode and flush-to-zero from its creator: the host's choice
     // must not change our numbers.
     fesetenv(FE_DFL_ENV);
-    for (unsigned next = 1;; next++) {
-        pool_wait_for(&worker->ticket, next, &worker->bed);
+    for (unsigned seen = 0;;) {
+        seen = pool_wait(&worker->ticket, false, seen, &worker->bed);
+        if (atomic_exchange(&worker->taken, true)) continue;
         if (pool->fn == NULL) return NULL;
         pool->fn(pool->arg, worker->part, pool->n_parts);
         if (atomic_fetch_sub(&pool->pending, 1) == 1) pool_wake(&pool->bed);
@@ -125,6 +134,7 @@ static void *pool_worker_main(void *arg) {
 
 static void pool_raise(inki_pool *pool, uint32_t n_workers) {
     for (uint32_t i = 0; i < n_workers; i++) {
+        atomic_store(&pool->workers[i].taken, false);
         atomic_fetch_add(&pool->workers[i].ticket, 1);
         pool_wake(&pool->workers[i].bed);
     }
@@ -145,6 +155,7 @@ static int pool_start_worker(inki_pool *pool, uint32_t i, const pthread_attr_t *
     worker->part = i + 1;
     worker->pool = pool;
     atomic_init(&worker->ticket, 0);
+    atomic_init(&worker->taken, true);
     if (!pool_bed_init(&worker->bed)) return -1;
     const int code = pthread_create(&worker->thread, attributes, pool_worker_main, worker);
     if (code != 0) pool_bed_end(&worker->bed);
@@ -252,7 +263,12 @@ void inki_pool_run(inki_pool *pool, uint32_t n_parts, inki_part_fn fn, void *arg
     atomic_store_explicit(&pool->pending, n_parts - 1, memory_order_relaxed);
     pool_raise(pool, n_parts - 1);
     fn(arg, 0, n_parts);
-    pool_wait_for(&pool->pending, 0, &pool->bed);
+    for (uint32_t i = 0; i + 1 < n_parts; i++) {
+        if (atomic_exchange(&pool->workers[i].taken, true)) continue;
+        fn(arg, i + 1, n_parts);
+        atomic_fetch_sub(&pool->pending, 1);
+    }
+    pool_wait(&pool->pending, true, 0, &pool->bed);
 }
 
 void inki_pool_share(size_t n, size_t grain, uint32_t part, uint32_t n_parts, size_t *begin,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A pool of threads for one evaluation at a time. Work is cut into a fixed partition, so who runs
-// what depends on nothing but the counts.
+// A pool of threads for one evaluation at a time. Work is cut into a fixed partition, which depends
+// on nothing but the counts; a part that its thread has not begun when the caller is free, the
+// caller runs.
 #ifndef INKI_OS_POOL_H
 #define INKI_OS_POOL_H
 

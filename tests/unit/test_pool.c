@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <fenv.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -44,11 +45,25 @@ typedef struct tally {
     uint32_t
         times[INKI_POOL_MAX]; // plain memory: a lost or a doubled part shows, and so does a race
     uint32_t n_parts;
+    bool apart; // each part on a thread of its own
     pthread_t who[INKI_POOL_MAX];
 } tally;
 
+// Each part waits for the others to begin, so that each runs on a thread of its own: what its
+// thread has not begun, the caller would run. To be set to 0 before each run.
+static atomic_uint n_here;
+static void meet(uint32_t n_parts) {
+    atomic_fetch_add(&n_here, 1);
+    while (atomic_load(&n_here) < n_parts) sched_yield();
+}
+static void run_met(inki_pool *pool, uint32_t n_parts, inki_part_fn fn, void *arg) {
+    atomic_store(&n_here, 0);
+    inki_pool_run(pool, n_parts, fn, arg);
+}
+
 static void count_part(void *arg, uint32_t part, uint32_t n_parts) {
     tally *t = arg;
+    if (t->apart) meet(n_parts);
     t->times[part]++;
     t->who[part] = pthread_self();
     if (part == 0) t->n_parts = n_parts;
@@ -59,15 +74,16 @@ static void each_part_runs_once(void **state) {
     for (uint32_t n_threads = 1; n_threads <= 5; n_threads++) {
         inki_pool *pool = new_pool(n_threads);
         assert_int_equal(inki_pool_n_threads(pool), n_threads);
-        for (uint32_t asked = 0; asked <= 7; asked++) {
-            tally t = {0};
-            inki_pool_run(pool, asked, count_part, &t);
+        for (uint32_t k = 0; k < 16; k++) {
+            const uint32_t asked = k / 2;
+            tally t = {.apart = k % 2 != 0};
+            run_met(pool, asked, count_part, &t);
             uint32_t expected = asked < n_threads ? asked : n_threads;
             if (expected == 0) expected = 1;
             assert_int_equal(t.n_parts, expected);
             for (uint32_t i = 0; i < INKI_POOL_MAX; i++) assert_int_equal(t.times[i], i < expected);
             assert_true(pthread_equal(t.who[0], pthread_self()));
-            for (uint32_t i = 1; i < expected; i++)
+            for (uint32_t i = 1; i < expected && t.apart; i++)
                 assert_false(pthread_equal(t.who[i], pthread_self()));
         }
         inki_pool_free(pool);
@@ -147,7 +163,7 @@ static void more_threads_than_processors(void **state) {
 }
 
 static void slow_part(void *arg, uint32_t part, uint32_t n_parts) {
-    (void)n_parts;
+    meet(n_parts);
     if (part != 0) usleep(3000);
     ((int *)arg)[part] = 1;
 }
@@ -157,10 +173,38 @@ static void a_sleeping_caller_is_woken(void **state) {
     inki_pool *pool = new_pool(3);
     for (int i = 0; i < 20; i++) {
         int done[3] = {0};
-        inki_pool_run(pool, 3, slow_part, done);
+        run_met(pool, 3, slow_part, done);
         assert_true(done[0] && done[1] && done[2]);
     }
     inki_pool_free(pool);
+}
+
+static pthread_t part_thread[2];
+static void thread_part(void *arg, uint32_t part, uint32_t n_parts) {
+    (void)arg;
+    (void)n_parts;
+    part_thread[part] = pthread_self();
+}
+
+// With one processor for both, the worker has seldom begun when the caller is done with its own.
+static void a_late_threads_part_is_run_by_the_caller(void **state) {
+    (void)state;
+    cpu_set_t before, one;
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    CPU_ZERO(&one);
+    CPU_SET((size_t)sched_getcpu(), &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    inki_pool *pool = new_pool(2);
+    int n_taken_over = 0;
+    for (int i = 0; i < 2000; i++) {
+        part_thread[1] = part_thread[0] = (pthread_t){0};
+        inki_pool_run(pool, 2, thread_part, NULL);
+        assert_true(pthread_equal(part_thread[0], pthread_self()));
+        n_taken_over += pthread_equal(part_thread[1], pthread_self()) != 0;
+    }
+    inki_pool_free(pool);
+    assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
+    assert_true(n_taken_over > 0);
 }
 
 static pthread_t handler_thread;
@@ -172,7 +216,7 @@ static void on_signal(int number) {
 }
 
 static void mask_part(void *arg, uint32_t part, uint32_t n_parts) {
-    (void)n_parts;
+    meet(n_parts);
     pthread_sigmask(SIG_SETMASK, NULL, &((sigset_t *)arg)[part]);
 }
 
@@ -184,7 +228,7 @@ static void workers_block_all_signals(void **state) {
     pthread_sigmask(SIG_SETMASK, NULL, &after);
     for (int s = 1; s < 32; s++) assert_int_equal(sigismember(&before, s), sigismember(&after, s));
 
-    inki_pool_run(pool, 3, mask_part, masks);
+    run_met(pool, 3, mask_part, masks);
     for (int s = 1; s < 32; s++) {
         if (s == SIGKILL || s == SIGSTOP) continue;
         assert_int_equal(sigismember(&masks[1], s), 1);
@@ -204,7 +248,7 @@ static void workers_block_all_signals(void **state) {
 }
 
 static void rounding_part(void *arg, uint32_t part, uint32_t n_parts) {
-    (void)n_parts;
+    meet(n_parts);
     ((int *)arg)[part] = fegetround();
 }
 
@@ -213,7 +257,7 @@ static void workers_have_the_default_float_environment(void **state) {
     fesetround(FE_UPWARD);
     inki_pool *pool = new_pool(3);
     int modes[3] = {0};
-    inki_pool_run(pool, 3, rounding_part, modes);
+    run_met(pool, 3, rounding_part, modes);
     const int mine = fegetround();
     fesetround(FE_TONEAREST);
     assert_int_equal(mine, FE_UPWARD);
@@ -223,7 +267,7 @@ static void workers_have_the_default_float_environment(void **state) {
 }
 
 static void stack_part(void *arg, uint32_t part, uint32_t n_parts) {
-    (void)n_parts;
+    meet(n_parts);
     pthread_attr_t attributes;
     pthread_getattr_np(pthread_self(), &attributes);
     pthread_attr_getstacksize(&attributes, &((size_t *)arg)[part]);
@@ -234,7 +278,7 @@ static void workers_have_the_stated_stack(void **state) {
     (void)state;
     inki_pool *pool = new_pool(2);
     size_t bytes[2] = {0};
-    inki_pool_run(pool, 2, stack_part, bytes);
+    run_met(pool, 2, stack_part, bytes);
     assert_true(bytes[1] >= INKI_POOL_STACK_BYTES);
     // Sanitizers add to the stack for their own use.
     if (!UNDER_TSAN) assert_true(bytes[1] <= INKI_POOL_STACK_BYTES + 65536);
@@ -500,6 +544,7 @@ int main(void) {
         cmocka_unit_test(writes_are_visible_over_many_dispatches),
         cmocka_unit_test(more_threads_than_processors),
         cmocka_unit_test(a_sleeping_caller_is_woken),
+        cmocka_unit_test(a_late_threads_part_is_run_by_the_caller),
         cmocka_unit_test(workers_block_all_signals),
         cmocka_unit_test(workers_have_the_default_float_environment),
         cmocka_unit_test(workers_have_the_stated_stack),
