@@ -6,6 +6,16 @@
 // Weight rows in a part come in multiples of this: 16 floats are a cache line of the output, which
 // two threads then never share.
 enum { ROW_GRAIN = 16 };
+// How much of the next matrix is asked for ahead, and up to how many rows of activations.
+enum { NEXT_BYTES = 16384, NEXT_BATCH = 8 };
+
+static inline void fetch_line(const void *p) {
+#if defined(__GNUC__)
+    __builtin_prefetch(p);
+#else
+    (void)p;
+#endif
+}
 
 uint32_t inki_forward_n_parts(const inki_forward *forward, size_t work) {
     if (forward->pool == NULL) return 1;
@@ -65,6 +75,7 @@ typedef struct linear_stage {
     float *out; // [n_batch, n_rows], or NULL: to scratch->wanted[b]->logits
     inki_linear_end end;
     float *residual; // [n_batch, n_rows]
+    const inki_tensor *next;
 } linear_stage;
 
 static void linear_rows(const linear_stage *s, float *out, size_t out_stride, size_t row, size_t n,
@@ -108,6 +119,16 @@ static void end_rows(const linear_stage *s, size_t begin, size_t end) {
     }
 }
 
+// Few rows only: with many, arithmetic is the limit.
+static void fetch_next(const linear_stage *s, uint32_t part, uint32_t n_parts) {
+    if (s->next == NULL || s->n_batch > NEXT_BATCH) return;
+    size_t begin, end;
+    inki_pool_share(s->next->n_rows, ROW_GRAIN, part, n_parts, &begin, &end);
+    const char *p = (const char *)s->next->data + begin * s->next->row_bytes;
+    const size_t n = (end - begin) * s->next->row_bytes;
+    for (size_t i = 0; i < n && i < NEXT_BYTES; i += INKI_ALIGN) fetch_line(p + i);
+}
+
 static void linear_part(void *arg, uint32_t part, uint32_t n_parts) {
     const linear_stage *s = (const linear_stage *)arg;
     size_t begin, end;
@@ -119,6 +140,7 @@ static void linear_part(void *arg, uint32_t part, uint32_t n_parts) {
         linear_rows(s, s->out + begin, s->w->n_rows, begin, end - begin, 0, s->n_batch);
         end_rows(s, begin, end);
     }
+    fetch_next(s, part, n_parts);
 }
 
 static void run_linear(linear_stage *s, float *x) {
@@ -136,14 +158,16 @@ static void run_linear(linear_stage *s, float *x) {
 }
 
 void inki_forward_linear(const inki_forward *f, float *out, float *x, const inki_tensor *w,
-                         const float *bias, size_t n_rows, inki_linear_end end, float *residual) {
+                         const float *bias, size_t n_rows, inki_linear_end end, float *residual,
+                         const inki_tensor *next) {
     linear_stage s = {.forward = f,
                       .w = w,
                       .bias = bias,
                       .n_batch = n_rows,
                       .out = out,
                       .end = end,
-                      .residual = residual};
+                      .residual = residual,
+                      .next = next};
     run_linear(&s, x);
 }
 

@@ -19,9 +19,11 @@ typedef enum inki_linear_end {
     INKI_LINEAR_ADD   // residual += out; both [n_rows, w.n_rows]
 } inki_linear_end;
 // out [n_rows, w.n_rows] = x [n_rows, w.n_cols] times w transposed, + bias; then `end`, for which
-// `residual` is there (else NULL).
+// `residual` is there (else NULL). next: the matrix that comes after this one, or NULL; its first
+// bytes are asked for while the threads go from stage to stage and memory would be idle.
 void inki_forward_linear(const inki_forward *forward, float *out, float *x, const inki_tensor *w,
-                         const float *bias, size_t n_rows, inki_linear_end end, float *residual);
+                         const float *bias, size_t n_rows, inki_linear_end end, float *residual,
+                         const inki_tensor *next);
 // The logits of the rows in scratch->wanted [n_rows] = x [n_rows, n_embd] times the head.
 void inki_forward_head(const inki_forward *forward, float *x, size_t n_rows);
 

@@ -42,19 +42,24 @@ static void transformer_layer(const inki_forward *f, const inki_row *rows, uint3
     float *x = f->scratch->x;       // [n, n_embd]
     float *norm = f->scratch->norm; // [n, n_embd]
     float *wide = f->scratch->wide; // [n, 3 n_embd] or [n, n_ff]
+    const bool last = index + 1 == f->weights->n_layer;
+    const inki_tensor *next = last ? &f->weights->head : &l[1].qkv;
 
     inki_forward_norm(f, norm, x, l->attn_norm_gain, l->attn_norm_bias, n);
     // q k v [n, 3 n_embd]
-    inki_forward_linear(f, wide, norm, &l->qkv, l->qkv_bias, n, INKI_LINEAR_PLAIN, NULL);
+    inki_forward_linear(f, wide, norm, &l->qkv, l->qkv_bias, n, INKI_LINEAR_PLAIN, NULL,
+                        &l->attn_out);
     inki_forward_attention(f, rows, n, index, wide, norm);
     // [n, n_embd], added to x
-    inki_forward_linear(f, wide, norm, &l->attn_out, l->attn_out_bias, n, INKI_LINEAR_ADD, x);
+    inki_forward_linear(f, wide, norm, &l->attn_out, l->attn_out_bias, n, INKI_LINEAR_ADD, x,
+                        &l->ffn_up);
 
     inki_forward_norm(f, norm, x, l->ffn_norm_gain, l->ffn_norm_bias, n);
     // [n, n_ff]
-    inki_forward_linear(f, wide, norm, &l->ffn_up, l->ffn_up_bias, n, INKI_LINEAR_GELU, NULL);
+    inki_forward_linear(f, wide, norm, &l->ffn_up, l->ffn_up_bias, n, INKI_LINEAR_GELU, NULL,
+                        &l->ffn_down);
     // [n, n_embd], added to x
-    inki_forward_linear(f, norm, wide, &l->ffn_down, l->ffn_down_bias, n, INKI_LINEAR_ADD, x);
+    inki_forward_linear(f, norm, wide, &l->ffn_down, l->ffn_down_bias, n, INKI_LINEAR_ADD, x, next);
 }
 
 // Only the rows whose logits are wanted meet the final norm and the head, the largest matrix.
