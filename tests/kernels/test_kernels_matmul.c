@@ -257,6 +257,17 @@ static void rows_and_batches(uint32_t type) {
             expect_right(type, rows[(b + 4 * r) % COUNT(rows)], n_cols, many[b], HARD_PLAIN);
 }
 
+// Panels hold 32 rows of 512 columns, and sums wait between those of longer rows.
+static void rows_longer_than_a_panel(uint32_t type) {
+    static const size_t cols[] = {544, 768, 1056, 1280}, rows[] = {32, 33, 50};
+    static const size_t batches[] = {9, 14, 17, 33};
+    for (size_t c = 0; c < COUNT(cols); c++) {
+        if (cols[c] % inki_type_of(type).block_elems != 0) continue;
+        for (size_t r = 0; r < COUNT(rows); r++)
+            expect_right(type, rows[r], cols[c], batches[(c + r) % COUNT(batches)], HARD_PLAIN);
+    }
+}
+
 static void every_type_and_size(void **state) {
     (void)state;
     static inki_matmul_fn below[INKI_TENSOR_TYPES]; // what has been tested already
@@ -268,6 +279,7 @@ static void every_type_and_size(void **state) {
         n_types++;
         columns_and_kinds(type);
         rows_and_batches(type);
+        rows_longer_than_a_panel(type);
     }
     print_message("%zu products of %zu types; other types are as at the level below\n", n_products,
                   n_types);
