@@ -17,6 +17,7 @@ typedef struct attention_stage {
 
 // Rows of one cache that meet a tile together: it is read and widened once for all of them.
 enum { QUERY_BLOCK = 16, HEAD_BLOCK = 64 };
+enum { WORK_OF_POSITION = 8, WORK_OF_HEAD = 1 << 14 };
 
 // Keys and values go through kv_type before anybody reads them, those of this very pass too: a
 // prompt in one piece sees the same numbers as one token by token.
@@ -157,8 +158,10 @@ void inki_forward_attention(const inki_forward *forward, const inki_row *rows, u
                              .scale = 1.0f / sqrtf((float)w->head_dim)};
     size_t n_seen = 0; // positions that the rows look back on
     for (uint32_t r = 0; r < n_rows; r++) n_seen += (size_t)rows[r].pos + 1;
-    // Keys and values are cheap beside what looks back on them, but a first token sees itself only.
-    const size_t work = 2 * (n_seen + n_rows) * w->n_embd;
+    // In multiplications of a matrix, which are several to one of these; a head of a row costs some
+    // for itself, its key and value to be stored among them.
+    const size_t work =
+        WORK_OF_POSITION * n_seen * w->n_embd + (size_t)WORK_OF_HEAD * n_rows * w->n_head;
     const uint32_t n_parts = inki_forward_n_parts(forward, work);
     if (w->n_head % n_parts == 0) {
         inki_pool_run(forward->pool, n_parts, whole_heads_part, &stage);
