@@ -197,8 +197,8 @@ typedef struct ink_runtime_options {
     ink_log_fn log;                 // NULL: silence
     void *log_user;
     // Which levels may be used, 1u << INK_CPU_*; ~0u: all. A level is used where the machine and
-    // the mask have it and all below it. The environment variable INKLING_CPU, a level's name in
-    // small letters ("avx2"), takes away those above that one.
+    // the mask have it and all below it, portable C where they have none. The environment variable
+    // INKLING_CPU, a level's name in small letters ("avx2"), takes away those above that one.
     uint32_t cpu_mask;
     uint32_t flags; // INK_RUNTIME_*
 } ink_runtime_options;

@@ -26,7 +26,7 @@ typedef void (*block_tile_avx2)(float *sums, const block_panel_avx2 p[2], const 
                                 size_t n);
 // sums [8] = n whole blocks of eight rows times one activation row, without a panel.
 typedef void (*block_one_avx2)(float *sums, const uint8_t *const row[8], size_t n,
-                               const block_acts_avx2 *x, const uint8_t *ahead);
+                               const block_acts_avx2 *x, uintptr_t ahead);
 typedef struct block_kind_avx2 {
     size_t block_elems, block_bytes;
     block_pack_avx2 pack;
@@ -215,7 +215,7 @@ INKI_TEMPLATE __m256i dot_block_avx2(const __m256i w[8], const uint8_t *q, const
 
 // sums [8] = n blocks of eight rows times one activation row: read once, they need no panel.
 INKI_TEMPLATE __m256 one_act_avx2(const uint8_t *const row[8], size_t n, const block_acts_avx2 *x,
-                                  const uint8_t *ahead, size_t bytes, block_unpack_avx2 unpack,
+                                  uintptr_t ahead, size_t bytes, block_unpack_avx2 unpack,
                                   const int bits, const int zero) {
     const __m256i less = _mm256_set1_epi16((int16_t)-zero);
     __m256 sum = _mm256_setzero_ps();
@@ -234,11 +234,11 @@ INKI_TEMPLATE __m256 one_act_avx2(const uint8_t *const row[8], size_t n, const b
 
 #define AVX2_BLOCK(type, bytes, bits, zero)                                                        \
     static void pack_##type##_avx2(block_panel_avx2 *p, const uint8_t *const row[8], size_t at,    \
-                                   size_t n, const uint8_t *ahead) {                               \
+                                   size_t n, uintptr_t ahead) {                                    \
         pack_blocks_avx2(p, row, at, n, ahead, bytes, unpack_##type##_avx2);                       \
     }                                                                                              \
     static void one_##type##_avx2(float *sums, const uint8_t *const row[8], size_t n,              \
-                                  const block_acts_avx2 *x, const uint8_t *ahead) {                \
+                                  const block_acts_avx2 *x, uintptr_t ahead) {                     \
         _mm256_store_ps(sums,                                                                      \
                         one_act_avx2(row, n, x, ahead, bytes, unpack_##type##_avx2, bits, zero));  \
     }
@@ -277,8 +277,8 @@ static inline block_acts_avx2 block_acts_at_avx2(const block_product_avx2 *m, si
 
 // The columns from k on, as many as fit into a panel.
 static inline void block_piece_avx2(float *sums, block_panel_avx2 p[2], const block_product_avx2 *m,
-                                    const uint8_t *const row[AVX2_ROWS], const uint8_t *ahead,
-                                    size_t b0, size_t n_batch, size_t k) {
+                                    const uint8_t *const row[AVX2_ROWS], uintptr_t ahead, size_t b0,
+                                    size_t n_batch, size_t k) {
     const block_kind_avx2 *kind = m->kind;
     const size_t n = m->n_cols - k < 4 * AVX2_STEPS ? m->n_cols - k : 4 * AVX2_STEPS;
     const size_t at = k / kind->block_elems * kind->block_bytes;
@@ -305,7 +305,7 @@ static void block_rows_avx2(const block_product_avx2 *m, size_t r, size_t b0, si
         row[i] = m->weights + (r + (i < n_rows ? i : n_rows - 1)) * m->row_bytes;
     // The rows that come next are one stretch of memory: each piece asks for its share of it.
     const bool last = m->n_rows - r < 2 * AVX2_ROWS;
-    const uint8_t *ahead = last ? row[0] : row[0] + AVX2_ROWS * m->row_bytes;
+    const uintptr_t ahead = (uintptr_t)row[0] + (last ? 0 : AVX2_ROWS * m->row_bytes);
     if (n_batch == 1 && kind->one != NULL) {
         const block_acts_avx2 x = block_acts_at_avx2(m, b0, 0);
         const size_t n = m->n_cols / kind->block_elems;

@@ -16,7 +16,7 @@ typedef struct block_panel_avx2 {
 // Fills the panel from n blocks of eight rows from byte `at` on, and asks for the cache lines from
 // `ahead` on, as many bytes as it reads.
 typedef void (*block_pack_avx2)(block_panel_avx2 *p, const uint8_t *const row[8], size_t at,
-                                size_t n, const uint8_t *ahead);
+                                size_t n, uintptr_t ahead);
 
 // 16 bytes of eight rows: t[i] has bytes 4 i to 4 i + 3 of each.
 INKI_TEMPLATE void turn16_avx2(__m256i t[4], const uint8_t *const row[8], size_t at) {
@@ -57,8 +57,9 @@ INKI_TEMPLATE __m256 eight_halves_avx2(const uint8_t *const row[8], size_t at) {
     return _mm256_cvtph_ps(h);
 }
 
-INKI_TEMPLATE void block_ahead_avx2(const uint8_t *p, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T0);
+// An address, since what is asked for may lie behind the weights, where no pointer may point.
+INKI_TEMPLATE void block_ahead_avx2(uintptr_t p, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)(p + i), _MM_HINT_T0);
 }
 
 INKI_TEMPLATE __m256i low_nibbles_avx2(__m256i v) {
@@ -118,7 +119,7 @@ INKI_TEMPLATE __m256 unpack_q8_0_avx2(__m256i w[8], const uint8_t *const row[8],
 }
 
 INKI_TEMPLATE void pack_blocks_avx2(block_panel_avx2 *p, const uint8_t *const row[8], size_t at,
-                                    size_t n, const uint8_t *ahead, size_t bytes,
+                                    size_t n, uintptr_t ahead, size_t bytes,
                                     block_unpack_avx2 unpack) {
     const uint8_t *r[8]; // of its own: what the panel gets cannot change it
     memcpy(r, row, sizeof r);
@@ -160,7 +161,7 @@ INKI_TEMPLATE void put_scales_avx2(__m256 scale[8], __m256 min[8], const uint8_t
 }
 
 static void pack_q4_k_avx2(block_panel_avx2 *p, const uint8_t *const row[8], size_t at, size_t n,
-                           const uint8_t *ahead) {
+                           uintptr_t ahead) {
     for (size_t j = 0; j < n; j++, at += 144) {
         put_scales_avx2(p->scale + 8 * j, p->min + 8 * j, row, at);
         __m256i *w = p->w + 64 * j;
@@ -178,7 +179,7 @@ static void pack_q4_k_avx2(block_panel_avx2 *p, const uint8_t *const row[8], siz
 }
 
 static void pack_q5_k_avx2(block_panel_avx2 *p, const uint8_t *const row[8], size_t at, size_t n,
-                           const uint8_t *ahead) {
+                           uintptr_t ahead) {
     const __m256i bit = _mm256_set1_epi8(16);
     for (size_t j = 0; j < n; j++, at += 176) {
         put_scales_avx2(p->scale + 8 * j, p->min + 8 * j, row, at);
@@ -225,7 +226,7 @@ INKI_TEMPLATE void put_q6_avx2(__m256i w[32], const uint8_t *const row[8], size_
 }
 
 static void pack_q6_k_avx2(block_panel_avx2 *p, const uint8_t *const row[8], size_t at, size_t n,
-                           const uint8_t *ahead) {
+                           uintptr_t ahead) {
     for (size_t j = 0; j < n; j++, at += 210, ahead += 8 * 210) {
         __m256i s[4];
         const __m256 d = eight_halves_avx2(row, at + 208);

@@ -62,7 +62,7 @@ INLINE_AVX2 size_t in_half_avx2(size_t n, size_t half) {
     return m < 8 ? m : 8;
 }
 INLINE_AVX2 void ask_avx2(const uint8_t *w) {
-    _mm_prefetch((const char *)w + FLOATS_AHEAD_AVX2, _MM_HINT_T0);
+    _mm_prefetch((const char *)((uintptr_t)w + FLOATS_AHEAD_AVX2), _MM_HINT_T0);
 }
 
 typedef struct product_avx2 {

@@ -51,7 +51,7 @@ INLINE_AVX512 __m512 load_end_bf16_avx512(__mmask16 there, const uint8_t *w) {
 // The first n < 16 lanes.
 INLINE_AVX512 __mmask16 end_lanes_avx512(size_t n) { return (__mmask16)((1u << n) - 1); }
 INLINE_AVX512 void ask_avx512(const uint8_t *w) {
-    _mm_prefetch((const char *)w + FLOATS_AHEAD_AVX512, _MM_HINT_T0);
+    _mm_prefetch((const char *)((uintptr_t)w + FLOATS_AHEAD_AVX512), _MM_HINT_T0);
 }
 
 typedef struct product_avx512 {

@@ -32,7 +32,8 @@ void inki_os_close(inki_file *file); // zeroed and closed files are allowed
 
 double inki_os_now_ms(void);   // monotonic
 uint32_t inki_os_n_cpus(void); // processors that this process may use, at least 1
-// Memory and swap space of the whole machine in bytes; 0: not known.
+// Memory and swap space of the whole machine in bytes, or the limit of the process's container
+// where that is less; 0: not known.
 uint64_t inki_os_memory_bytes(void);
 uint64_t inki_os_random(void); // for seeds, not for secrets
 int64_t inki_os_pid(void);     // to notice a fork

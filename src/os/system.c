@@ -2,6 +2,7 @@
 #include "os/os.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -33,12 +34,36 @@ uint32_t inki_os_n_cpus(void) {
     return online > 0 && online < 1 << 20 ? (uint32_t)online : 1;
 }
 
+#if defined(__linux__)
+// The number in a file of the kernel's; UINT64_MAX where there is none ("max").
+static uint64_t number_in(const char *path) {
+    char text[32];
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd >= 0 ? read(fd, text, sizeof text) : 0;
+    if (fd >= 0) close(fd);
+    uint64_t number = 0;
+    ssize_t i = 0;
+    for (; i < n && i < 19 && text[i] >= '0' && text[i] <= '9'; i++)
+        number = number * 10 + (uint64_t)(text[i] - '0');
+    return i > 0 ? number : UINT64_MAX;
+}
+#endif
+
+// In a container the limit of its control group counts, as it sees it (version 2, then 1), without
+// the swap space that the group may have.
 uint64_t inki_os_memory_bytes(void) {
 #if defined(__linux__)
     struct sysinfo info;
-    if (sysinfo(&info) == 0) return ((uint64_t)info.totalram + info.totalswap) * info.mem_unit;
-#endif
+    if (sysinfo(&info) != 0) return 0;
+    uint64_t bytes = ((uint64_t)info.totalram + info.totalswap) * info.mem_unit;
+    const uint64_t limits[] = {number_in("/sys/fs/cgroup/memory.max"),
+                               number_in("/sys/fs/cgroup/memory/memory.limit_in_bytes")};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+        bytes = limits[i] < bytes ? limits[i] : bytes;
+    return bytes;
+#else
     return 0;
+#endif
 }
 
 // Steele et al. 2014, the finaliser of splitmix64.
