@@ -207,6 +207,20 @@ static void a_late_threads_part_is_run_by_the_caller(void **state) {
     assert_true(n_taken_over > 0);
 }
 
+// Workers that come late to parts which are done, and then find that they are to end.
+static void pools_end_right_after_their_jobs(void **state) {
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        inki_pool *pool = new_pool(6);
+        for (int k = 0; k < i % 5; k++) {
+            tally t = {0};
+            inki_pool_run(pool, 6, count_part, &t);
+            for (uint32_t p = 0; p < 6; p++) assert_int_equal(t.times[p], 1);
+        }
+        inki_pool_free(pool);
+    }
+}
+
 static pthread_t handler_thread;
 static volatile sig_atomic_t n_handled;
 static void on_signal(int number) {
@@ -545,6 +559,7 @@ int main(void) {
         cmocka_unit_test(more_threads_than_processors),
         cmocka_unit_test(a_sleeping_caller_is_woken),
         cmocka_unit_test(a_late_threads_part_is_run_by_the_caller),
+        cmocka_unit_test(pools_end_right_after_their_jobs),
         cmocka_unit_test(workers_block_all_signals),
         cmocka_unit_test(workers_have_the_default_float_environment),
         cmocka_unit_test(workers_have_the_stated_stack),
