@@ -7,7 +7,7 @@
 // two threads then never share.
 enum { ROW_GRAIN = 16 };
 // How much of the next matrix is asked for ahead, and up to how many rows of activations.
-enum { NEXT_BYTES = 16384, NEXT_BATCH = 8 };
+enum { NEXT_BYTES = 16384, NEXT_BATCH = 64 };
 
 static inline void fetch_line(const void *p) {
 #if defined(__GNUC__)
@@ -54,7 +54,7 @@ static void norm_row(const row_stage *s, size_t r) {
 void inki_forward_norm(const inki_forward *f, float *out, float *x, const float *gain,
                        const float *bias, size_t n_rows) {
     row_stage s = {f, norm_row, n_rows, f->weights->n_embd, x, out, gain, bias};
-    run_rows(&s, 4);
+    run_rows(&s, 10);
 }
 
 static void quantize_row(const row_stage *s, size_t r) {
@@ -149,7 +149,7 @@ static void run_linear(linear_stage *s, float *x) {
     s->act_stride = s->w->n_cols * sizeof(float);
     if (inki_act_form_of(s->w->type) == INKI_ACT_Q8) {
         row_stage quantize = {f, quantize_row, s->n_batch, s->w->n_cols, x, NULL, NULL, NULL};
-        run_rows(&quantize, 4);
+        run_rows(&quantize, 10);
         s->acts = f->scratch->act;
         s->act_stride = f->scratch->act_stride;
     }
