@@ -119,7 +119,7 @@ static void end_rows(const linear_stage *s, size_t begin, size_t end) {
     }
 }
 
-// Few rows only: with many, arithmetic is the limit.
+// Not with many rows: arithmetic is the limit then.
 static void fetch_next(const linear_stage *s, uint32_t part, uint32_t n_parts) {
     if (s->next == NULL || s->n_batch > NEXT_BATCH) return;
     size_t begin, end;
