@@ -228,6 +228,7 @@ says 'context over the model, named as it was typed' "$T/err" '^inkling: --conte
 if [ -z "${INKLING_SANITIZE:-}" ]; then
     seen=
     for kilobytes in 6000 10000 14000 18000 22000 26000 30000 40000 60000 90000 140000 400000; do
+        # shellcheck disable=SC3045 # dash and bash have it
         limited() { (ulimit -v $kilobytes && exec "$program" "$@"); }
         limited --version >/dev/null 2>&1 || continue # not even the C library has room
         limited complete --threads 2 -n 4 --seed 1 'Once upon a time' >"$T/out" 2>"$T/err"
