@@ -18,11 +18,11 @@ typedef struct inki_row {
 // Working memory of a pass over at most n_rows rows, carved from the owner's arena.
 typedef struct inki_scratch {
     uint32_t n_rows;
-    float *x;    // [n_rows, n_embd] the residual stream
-    float *norm; // [n_rows, n_embd] normalised, then the attention's output
+    float *x;      // [n_rows, n_embd] the residual stream
+    float *norm;   // [n_rows, n_embd] normalised, then the attention's output
     size_t n_wide; // max(3 n_embd, n_ff)
     float *wide;   // [n_rows, n_wide] q k v, then the feed-forward's middle; logits on their way
-    void *act;   // [n_rows] quantised activation rows
+    void *act;     // [n_rows] quantised activation rows
     size_t act_stride;
     const struct inki_row **wanted; // [n_rows] rows whose logits are wanted
 } inki_scratch;

@@ -41,9 +41,7 @@ INKI_TEMPLATE __m512 load_columns_avx512(uint32_t kv_type, const uint8_t *p) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
 }
 
-INKI_TEMPLATE size_t column_bytes_avx512(uint32_t kv_type) {
-    return kv_type == INK_KV_F16 ? 2 : 1;
-}
+INKI_TEMPLATE size_t column_bytes_avx512(uint32_t kv_type) { return kv_type == INK_KV_F16 ? 2 : 1; }
 
 INKI_TEMPLATE void add_dimension_avx512(__m512 sum[4][4], const float *const *q, size_t d,
                                         const uint8_t *row, uint32_t kv_type, int n_q, int n_v) {

@@ -44,6 +44,9 @@ static inline int block_i32_avx2(const uint8_t *p) {
     return i;
 }
 
+// Without optimisation the intrinsic is a macro, which converts where nobody asked for it.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
 // The halves at byte `at` of eight rows, as floats.
 INKI_TEMPLATE __m256 eight_halves_avx2(const uint8_t *const row[8], size_t at) {
     __m128i h = _mm_cvtsi32_si128(block_u16_avx2(row[0] + at));
@@ -56,6 +59,7 @@ INKI_TEMPLATE __m256 eight_halves_avx2(const uint8_t *const row[8], size_t at) {
     h = _mm_insert_epi16(h, block_u16_avx2(row[7] + at), 7);
     return _mm256_cvtph_ps(h);
 }
+#pragma GCC diagnostic pop
 
 // An address, since what is asked for may lie behind the weights, where no pointer may point.
 INKI_TEMPLATE void block_ahead_avx2(uintptr_t p, size_t bytes) {

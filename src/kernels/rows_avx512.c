@@ -108,6 +108,9 @@ static void layer_norm_avx512(float *out, const float *x, const float *gain, con
     }
 }
 
+// Without optimisation the rounding intrinsics are macros, which convert where nobody asked for it.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
 // x / (1 + exp(-2 u)), as in the portable level, but the exponential has the base 2 from the start:
 // t = -2 u / ln 2 is an integer n, at once exact, and a rest f of at most 1/2, whose 2^f is a
 // polynomial of degree 6 (relative error 4e-9 before rounding). For an infinite t the rest is 0,
@@ -126,6 +129,7 @@ static inline __m512 gelu_16_avx512(__m512 x) {
     p = _mm512_fmadd_ps(p, f2, _mm512_fmadd_ps(_mm512_set1_ps(0.693147182f), f, one));
     return _mm512_div_ps(x, _mm512_add_ps(_mm512_scalef_ps(p, n), one));
 }
+#pragma GCC diagnostic pop
 
 static void gelu_avx512(float *x, size_t n) {
     size_t k = 0;

@@ -14,8 +14,8 @@ typedef struct tokenizer_build {
     inki_str *texts;          // [n_vocab] as in the file
     inki_token_index by_text; // texts → id
     uint64_t seed;
-    char *joined;             // [JOINED_BYTES] both parts of a merge
-    uint32_t next_result;     // where the result of the next merge probably stands
+    char *joined;         // [JOINED_BYTES] both parts of a merge
+    uint32_t next_result; // where the result of the next merge probably stands
     ink_error *error;
 } tokenizer_build;
 
