@@ -74,8 +74,8 @@ static void attend_alone(const attention_stage *s, uint32_t row, size_t begin, s
     for (size_t first = begin; first < end; first += HEAD_BLOCK) {
         const size_t last = end - first < HEAD_BLOCK ? end : first + HEAD_BLOCK;
         inki_softmax state[HEAD_BLOCK];
-        for (size_t i = 0; i < HEAD_BLOCK; i++)
-            state[i] = (inki_softmax){.max = -INFINITY, .sum = 0};
+        for (size_t h = first; h < last; h++)
+            state[h - first] = (inki_softmax){.max = -INFINITY, .sum = 0};
         memset(acc + first * head_dim, 0, (last - first) * head_dim * sizeof *acc);
         for (uint32_t at = 0; at < n_seen; at += INKI_TILE)
             for (size_t h = first; h < last; h++)
@@ -128,15 +128,13 @@ static void attend_part(void *arg, uint32_t part, uint32_t n_parts) {
     inki_pool_share((size_t)s->n_rows * s->forward->weights->n_head, 1, part, n_parts, &begin,
                     &end);
     const size_t n_rows = s->n_rows;
-    while (begin < end) {
+    while (begin < end) { // the rest of a head, whole heads together, the beginning of a head
         const size_t row = begin % n_rows, head = begin / n_rows;
-        const size_t n_heads = row == 0 ? (end - begin) / n_rows : 0;
+        const bool whole = row == 0 && end - begin >= n_rows;
+        const size_t n_heads = whole ? (end - begin) / n_rows : 1;
         const size_t n = n_rows - row < end - begin ? n_rows - row : end - begin;
-        if (n_heads > 0)
-            attend_heads(s, 0, s->n_rows, head, head + n_heads);
-        else
-            attend_heads(s, (uint32_t)row, (uint32_t)(row + n), head, head + 1);
-        begin += n_heads > 0 ? n_heads * n_rows : n;
+        attend_heads(s, (uint32_t)row, (uint32_t)(row + n), head, head + n_heads);
+        begin += n_heads * n;
     }
 }
 

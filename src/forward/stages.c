@@ -1,21 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "forward/stages.h"
 
+#include "base/prefetch.h"
+
 #include <string.h>
 
 // Weight rows in a part come in multiples of this: 16 floats are a cache line of the output, which
 // two threads then never share.
 enum { ROW_GRAIN = 16 };
+// What a value of a row costs in a norm or a quantisation, in multiplications of a matrix.
+enum { ROW_WORK = 10 };
 // How much of the next matrix is asked for ahead, and up to how many rows of activations.
 enum { NEXT_BYTES = 16384, NEXT_BATCH = 64 };
-
-static inline void fetch_line(const void *p) {
-#if defined(__GNUC__)
-    __builtin_prefetch(p);
-#else
-    (void)p;
-#endif
-}
 
 uint32_t inki_forward_n_parts(const inki_forward *forward, size_t work) {
     if (forward->pool == NULL) return 1;
@@ -41,9 +37,8 @@ static void row_part(void *arg, uint32_t part, uint32_t n_parts) {
     for (size_t r = begin; r < end; r++) s->row(s, r);
 }
 
-// work: multiplications a value costs.
-static void run_rows(row_stage *s, size_t work) {
-    inki_pool_run(s->forward->pool, inki_forward_n_parts(s->forward, s->n_rows * s->n * work),
+static void run_rows(row_stage *s) {
+    inki_pool_run(s->forward->pool, inki_forward_n_parts(s->forward, s->n_rows * s->n * ROW_WORK),
                   row_part, s);
 }
 
@@ -54,7 +49,7 @@ static void norm_row(const row_stage *s, size_t r) {
 void inki_forward_norm(const inki_forward *f, float *out, float *x, const float *gain,
                        const float *bias, size_t n_rows) {
     row_stage s = {f, norm_row, n_rows, f->weights->n_embd, x, out, gain, bias};
-    run_rows(&s, 10);
+    run_rows(&s);
 }
 
 static void quantize_row(const row_stage *s, size_t r) {
@@ -124,9 +119,9 @@ static void fetch_next(const linear_stage *s, uint32_t part, uint32_t n_parts) {
     if (s->next == NULL || s->n_batch > NEXT_BATCH) return;
     size_t begin, end;
     inki_pool_share(s->next->n_rows, ROW_GRAIN, part, n_parts, &begin, &end);
-    const char *p = (const char *)s->next->data + begin * s->next->row_bytes;
     const size_t n = (end - begin) * s->next->row_bytes;
-    for (size_t i = 0; i < n && i < NEXT_BYTES; i += INKI_ALIGN) fetch_line(p + i);
+    inki_prefetch((uintptr_t)s->next->data + begin * s->next->row_bytes,
+                  n < NEXT_BYTES ? n : NEXT_BYTES);
 }
 
 static void linear_part(void *arg, uint32_t part, uint32_t n_parts) {
@@ -149,7 +144,7 @@ static void run_linear(linear_stage *s, float *x) {
     s->act_stride = s->w->n_cols * sizeof(float);
     if (inki_act_form_of(s->w->type) == INKI_ACT_Q8) {
         row_stage quantize = {f, quantize_row, s->n_batch, s->w->n_cols, x, NULL, NULL, NULL};
-        run_rows(&quantize, 10);
+        run_rows(&quantize);
         s->acts = f->scratch->act;
         s->act_stride = f->scratch->act_stride;
     }

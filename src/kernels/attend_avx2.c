@@ -5,16 +5,17 @@
 //
 // The orders are those of attend_avx512.c: a score is two sums, over the even and over the odd
 // dimensions, a value two sums, over the even and over the odd positions, the weights' sum sixteen.
-#include "kernels/lanes.h"
 #include "kernels/levels.h"
 #include "kernels/target.h"
 
 #include "base/half.h"
+#include "base/prefetch.h"
 #include "inkling/inkling.h"
 
 #if defined(INKI_HAVE_X86)
 #include <immintrin.h>
 #include <math.h>
+#include <string.h>
 
 INKI_TARGET_BEGIN_AVX2
 
@@ -54,11 +55,6 @@ INKI_TEMPLATE void add_dimension_avx2(__m256 sum[4][4], const float *const *q, s
     }
 }
 
-// A query on its own waits for memory, not for arithmetic: it fetches what is read next.
-INKI_TEMPLATE void prefetch_avx2(uintptr_t from, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)(from + i), _MM_HINT_T0);
-}
-
 // Dots of n_q queries' dimensions [begin, end) with 8 * n_v columns, `rows` being those of
 // dimension `begin`. From `ahead` on as many bytes are fetched as this reads.
 INKI_TEMPLATE void dot_columns_avx2(__m256 dot[4][4], const float *const *q, size_t begin,
@@ -71,7 +67,7 @@ INKI_TEMPLATE void dot_columns_avx2(__m256 dot[4][4], const float *const *q, siz
     size_t d = begin;
     const size_t step = 2 * 8 * (size_t)n_v * column_bytes_avx2(kv_type);
     for (; d + 2 <= end; d += 2, rows += 2 * stride, ahead += step) {
-        if (n_q == 1) prefetch_avx2(ahead, step);
+        if (n_q == 1) inki_prefetch(ahead, step); // waits for memory, not for arithmetic
         add_dimension_avx2(even, q, d, rows, kv_type, n_q, n_v);
         add_dimension_avx2(odd, q, d + 1, rows + stride, kv_type, n_q, n_v);
     }
@@ -254,7 +250,7 @@ INKI_TEMPLATE void add_values_avx2(const attend_block_avx2 *b, size_t at, __m256
     uintptr_t ahead = (uintptr_t)b->keys + INKI_TILE * (row_bytes + value_offset_avx2(kv_type, at));
     size_t t = 0;
     for (; t + 2 <= n_all; t += 2, row += 2 * row_bytes, ahead += step) {
-        if (n_q == 1 && n_v == 4) prefetch_avx2(ahead, step);
+        if (n_q == 1 && n_v == 4) inki_prefetch(ahead, step);
         add_position_avx2(even, b, t, row, at, n, kv_type, n_q, n_v);
         add_position_avx2(odd, b, t + 1, row + row_bytes, at, n, kv_type, n_q, n_v);
     }

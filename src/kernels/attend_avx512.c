@@ -9,10 +9,10 @@
 // one sum over the even positions, which starts at the old value times what remains of it, and one
 // over the odd ones, which starts at 0, each in rising order by fused multiply-adds; then their
 // sum.
-#include "kernels/lanes.h"
 #include "kernels/levels.h"
 #include "kernels/target.h"
 
+#include "base/prefetch.h"
 #include "inkling/inkling.h"
 
 #if defined(INKI_HAVE_X86)
@@ -54,11 +54,6 @@ INKI_TEMPLATE void add_dimension_avx512(__m512 sum[4][4], const float *const *q,
     }
 }
 
-// A query on its own waits for memory, not for arithmetic: it fetches what is read next.
-INKI_TEMPLATE void prefetch_avx512(uintptr_t from, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)(from + i), _MM_HINT_T0);
-}
-
 // Dots of n_q queries' dimensions [begin, end) with 16 * n_v columns, `rows` being those of
 // dimension `begin`. From `ahead` on as many bytes are fetched as this reads.
 INKI_TEMPLATE void dot_columns_avx512(__m512 dot[4][4], const float *const *q, size_t begin,
@@ -71,7 +66,7 @@ INKI_TEMPLATE void dot_columns_avx512(__m512 dot[4][4], const float *const *q, s
     size_t d = begin;
     const size_t step = 2 * 16 * (size_t)n_v * column_bytes_avx512(kv_type);
     for (; d + 2 <= end; d += 2, rows += 2 * stride, ahead += step) {
-        if (n_q == 1) prefetch_avx512(ahead, step);
+        if (n_q == 1) inki_prefetch(ahead, step); // waits for memory, not for arithmetic
         add_dimension_avx512(even, q, d, rows, kv_type, n_q, n_v);
         add_dimension_avx512(odd, q, d + 1, rows + stride, kv_type, n_q, n_v);
     }
@@ -264,7 +259,7 @@ INKI_TEMPLATE void add_values_avx512(const attend_block_avx512 *b, size_t at, __
         (uintptr_t)b->keys + INKI_TILE * (row_bytes + value_offset_avx512(kv_type, at));
     size_t t = 0;
     for (; t + 2 <= n_all; t += 2, row += 2 * row_bytes, ahead += step) {
-        if (n_q == 1 && n_v == 4) prefetch_avx512(ahead, step);
+        if (n_q == 1 && n_v == 4) inki_prefetch(ahead, step);
         add_position_avx512(even, b, t, row, at, mask, kv_type, n_q, n_v);
         add_position_avx512(odd, b, t + 1, row + row_bytes, at, mask, kv_type, n_q, n_v);
     }

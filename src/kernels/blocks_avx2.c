@@ -3,12 +3,14 @@
 // lanes of two vectors. A piece of those rows is packed into panels, and a tile multiplies them
 // with up to four activation rows, whose four bytes of a step are broadcast. Integers are exact, so
 // only the floats' order is of interest: a lane is one sum, blocks in rising order.
-#include "kernels/lanes.h" // INKI_TEMPLATE
 #include "kernels/levels.h"
 #include "kernels/target.h"
 
+#include "base/prefetch.h"
+
 #if defined(INKI_HAVE_X86)
 #include <immintrin.h>
+#include <string.h>
 
 INKI_TARGET_BEGIN_AVX2
 
@@ -221,7 +223,7 @@ INKI_TEMPLATE __m256 one_act_avx2(const uint8_t *const row[8], size_t n, const b
     __m256 sum = _mm256_setzero_ps();
     for (size_t j = 0; j < n; j++, ahead += 8 * bytes) {
         __m256i w[8];
-        block_ahead_avx2(ahead, 8 * bytes);
+        inki_prefetch(ahead, 8 * bytes);
         const __m256 scale = unpack(w, row, j * bytes);
         __m256i dot = dot_block_avx2(w, x->q + 32 * j, bits);
         if (zero != 0)

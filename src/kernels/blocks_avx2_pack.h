@@ -61,11 +61,6 @@ INKI_TEMPLATE __m256 eight_halves_avx2(const uint8_t *const row[8], size_t at) {
 }
 #pragma GCC diagnostic pop
 
-// An address, since what is asked for may lie behind the weights, where no pointer may point.
-INKI_TEMPLATE void block_ahead_avx2(uintptr_t p, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)(p + i), _MM_HINT_T0);
-}
-
 INKI_TEMPLATE __m256i low_nibbles_avx2(__m256i v) {
     return _mm256_and_si256(v, _mm256_set1_epi8(15));
 }
@@ -128,7 +123,7 @@ INKI_TEMPLATE void pack_blocks_avx2(block_panel_avx2 *p, const uint8_t *const ro
     const uint8_t *r[8]; // of its own: what the panel gets cannot change it
     memcpy(r, row, sizeof r);
     for (size_t j = 0; j < n; j++, at += bytes, ahead += 8 * bytes) {
-        block_ahead_avx2(ahead, 8 * bytes);
+        inki_prefetch(ahead, 8 * bytes);
         p->scale[j] = unpack(p->w + 8 * j, r, at);
     }
 }
@@ -171,7 +166,7 @@ static void pack_q4_k_avx2(block_panel_avx2 *p, const uint8_t *const row[8], siz
         __m256i *w = p->w + 64 * j;
         for (size_t i = 0; i < 8; i++, ahead += 144) { // 16 bytes: parts of two groups
             __m256i t[4];
-            block_ahead_avx2(ahead, 144);
+            inki_prefetch(ahead, 144);
             turn16_avx2(t, row, at + 16 + 16 * i);
             const size_t to = i / 2 * 16 + i % 2 * 4;
             for (size_t k = 0; k < 4; k++) {
@@ -192,7 +187,7 @@ static void pack_q5_k_avx2(block_panel_avx2 *p, const uint8_t *const row[8], siz
         turn16_avx2(high + 4, row, at + 32);
         for (size_t i = 0; i < 8; i++, ahead += 176) {
             __m256i t[4];
-            block_ahead_avx2(ahead, 176);
+            inki_prefetch(ahead, 176);
             turn16_avx2(t, row, at + 48 + 16 * i);
             const size_t to = i / 2 * 16 + i % 2 * 4;
             for (size_t k = 0; k < 4; k++) {
@@ -241,9 +236,9 @@ static void pack_q6_k_avx2(block_panel_avx2 *p, const uint8_t *const row[8], siz
             const __m256i byte = _mm256_srai_epi32(high, 24);
             p->scale[16 * j + g] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(byte));
         }
-        block_ahead_avx2(ahead, 4 * 210);
+        inki_prefetch(ahead, 4 * 210);
         put_q6_avx2(p->w + 64 * j, row, at, at + 128);
-        block_ahead_avx2(ahead + 4 * 210, 4 * 210);
+        inki_prefetch(ahead + 4 * 210, 4 * 210);
         put_q6_avx2(p->w + 64 * j + 32, row, at + 64, at + 160);
     }
 }

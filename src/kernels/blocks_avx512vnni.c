@@ -9,6 +9,8 @@
 #include "kernels/levels.h"
 #include "kernels/target.h"
 
+#include "base/prefetch.h"
+
 #if defined(INKI_HAVE_X86)
 #include <immintrin.h>
 #include <string.h>
@@ -64,24 +66,18 @@ INKI_APART_AVX512VNNI void load_acts_avx512vnni(act_chunk_avx512vnni *c, const a
 }
 
 // sum + idot * (d * dx)
-INKI_INLINE_AVX512VNNI __m512 scale_avx512vnni(__m512 sum, __m512i idot, __m512 d, float dx) {
+INKI_TEMPLATE __m512 scale_avx512vnni(__m512 sum, __m512i idot, __m512 d, float dx) {
     return _mm512_fmadd_ps(_mm512_cvtepi32_ps(idot), _mm512_mul_ps(d, _mm512_set1_ps(dx)), sum);
-}
-
-// An address, not a pointer: where there is no next group it may pass the end of the weights.
-INKI_INLINE_AVX512VNNI void fetch_avx512vnni(uintptr_t address, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)(address + i), _MM_HINT_T0);
 }
 
 // --- few activation rows -----------------------------------------------------------------------
 
 // Adds to sum [n_groups] block j of a chunk, which is block k of the unit w, times 32 activations
 // at x.
-INKI_INLINE_AVX512VNNI void add_block_avx512vnni(const type_avx512vnni *type, __m512 *sum,
-                                                 __m512i w[][8 * VNNI_MAX_UNIT_BLOCKS], size_t k,
-                                                 const scales_avx512vnni *s, size_t n_groups,
-                                                 const act_chunk_avx512vnni *c, size_t j,
-                                                 const uint8_t *x) {
+INKI_TEMPLATE void add_block_avx512vnni(const type_avx512vnni *type, __m512 *sum,
+                                        __m512i w[][8 * VNNI_MAX_UNIT_BLOCKS], size_t k,
+                                        const scales_avx512vnni *s, size_t n_groups,
+                                        const act_chunk_avx512vnni *c, size_t j, const uint8_t *x) {
     const size_t n_parts = type->fine ? 2 : 1, n = 8 / n_parts;
     for (size_t i = 0; i < n_parts; i++) {
         __m512i acc[2];
@@ -102,10 +98,10 @@ INKI_INLINE_AVX512VNNI void add_block_avx512vnni(const type_avx512vnni *type, __
 
 // sums [n_batch][n_groups] = the groups' weight rows times each activation row. `next` is fetched
 // meanwhile.
-INKI_INLINE_AVX512VNNI void direct_group_avx512vnni(const type_avx512vnni *type, __m512 sums[][2],
-                                                    rows_avx512vnni *r, size_t n_groups,
-                                                    const acts_avx512vnni *a, size_t n_batch,
-                                                    uintptr_t next) {
+INKI_TEMPLATE void direct_group_avx512vnni(const type_avx512vnni *type, __m512 sums[][2],
+                                           rows_avx512vnni *r, size_t n_groups,
+                                           const acts_avx512vnni *a, size_t n_batch,
+                                           uintptr_t next) {
     const size_t n_blocks = a->n_cols / INKI_Q8_BLOCK;
     const size_t unit_bytes =
         n_groups * VNNI_ROWS * type->chunk_bytes / VNNI_CHUNK_BLOCKS * type->unit_blocks;
@@ -119,7 +115,7 @@ INKI_INLINE_AVX512VNNI void direct_group_avx512vnni(const type_avx512vnni *type,
         load_acts_avx512vnni(c, a, 0, n_batch, first, n);
         for (size_t g = 0; g < n_groups; g++) type->scales(&s[g], &r[g], n);
         for (size_t j = 0; j < n; j += type->unit_blocks, next += unit_bytes) {
-            fetch_avx512vnni(next, unit_bytes);
+            inki_prefetch(next, unit_bytes);
             __m512i w[2][8 * VNNI_MAX_UNIT_BLOCKS];
             for (size_t g = 0; g < n_groups; g++) type->unpack(w[g], &r[g], j / type->unit_blocks);
             for (size_t k = 0; k < type->unit_blocks; k++, x += INKI_Q8_BLOCK)
@@ -133,17 +129,16 @@ INKI_INLINE_AVX512VNNI void direct_group_avx512vnni(const type_avx512vnni *type,
 }
 
 // n_rows >= 16 n_groups or, for one group, any number.
-INKI_INLINE_AVX512VNNI void direct_avx512vnni(const type_avx512vnni *type, float *out,
-                                              size_t out_stride, const uint8_t *weights,
-                                              size_t row_bytes, const acts_avx512vnni *a,
-                                              const float *bias, size_t n_rows, size_t n_batch,
-                                              size_t n_groups) {
+INKI_TEMPLATE void direct_avx512vnni(const type_avx512vnni *type, float *out, size_t out_stride,
+                                     const uint8_t *weights, size_t row_bytes,
+                                     const acts_avx512vnni *a, const float *bias, size_t n_rows,
+                                     size_t n_batch, size_t n_groups) {
     // The last groups end with the last row: some rows are computed twice, to the same numbers.
     // Where there are fewer than sixteen, all lanes take the same row.
     const bool narrow = n_rows < VNNI_ROWS;
     const size_t step = narrow ? 1 : n_groups * VNNI_ROWS, last = n_rows - step;
     const __mmask16 mask = narrow ? 1 : 0xffff;
-    if (!narrow) fetch_avx512vnni((uintptr_t)weights, step * row_bytes);
+    if (!narrow) inki_prefetch((uintptr_t)weights, step * row_bytes);
     for (size_t i = 0; i < n_rows; i += step) {
         const size_t row = i < last ? i : last;
         const uint8_t *w = weights + row * row_bytes;
@@ -178,8 +173,8 @@ typedef struct panel_avx512vnni {
 } panel_avx512vnni;
 
 // Fills group g of the panel from the rows, which begin with its first block.
-INKI_INLINE_AVX512VNNI void panel_fill_avx512vnni(const type_avx512vnni *type, panel_avx512vnni *p,
-                                                  size_t g, rows_avx512vnni r) {
+INKI_TEMPLATE void panel_fill_avx512vnni(const type_avx512vnni *type, panel_avx512vnni *p, size_t g,
+                                         rows_avx512vnni r) {
     const size_t n_d = type->fine ? 2 : 1;
     for (size_t first = 0; first < p->n_blocks; first += VNNI_CHUNK_BLOCKS) {
         const size_t left = p->n_blocks - first;
@@ -199,14 +194,14 @@ INKI_INLINE_AVX512VNNI void panel_fill_avx512vnni(const type_avx512vnni *type, p
     }
 }
 
-INKI_INLINE_AVX512VNNI void panel_fetch_avx512vnni(panel_avx512vnni *p) {
+INKI_TEMPLATE void panel_fetch_avx512vnni(panel_avx512vnni *p) {
     for (size_t i = 0; i < p->step && p->next < p->next_end; i++, p->next += 64)
         _mm_prefetch((const char *)p->next, _MM_HINT_T1);
 }
 
 // acc += n registers of a block for each group, times each row's activations.
-INKI_INLINE_AVX512VNNI void tile_dot_avx512vnni(__m512i acc[][2], __m512i w[][2], const uint8_t *x,
-                                                size_t stride, size_t n_tile, size_t n) {
+INKI_TEMPLATE void tile_dot_avx512vnni(__m512i acc[][2], __m512i w[][2], const uint8_t *x,
+                                       size_t stride, size_t n_tile, size_t n) {
     for (size_t t = 0; t < n; t++)
         for (size_t b = 0; b < n_tile; b++) {
             int32_t four;
@@ -219,10 +214,9 @@ INKI_INLINE_AVX512VNNI void tile_dot_avx512vnni(__m512i acc[][2], __m512i w[][2]
 
 // Adds the panel times n_tile activation rows from b0 on to their sums, which wait in `out` between
 // a row's panels: a float stored and read is the same float.
-INKI_INLINE_AVX512VNNI void tile_avx512vnni(float *out, size_t out_stride, panel_avx512vnni *p,
-                                            const acts_avx512vnni *a,
-                                            act_chunk_avx512vnni c[][VNNI_TILE], size_t b0,
-                                            size_t n_tile, bool fine, bool has_min) {
+INKI_TEMPLATE void tile_avx512vnni(float *out, size_t out_stride, panel_avx512vnni *p,
+                                   const acts_avx512vnni *a, act_chunk_avx512vnni c[][VNNI_TILE],
+                                   size_t b0, size_t n_tile, bool fine, bool has_min) {
     __m512 sums[VNNI_TILE][2];
     out += b0 * out_stride;
     for (size_t b = 0; b < n_tile; b++)
@@ -256,9 +250,9 @@ INKI_INLINE_AVX512VNNI void tile_avx512vnni(float *out, size_t out_stride, panel
 }
 
 // All activation rows against a panel, in tiles of 6, 4, 2 or 1.
-INKI_INLINE_AVX512VNNI void panel_run_avx512vnni(float *out, size_t out_stride, panel_avx512vnni *p,
-                                                 const acts_avx512vnni *a, size_t n_batch,
-                                                 bool fine, bool has_min) {
+INKI_TEMPLATE void panel_run_avx512vnni(float *out, size_t out_stride, panel_avx512vnni *p,
+                                        const acts_avx512vnni *a, size_t n_batch, bool fine,
+                                        bool has_min) {
     act_chunk_avx512vnni c[VNNI_PANEL_BLOCKS / VNNI_CHUNK_BLOCKS][VNNI_TILE];
     for (size_t b = 0, n; b < n_batch; b += n) {
         n = n_batch - b;
@@ -299,16 +293,16 @@ static void add_bias_avx512vnni(float *out, size_t out_stride, const float *bias
 
 // n_rows >= VNNI_PANEL_ROWS. The last panel ends with the last row: some rows are computed twice,
 // from the start, to the same numbers.
-INKI_INLINE_AVX512VNNI void panels_avx512vnni(const type_avx512vnni *type, float *out,
-                                              size_t out_stride, const uint8_t *weights,
-                                              size_t row_bytes, const acts_avx512vnni *a,
-                                              const float *bias, size_t n_rows, size_t n_batch) {
+INKI_TEMPLATE void panels_avx512vnni(const type_avx512vnni *type, float *out, size_t out_stride,
+                                     const uint8_t *weights, size_t row_bytes,
+                                     const acts_avx512vnni *a, const float *bias, size_t n_rows,
+                                     size_t n_batch) {
     const size_t n_blocks = a->n_cols / INKI_Q8_BLOCK, last = n_rows - VNNI_PANEL_ROWS;
     const size_t rest = n_batch % VNNI_TILE; // 4, 2 and 1 make up any number below 6
     const size_t n_tiles = n_batch / VNNI_TILE + rest / 4 + rest / 2 % 2 + rest % 2;
     panel_avx512vnni p;
     p.step = VNNI_PANEL_ROWS * type->chunk_bytes / VNNI_CHUNK_BLOCKS / (64 * n_tiles) + 1;
-    fetch_avx512vnni((uintptr_t)weights, VNNI_PANEL_ROWS * row_bytes);
+    inki_prefetch((uintptr_t)weights, VNNI_PANEL_ROWS * row_bytes);
     for (size_t i = 0; i < n_rows; i += VNNI_PANEL_ROWS) {
         const size_t row = i < last ? i : last;
         const size_t n_next = last - row < VNNI_PANEL_ROWS ? last - row : VNNI_PANEL_ROWS;
@@ -332,10 +326,9 @@ INKI_INLINE_AVX512VNNI void panels_avx512vnni(const type_avx512vnni *type, float
     }
 }
 
-INKI_INLINE_AVX512VNNI void matmul_avx512vnni(const type_avx512vnni *type, float *out,
-                                              size_t out_stride, const uint8_t *weights,
-                                              size_t row_bytes, acts_avx512vnni a,
-                                              const float *bias, size_t n_rows, size_t n_batch) {
+INKI_TEMPLATE void matmul_avx512vnni(const type_avx512vnni *type, float *out, size_t out_stride,
+                                     const uint8_t *weights, size_t row_bytes, acts_avx512vnni a,
+                                     const float *bias, size_t n_rows, size_t n_batch) {
     if (n_batch > VNNI_MAX_DIRECT && n_rows >= 2 * VNNI_ROWS) {
         panels_avx512vnni(type, out, out_stride, weights, row_bytes, &a, bias, n_rows, n_batch);
         return;
@@ -373,7 +366,6 @@ VNNI_SLOT(matmul_q4_k_avx512vnni, type_q4_k_avx512vnni)
 VNNI_SLOT(matmul_q5_k_avx512vnni, type_q5_k_avx512vnni)
 VNNI_SLOT(matmul_q6_k_avx512vnni, type_q6_k_avx512vnni)
 #undef VNNI_SLOT
-#undef INKI_INLINE_AVX512VNNI
 #undef INKI_APART_AVX512VNNI
 
 INKI_TARGET_END

@@ -8,7 +8,7 @@
 
 #include "base/half.h"
 #include "kernels/kernels.h"
-#include "kernels/lanes.h" // INKI_TEMPLATE
+#include "kernels/target.h"
 
 // A piece is two blocks of 256 or sixteen of 32.
 enum { BLOCK_PIECE = 512, BLOCK_TILE = 32 };

@@ -19,7 +19,7 @@ enum {
 };
 
 INKI_TARGET_BEGIN_AVX512VNNI
-#define INKI_INLINE_AVX512VNNI static inline __attribute__((always_inline))
+
 // Code that is not in the hot loop, once and not in each place that calls it.
 #define INKI_APART_AVX512VNNI static __attribute__((noinline))
 
@@ -54,8 +54,7 @@ typedef struct type_avx512vnni {
 } type_avx512vnni;
 
 // Sixteen bytes at `offset` of rows i, i + 4, i + 8, i + 12. A masked load needs no shuffle unit.
-INKI_INLINE_AVX512VNNI __m512i load_rows_avx512vnni(const rows_avx512vnni *r, size_t i,
-                                                    size_t offset) {
+INKI_TEMPLATE __m512i load_rows_avx512vnni(const rows_avx512vnni *r, size_t i, size_t offset) {
     const size_t o = i * r->stride + offset;
     __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const void *)(r->at[0] + o)));
     v = _mm512_mask_broadcast_i32x4(v, 0x00f0, _mm_loadu_si128((const void *)(r->at[1] + o)));
@@ -65,7 +64,7 @@ INKI_INLINE_AVX512VNNI __m512i load_rows_avx512vnni(const rows_avx512vnni *r, si
 
 // v[i], i < 4: sixteen bytes of rows i, i + 4, i + 8, i + 12; afterwards bytes 4 i to 4 i + 3 of
 // all rows in order. Within each quarter of the registers it is the transposition of 4 x 4 dwords.
-INKI_INLINE_AVX512VNNI void transpose_avx512vnni(__m512i *v) {
+INKI_TEMPLATE void transpose_avx512vnni(__m512i *v) {
     const __m512i low01 = _mm512_unpacklo_epi32(v[0], v[1]);
     const __m512i low23 = _mm512_unpacklo_epi32(v[2], v[3]);
     const __m512i high01 = _mm512_unpackhi_epi32(v[0], v[1]);
@@ -77,15 +76,13 @@ INKI_INLINE_AVX512VNNI void transpose_avx512vnni(__m512i *v) {
 }
 
 // t[i], i < 4: bytes 4 i to 4 i + 3 of the sixteen at `offset`.
-INKI_INLINE_AVX512VNNI void load_columns_avx512vnni(__m512i *t, const rows_avx512vnni *r,
-                                                    size_t offset) {
+INKI_TEMPLATE void load_columns_avx512vnni(__m512i *t, const rows_avx512vnni *r, size_t offset) {
     for (size_t i = 0; i < 4; i++) t[i] = load_rows_avx512vnni(r, i, offset);
     transpose_avx512vnni(t);
 }
 
 // The same for thirty-two bytes and t[i], i < 8. Half the loads, which limit the speed.
-INKI_INLINE_AVX512VNNI void load_columns32_avx512vnni(__m512i *t, const rows_avx512vnni *r,
-                                                      size_t offset) {
+INKI_TEMPLATE void load_columns32_avx512vnni(__m512i *t, const rows_avx512vnni *r, size_t offset) {
     for (size_t i = 0; i < 8; i++) { // rows 0 to 3 | 4 to 7, then 8 to 11 | 12 to 15
         const size_t o = i % 4 * r->stride + offset;
         const __m256i low = _mm256_loadu_si256((const void *)(r->at[i / 4 * 2] + o));
@@ -102,12 +99,12 @@ INKI_INLINE_AVX512VNNI void load_columns32_avx512vnni(__m512i *t, const rows_avx
     }
 }
 
-INKI_INLINE_AVX512VNNI __m512i nibbles_avx512vnni(__m512i bytes, unsigned shift) {
+INKI_TEMPLATE __m512i nibbles_avx512vnni(__m512i bytes, unsigned shift) {
     return _mm512_and_si512(_mm512_srli_epi32(bytes, shift), _mm512_set1_epi8(15));
 }
 
 // The lower or upper half of each lane, a half float, as float.
-INKI_INLINE_AVX512VNNI __m512 half_of_lanes_avx512vnni(__m512i v, unsigned shift) {
+INKI_TEMPLATE __m512 half_of_lanes_avx512vnni(__m512i v, unsigned shift) {
     return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(v, shift)));
 }
 
@@ -124,9 +121,8 @@ INKI_APART_AVX512VNNI __m512 load_halves_avx512vnni(const rows_avx512vnni *r, si
 // Words of rows i, i + 4, i + 8, i + 12 from 64 bytes at offset `from` and 64 at `to`: in each
 // quarter of v, what `mask` (of eight bits) selects, v has the words' places; they are replaced by
 // the words. A gather would take several times as long.
-INKI_INLINE_AVX512VNNI __m512i pick_words_avx512vnni(__m512i v, __mmask32 mask,
-                                                     const rows_avx512vnni *r, size_t i,
-                                                     size_t from, size_t to) {
+INKI_TEMPLATE __m512i pick_words_avx512vnni(__m512i v, __mmask32 mask, const rows_avx512vnni *r,
+                                            size_t i, size_t from, size_t to) {
     for (int k = 0; k < 4; k++) {
         const uint8_t *row = r->at[k] + i * r->stride;
         v = _mm512_mask2_permutex2var_epi16(_mm512_loadu_si512(row + from), v, mask << 8 * k,
@@ -137,9 +133,8 @@ INKI_INLINE_AVX512VNNI __m512i pick_words_avx512vnni(__m512i v, __mmask32 mask,
 
 // Scales of blocks that begin with them. Four blocks' scales lie in the 64 bytes that the first of
 // them begins and the 64 that end with the last.
-INKI_INLINE_AVX512VNNI void scales_of_halves_avx512vnni(scales_avx512vnni *s,
-                                                        const rows_avx512vnni *r, size_t n_blocks,
-                                                        size_t block_bytes) {
+INKI_TEMPLATE void scales_of_halves_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
+                                               size_t n_blocks, size_t block_bytes) {
     if (n_blocks < VNNI_CHUNK_BLOCKS) {
         for (size_t j = 0; j < n_blocks; j++)
             _mm512_storeu_ps(s->d[j], load_halves_avx512vnni(r, j * block_bytes));
@@ -166,8 +161,7 @@ INKI_APART_AVX512VNNI void scales_q8_0_avx512vnni(scales_avx512vnni *s, const ro
                                                   size_t n_blocks) {
     scales_of_halves_avx512vnni(s, r, n_blocks, 34);
 }
-INKI_INLINE_AVX512VNNI void unpack_q8_0_avx512vnni(__m512i *w, const rows_avx512vnni *r,
-                                                   size_t unit) {
+INKI_TEMPLATE void unpack_q8_0_avx512vnni(__m512i *w, const rows_avx512vnni *r, size_t unit) {
     load_columns32_avx512vnni(w, r, 34 * unit + 2);
     for (int t = 0; t < 8; t++) w[t] = _mm512_xor_si512(w[t], _mm512_set1_epi8(-128));
 }
@@ -176,8 +170,7 @@ INKI_APART_AVX512VNNI void scales_q4_0_avx512vnni(scales_avx512vnni *s, const ro
                                                   size_t n_blocks) {
     scales_of_halves_avx512vnni(s, r, n_blocks, 18);
 }
-INKI_INLINE_AVX512VNNI void unpack_q4_0_avx512vnni(__m512i *w, const rows_avx512vnni *r,
-                                                   size_t unit) {
+INKI_TEMPLATE void unpack_q4_0_avx512vnni(__m512i *w, const rows_avx512vnni *r, size_t unit) {
     __m512i q[4];
     load_columns_avx512vnni(q, r, 18 * unit + 2);
     for (int t = 0; t < 4; t++) {
@@ -194,15 +187,14 @@ INKI_APART_AVX512VNNI void scales_q5_0_avx512vnni(scales_avx512vnni *s, const ro
 // Adds 16 to the bytes of w, columns 4 t to 4 t + 3, whose fifth bit is set in `high` (a bit for
 // each of the row's 32 columns). The multishift cuts eight bits out of a pair of rows at any place:
 // it puts a column's bit where 16 stands.
-INKI_INLINE_AVX512VNNI __m512i fifth_bits_avx512vnni(__m512i w, __m512i high, int t) {
+INKI_TEMPLATE __m512i fifth_bits_avx512vnni(__m512i w, __m512i high, int t) {
     // Its control bytes count modulo 64; those of column 0 are 4 below it.
     const int64_t from = 0x5f5e5d5c3f3e3d3c + t * 0x0404040404040404;
     const __m512i bits = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(from), high);
     // w | (bits & 16)
     return _mm512_ternarylogic_epi32(w, bits, _mm512_set1_epi8(16), 0xf8);
 }
-INKI_INLINE_AVX512VNNI void unpack_q5_0_avx512vnni(__m512i *w, const rows_avx512vnni *r,
-                                                   size_t unit) {
+INKI_TEMPLATE void unpack_q5_0_avx512vnni(__m512i *w, const rows_avx512vnni *r, size_t unit) {
     uint32_t high[VNNI_ROWS];
     for (size_t i = 0; i < VNNI_ROWS; i++)
         memcpy(&high[i], r->at[i / 4] + i % 4 * r->stride + 22 * unit + 2, 4);
@@ -218,7 +210,7 @@ INKI_INLINE_AVX512VNNI void unpack_q5_0_avx512vnni(__m512i *w, const rows_avx512
 // --- K types -----------------------------------------------------------------------------------
 
 // Byte k of each lane, times factor: exact, since a half has 11 significant bits.
-INKI_INLINE_AVX512VNNI __m512 byte_times_avx512vnni(__m512i v, unsigned k, __m512 factor) {
+INKI_TEMPLATE __m512 byte_times_avx512vnni(__m512i v, unsigned k, __m512 factor) {
     const __m512i byte = _mm512_srli_epi32(_mm512_slli_epi32(v, 24 - 8 * k), 24);
     return _mm512_mul_ps(_mm512_cvtepi32_ps(byte), factor);
 }
@@ -250,8 +242,7 @@ INKI_APART_AVX512VNNI void scales_q4_k_avx512vnni(scales_avx512vnni *out, const 
 }
 
 // Sixty-four columns: low nibbles of 32 bytes, then their high ones.
-INKI_INLINE_AVX512VNNI void unpack_q4_k_avx512vnni(__m512i *w, const rows_avx512vnni *r,
-                                                   size_t unit) {
+INKI_TEMPLATE void unpack_q4_k_avx512vnni(__m512i *w, const rows_avx512vnni *r, size_t unit) {
     __m512i q[8];
     load_columns32_avx512vnni(q, r, 16 + 32 * unit);
     for (int t = 0; t < 8; t++) {
@@ -261,8 +252,7 @@ INKI_INLINE_AVX512VNNI void unpack_q4_k_avx512vnni(__m512i *w, const rows_avx512
 }
 
 // The fifth bits of 256 columns are 32 bytes: bit j of byte i belongs to column 32 j + i.
-INKI_INLINE_AVX512VNNI void unpack_q5_k_avx512vnni(__m512i *w, const rows_avx512vnni *r,
-                                                   size_t unit) {
+INKI_TEMPLATE void unpack_q5_k_avx512vnni(__m512i *w, const rows_avx512vnni *r, size_t unit) {
     __m512i high[8], q[8];
     load_columns32_avx512vnni(high, r, 16);
     load_columns32_avx512vnni(q, r, 48 + 32 * unit);
@@ -291,8 +281,7 @@ INKI_APART_AVX512VNNI void scales_q6_k_avx512vnni(scales_avx512vnni *out, const 
 
 // 128 columns: 64 bytes of low nibbles for the first 64 and high nibbles for the others, and 32
 // bytes with two bits for a column of each 32.
-INKI_INLINE_AVX512VNNI void unpack_q6_k_avx512vnni(__m512i *w, const rows_avx512vnni *r,
-                                                   size_t unit) {
+INKI_TEMPLATE void unpack_q6_k_avx512vnni(__m512i *w, const rows_avx512vnni *r, size_t unit) {
     __m512i low[16], high[8];
     load_columns32_avx512vnni(low, r, 64 * unit);
     load_columns32_avx512vnni(low + 8, r, 64 * unit + 32);

@@ -5,12 +5,13 @@
 #include "kernels/levels.h"
 #include "kernels/target.h"
 
+#include "base/prefetch.h"
+
 #if defined(INKI_HAVE_X86)
 #include <immintrin.h>
 #include <string.h>
 
 INKI_TARGET_BEGIN_AVX2
-#define INLINE_AVX2 static inline __attribute__((always_inline))
 // Keeps a vector that is used more than once in a register; gcc would load it again for each use.
 #define KEEP_AVX2(v) __asm__("" : "+x"(v))
 
@@ -25,44 +26,41 @@ enum {
 typedef __m256 (*load_avx2)(const uint8_t *w);
 typedef __m256 (*load_end_avx2)(const uint8_t *w, size_t n);
 
-INLINE_AVX2 __m256i end_lanes_avx2(size_t n) {
+INKI_TEMPLATE __m256i end_lanes_avx2(size_t n) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane);
 }
-INLINE_AVX2 __m128i end_halves_avx2(const uint8_t *w, size_t n) {
+INKI_TEMPLATE __m128i end_halves_avx2(const uint8_t *w, size_t n) {
     uint16_t end[8] = {0}; // there is no load of 16-bit lanes under a mask
     memcpy(end, w, n * sizeof *end);
     return _mm_loadu_si128((const __m128i *)(const void *)end);
 }
-INLINE_AVX2 __m256 load_f32_avx2(const uint8_t *w) {
+INKI_TEMPLATE __m256 load_f32_avx2(const uint8_t *w) {
     return _mm256_loadu_ps((const float *)(const void *)w);
 }
-INLINE_AVX2 __m256 load_end_f32_avx2(const uint8_t *w, size_t n) {
+INKI_TEMPLATE __m256 load_end_f32_avx2(const uint8_t *w, size_t n) {
     return _mm256_maskload_ps((const float *)(const void *)w, end_lanes_avx2(n));
 }
-INLINE_AVX2 __m256 load_f16_avx2(const uint8_t *w) {
+INKI_TEMPLATE __m256 load_f16_avx2(const uint8_t *w) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)w));
 }
-INLINE_AVX2 __m256 load_end_f16_avx2(const uint8_t *w, size_t n) {
+INKI_TEMPLATE __m256 load_end_f16_avx2(const uint8_t *w, size_t n) {
     return _mm256_cvtph_ps(end_halves_avx2(w, n));
 }
-INLINE_AVX2 __m256 widen_bf16_avx2(__m128i w) {
+INKI_TEMPLATE __m256 widen_bf16_avx2(__m128i w) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(w), 16));
 }
-INLINE_AVX2 __m256 load_bf16_avx2(const uint8_t *w) {
+INKI_TEMPLATE __m256 load_bf16_avx2(const uint8_t *w) {
     return widen_bf16_avx2(_mm_loadu_si128((const __m128i *)(const void *)w));
 }
-INLINE_AVX2 __m256 load_end_bf16_avx2(const uint8_t *w, size_t n) {
+INKI_TEMPLATE __m256 load_end_bf16_avx2(const uint8_t *w, size_t n) {
     return widen_bf16_avx2(end_halves_avx2(w, n));
 }
 
 // Of n elements that are left, those in the lower and in the upper half of sixteen.
-INLINE_AVX2 size_t in_half_avx2(size_t n, size_t half) {
+INKI_TEMPLATE size_t in_half_avx2(size_t n, size_t half) {
     const size_t m = n > 8 * half ? n - 8 * half : 0;
     return m < 8 ? m : 8;
-}
-INLINE_AVX2 void ask_avx2(const uint8_t *w) {
-    _mm_prefetch((const char *)((uintptr_t)w + FLOATS_AHEAD_AVX2), _MM_HINT_T0);
 }
 
 typedef struct product_avx2 {
@@ -78,7 +76,7 @@ typedef struct product_avx2 {
 
 // The n rows of group `index`: one of each n-th part of the matrix. After the parts there may be a
 // group of fewer; then the last one stands for those that are missing.
-INLINE_AVX2 void group_avx2(size_t at[FLOATS_ROWS_AVX2], size_t n_rows, size_t index, size_t n) {
+INKI_TEMPLATE void group_avx2(size_t at[FLOATS_ROWS_AVX2], size_t n_rows, size_t index, size_t n) {
     const size_t part = n_rows / n, rest = n_rows % n;
     INKI_UNROLL
     for (size_t i = 0; i < n; i++)
@@ -87,8 +85,8 @@ INLINE_AVX2 void group_avx2(size_t at[FLOATS_ROWS_AVX2], size_t n_rows, size_t i
 
 // Folds the sums of two rows, lane + 8, + 4, + 2, + 1, and writes the outputs; s: lower and upper
 // half of each.
-INLINE_AVX2 void store_pair_avx2(float *out, const size_t at[2], const float *bias,
-                                 const __m256 s[2][2]) {
+INKI_TEMPLATE void store_pair_avx2(float *out, const size_t at[2], const float *bias,
+                                   const __m256 s[2][2]) {
     const __m256 a = _mm256_add_ps(s[0][0], s[0][1]), b = _mm256_add_ps(s[1][0], s[1][1]);
     const __m256 four =
         _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
@@ -103,10 +101,10 @@ INLINE_AVX2 void store_pair_avx2(float *out, const size_t at[2], const float *bi
 
 // s += n columns of a half of sixteen of n_at_once weight rows times those of n_batch activation
 // rows; n is 8, or less at the end of a row.
-INLINE_AVX2 void step_avx2(__m256 s[FLOATS_TILE_AVX2][FLOATS_ROWS_AVX2][2],
-                           const __m256 w[FLOATS_ROWS_AVX2],
-                           const uint8_t *const x[FLOATS_TILE_AVX2], size_t k, size_t half,
-                           size_t n, size_t n_at_once, size_t n_batch) {
+INKI_TEMPLATE void step_avx2(__m256 s[FLOATS_TILE_AVX2][FLOATS_ROWS_AVX2][2],
+                             const __m256 w[FLOATS_ROWS_AVX2],
+                             const uint8_t *const x[FLOATS_TILE_AVX2], size_t k, size_t half,
+                             size_t n, size_t n_at_once, size_t n_batch) {
     INKI_UNROLL
     for (size_t b = 0; b < n_batch; b++) {
         const uint8_t *from = x[b] + (k + 8 * half) * sizeof(float);
@@ -119,8 +117,8 @@ INLINE_AVX2 void step_avx2(__m256 s[FLOATS_TILE_AVX2][FLOATS_ROWS_AVX2][2],
 }
 
 // All weight rows, n_at_once together, times n_batch activation rows.
-INLINE_AVX2 void tile_avx2(const product_avx2 *p, size_t elem_bytes, size_t n_at_once,
-                           size_t n_batch, load_avx2 load, load_end_avx2 load_end) {
+INKI_TEMPLATE void tile_avx2(const product_avx2 *p, size_t elem_bytes, size_t n_at_once,
+                             size_t n_batch, load_avx2 load, load_end_avx2 load_end) {
     const uint8_t *x[FLOATS_TILE_AVX2];
     INKI_UNROLL
     for (size_t b = 0; b < n_batch; b++) x[b] = p->x + b * p->act_stride;
@@ -138,7 +136,8 @@ INLINE_AVX2 void tile_avx2(const product_avx2 *p, size_t elem_bytes, size_t n_at
         }
         for (; k + 16 <= n_cols; k += 16) {
             INKI_UNROLL
-            for (size_t i = 0; i < n_at_once; i++) ask_avx2(rows[i] + k * elem_bytes);
+            for (size_t i = 0; i < n_at_once; i++)
+                inki_prefetch((uintptr_t)(rows[i] + k * elem_bytes) + FLOATS_AHEAD_AVX2, 1);
             INKI_UNROLL
             for (size_t half = 0; half < 2; half++) {
                 INKI_UNROLL
@@ -208,7 +207,6 @@ MATMUL_SLOT_AVX2(bf16, 2)
 #undef MATMUL_SLOT_AVX2
 #undef TILE_AVX2
 #undef KEEP_AVX2
-#undef INLINE_AVX2
 INKI_TARGET_END
 
 void inki_floats_avx2(inki_kernels *table) {

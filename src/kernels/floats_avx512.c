@@ -11,11 +11,12 @@
 #include "kernels/levels.h"
 #include "kernels/target.h"
 
+#include "base/prefetch.h"
+
 #if defined(INKI_HAVE_X86)
 #include <immintrin.h>
 
 INKI_TARGET_BEGIN_AVX512
-#define INLINE_AVX512 static inline __attribute__((always_inline))
 
 enum {
     FLOATS_ROWS_AVX512 = 4,          // weight rows at once
@@ -28,31 +29,28 @@ enum {
 typedef __m512 (*load_avx512)(const uint8_t *w);
 typedef __m512 (*load_end_avx512)(__mmask16 there, const uint8_t *w);
 
-INLINE_AVX512 __m512 load_f32_avx512(const uint8_t *w) { return _mm512_loadu_ps(w); }
-INLINE_AVX512 __m512 load_end_f32_avx512(__mmask16 there, const uint8_t *w) {
+INKI_TEMPLATE __m512 load_f32_avx512(const uint8_t *w) { return _mm512_loadu_ps(w); }
+INKI_TEMPLATE __m512 load_end_f32_avx512(__mmask16 there, const uint8_t *w) {
     return _mm512_maskz_loadu_ps(there, w);
 }
-INLINE_AVX512 __m512 load_f16_avx512(const uint8_t *w) {
+INKI_TEMPLATE __m512 load_f16_avx512(const uint8_t *w) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)w));
 }
-INLINE_AVX512 __m512 load_end_f16_avx512(__mmask16 there, const uint8_t *w) {
+INKI_TEMPLATE __m512 load_end_f16_avx512(__mmask16 there, const uint8_t *w) {
     return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(there, w));
 }
-INLINE_AVX512 __m512 floats_of_bf16_avx512(__m256i w) {
+INKI_TEMPLATE __m512 floats_of_bf16_avx512(__m256i w) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(w), 16));
 }
-INLINE_AVX512 __m512 load_bf16_avx512(const uint8_t *w) {
+INKI_TEMPLATE __m512 load_bf16_avx512(const uint8_t *w) {
     return floats_of_bf16_avx512(_mm256_loadu_si256((const __m256i *)(const void *)w));
 }
-INLINE_AVX512 __m512 load_end_bf16_avx512(__mmask16 there, const uint8_t *w) {
+INKI_TEMPLATE __m512 load_end_bf16_avx512(__mmask16 there, const uint8_t *w) {
     return floats_of_bf16_avx512(_mm256_maskz_loadu_epi16(there, w));
 }
 
 // The first n < 16 lanes.
-INLINE_AVX512 __mmask16 end_lanes_avx512(size_t n) { return (__mmask16)((1u << n) - 1); }
-INLINE_AVX512 void ask_avx512(const uint8_t *w) {
-    _mm_prefetch((const char *)((uintptr_t)w + FLOATS_AHEAD_AVX512), _MM_HINT_T0);
-}
+INKI_TEMPLATE __mmask16 end_lanes_avx512(size_t n) { return (__mmask16)((1u << n) - 1); }
 
 typedef struct product_avx512 {
     float *out;
@@ -67,7 +65,7 @@ typedef struct product_avx512 {
 
 // The rows of group `index`: one of each quarter of the matrix. After the quarters there may be a
 // group of fewer; then the last one stands for those that are missing.
-INLINE_AVX512 void group_avx512(size_t at[FLOATS_ROWS_AVX512], size_t n_rows, size_t index) {
+INKI_TEMPLATE void group_avx512(size_t at[FLOATS_ROWS_AVX512], size_t n_rows, size_t index) {
     const size_t part = n_rows / FLOATS_ROWS_AVX512, rest = n_rows % FLOATS_ROWS_AVX512;
     INKI_UNROLL
     for (size_t i = 0; i < FLOATS_ROWS_AVX512; i++)
@@ -76,13 +74,13 @@ INLINE_AVX512 void group_avx512(size_t at[FLOATS_ROWS_AVX512], size_t n_rows, si
 }
 
 // Adding -0 changes no number, 0 and -0 included.
-INLINE_AVX512 __m128 bias_avx512(const float *bias, const size_t at[FLOATS_ROWS_AVX512]) {
+INKI_TEMPLATE __m128 bias_avx512(const float *bias, const size_t at[FLOATS_ROWS_AVX512]) {
     return bias == NULL ? _mm_set1_ps(-0.0f)
                         : _mm_setr_ps(bias[at[0]], bias[at[1]], bias[at[2]], bias[at[3]]);
 }
 
 // Folds the sums of four rows, lane + 8, + 4, + 2, + 1, and writes the outputs.
-INLINE_AVX512 void store_rows_avx512(float *out, const size_t at[FLOATS_ROWS_AVX512], __m128 bias,
+INKI_TEMPLATE void store_rows_avx512(float *out, const size_t at[FLOATS_ROWS_AVX512], __m128 bias,
                                      const __m512 s[FLOATS_ROWS_AVX512]) {
     const __m512 ab = _mm512_add_ps(_mm512_shuffle_f32x4(s[0], s[1], 0x44),
                                     _mm512_shuffle_f32x4(s[0], s[1], 0xee));
@@ -101,7 +99,7 @@ INLINE_AVX512 void store_rows_avx512(float *out, const size_t at[FLOATS_ROWS_AVX
 }
 
 // s += sixteen columns of four weight rows times those of n_batch activation rows.
-INLINE_AVX512 void step_avx512(__m512 s[FLOATS_TILE_AVX512][FLOATS_ROWS_AVX512],
+INKI_TEMPLATE void step_avx512(__m512 s[FLOATS_TILE_AVX512][FLOATS_ROWS_AVX512],
                                const __m512 w[FLOATS_ROWS_AVX512],
                                const uint8_t *const x[FLOATS_TILE_AVX512], size_t k,
                                __mmask16 there, size_t n_batch) {
@@ -114,7 +112,7 @@ INLINE_AVX512 void step_avx512(__m512 s[FLOATS_TILE_AVX512][FLOATS_ROWS_AVX512],
 }
 
 // All weight rows times n_batch activation rows; where p has one less, its last one is used twice.
-INLINE_AVX512 void tile_avx512(const product_avx512 *p, size_t elem_bytes, size_t n_batch,
+INKI_TEMPLATE void tile_avx512(const product_avx512 *p, size_t elem_bytes, size_t n_batch,
                                load_avx512 load, load_end_avx512 load_end) {
     const uint8_t *x[FLOATS_TILE_AVX512];
     INKI_UNROLL
@@ -135,7 +133,7 @@ INLINE_AVX512 void tile_avx512(const product_avx512 *p, size_t elem_bytes, size_
         for (; k + 16 <= n_cols; k += 16) {
             INKI_UNROLL
             for (size_t i = 0; i < FLOATS_ROWS_AVX512; i++) {
-                ask_avx512(rows[i] + k * elem_bytes);
+                inki_prefetch((uintptr_t)(rows[i] + k * elem_bytes) + FLOATS_AHEAD_AVX512, 1);
                 w[i] = load(rows[i] + k * elem_bytes);
             }
             step_avx512(s, w, x, k, 0xffff, n_batch);
@@ -201,7 +199,6 @@ MATMUL_SLOT_AVX512(f16, 2)
 MATMUL_SLOT_AVX512(bf16, 2)
 #undef MATMUL_SLOT_AVX512
 #undef TILE_AVX512
-#undef INLINE_AVX512
 INKI_TARGET_END
 
 void inki_floats_avx512(inki_kernels *table) {

@@ -1,22 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Sixteen independent float sums, the unit of every float reduction of the portable level: element
 // k of a row is added to sum k % 16, and at the end the sums are folded in halves (16 → 8 → 4 → 2 →
-// 1). Private to the portable kernels.
+// 1). For the portable kernels, and for convert.
 #ifndef INKI_KERNELS_LANES_H
 #define INKI_KERNELS_LANES_H
+
+#include "kernels/target.h"
 
 #include <stddef.h>
 #include <string.h>
 
 enum { INKI_LANES = 16 };
-
-// A function that takes another as its parameter, to be copied into each caller with that one
-// filled in.
-#if defined(__GNUC__)
-#define INKI_TEMPLATE static inline __attribute__((always_inline))
-#else
-#define INKI_TEMPLATE static inline
-#endif
 
 // Compilers keep a local array of sums in memory across the loop, which costs more than the
 // arithmetic; four values of a vector type stay in registers. Where there is none, the same steps

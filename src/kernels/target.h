@@ -17,6 +17,14 @@
 #define INKI_TARGET_END        INKI_PRAGMA(GCC pop_options)
 #endif
 
+// A function that takes another as its parameter, to be copied into each caller with that one
+// filled in.
+#if defined(__GNUC__)
+#define INKI_TEMPLATE static inline __attribute__((always_inline))
+#else
+#define INKI_TEMPLATE static inline
+#endif
+
 // Before a loop of a small constant count over an array of vectors: unrolled early enough for the
 // array to become registers. (clang has the pragma of gcc too, but obeys it too late for that.)
 #if defined(__clang__)

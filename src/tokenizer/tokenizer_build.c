@@ -61,8 +61,7 @@ static ink_status check_vocab(const inki_vocab *vocab, ink_error *error) {
 
 static uint32_t type_of_token(const inki_vocab *vocab, uint32_t id) {
     if (vocab->types == NULL) return INKI_TYPE_NORMAL;
-    const uint8_t *p = vocab->types + (size_t)id * 4;
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+    return inki_load_u32(vocab->types + (size_t)id * 4);
 }
 
 // Decides what a token is and writes the bytes that it stands for, of which there is room for
@@ -251,7 +250,7 @@ static ink_status index_with_seeds(tokenizer_build *b, inki_token_index *index, 
     bool crowded = true;
     for (uint32_t attempt = 0; attempt < INKI_INDEX_SEEDS && crowded; attempt++) {
         *seed = inki_token_seed(attempt);
-        inki_token_index_clear(index);
+        if (attempt > 0) inki_token_index_clear(index); // it was made empty
         const ink_status status = fill(b, &crowded);
         if (status != INK_OK) return status;
     }
