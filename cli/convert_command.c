@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
 // inkling convert: a Hugging Face GPT-2 directory becomes a GGUF file.
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cli/commands.h"
-#include "cli/interrupt.h"
+#include "cli/conversion.h"
 #include "cli/report.h"
 #include "cli/terminal.h"
-#include "cli/text.h"
 #include "convert/convert.h"
 
 static const char *const type_names[] = {"f32", "f16", "bf16", "q8_0", "q4_0", NULL};
@@ -49,17 +47,6 @@ static void defaults(void) {
     set.type.value = DEFAULT_TYPE;
 }
 
-static int on_progress(void *user, double fraction, const char *what) {
-    (void)what;
-    cli_progress_update(user, fraction);
-    return cli_interrupted();
-}
-
-static void on_note(void *user, const char *line) {
-    (void)user;
-    cli_note("%s", line);
-}
-
 static int run(char **args, size_t n_args) {
     (void)n_args;
     if (set.out == NULL)
@@ -71,8 +58,8 @@ static int run(char **args, size_t n_args) {
                                       .type = types[set.type.value],
                                       .name = set.name,
                                       .license = set.license,
-                                      .progress = on_progress,
-                                      .note = on_note,
+                                      .progress = cli_conversion_progress,
+                                      .note = cli_conversion_note,
                                       .user = &progress};
     cli_progress_begin(&progress, "converting", false);
     const ink_status status = inki_convert_hf(&how, &error);
@@ -80,10 +67,7 @@ static int run(char **args, size_t n_args) {
     if (status == INK_E_CANCELLED)
         return cli_fail(CLI_INTERRUPTED, "interrupted, %s was not written", set.out);
     if (status != INK_OK) return cli_fail_ink(status, &error);
-    struct stat file;
-    char size[CLI_TEXT_SIZE];
-    if (stat(set.out, &file) == 0)
-        cli_note("%s: %s", set.out, cli_text_size((uint64_t)file.st_size, size));
+    cli_conversion_written(set.out, 0);
     return CLI_OK;
 }
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
-#include "cli/interrupt.h"
+#include "cli/conversion.h"
 #include "cli/out.h"
 #include "cli/report.h"
 #include "cli/terminal.h"
@@ -23,17 +23,6 @@ static cli_uint threads;
 static const cli_option options[] = {CLI_OPTION_THREADS(&threads)};
 
 static void defaults(void) { threads = (cli_uint){0}; }
-
-static int on_progress(void *user, double fraction, const char *what) {
-    (void)what;
-    cli_progress_update(user, fraction);
-    return cli_interrupted();
-}
-
-static void on_note(void *user, const char *line) {
-    (void)user;
-    cli_note("%s", line);
-}
 
 // Letters in any case, as tensor types are written Q4_K elsewhere.
 static int preset_by_name(const char *name) {
@@ -117,8 +106,8 @@ static int run(char **args, size_t n_args) {
                                        .out = args[1],
                                        .preset = (inki_quantize_preset)preset,
                                        .n_threads = (uint32_t)threads.value,
-                                       .progress = on_progress,
-                                       .note = on_note,
+                                       .progress = cli_conversion_progress,
+                                       .note = cli_conversion_note,
                                        .user = &progress};
     const bool quiet = is_standard_output(args[1]);
     memset(&result, 0, sizeof result);
@@ -129,11 +118,7 @@ static int run(char **args, size_t n_args) {
         return cli_fail(CLI_INTERRUPTED, "interrupted, %s was not written", args[1]);
     if (status != INK_OK) return cli_fail_ink(status, &error);
     if (!quiet) print_table(&result);
-    char before[CLI_TEXT_SIZE], after[CLI_TEXT_SIZE];
-    struct stat file;
-    if (stat(args[1], &file) == 0 && S_ISREG(file.st_mode))
-        cli_note("%s: %s, it was %s", args[1], cli_text_size((uint64_t)file.st_size, after),
-                 cli_text_size(result.file_bytes_in, before));
+    cli_conversion_written(args[1], result.file_bytes_in);
     return CLI_OK;
 }
 

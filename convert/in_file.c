@@ -19,7 +19,8 @@ static ink_status in_trouble(ink_error *error, const char *name, const char *ver
 }
 
 static bool join_path(char *out, const char *dir, const char *name) {
-    const int n = snprintf(out, INKI_IN_PATH_MAX, "%s/%s", dir, name);
+    const int n = snprintf(out, INKI_IN_PATH_MAX, "%s%s%s", dir != NULL ? dir : "",
+                           dir != NULL ? "/" : "", name);
     return n > 0 && n < INKI_IN_PATH_MAX;
 }
 
@@ -27,9 +28,10 @@ ink_status inki_in_open(inki_in_file *out, const char *dir, const char *name, in
     char path[INKI_IN_PATH_MAX];
     struct stat st;
     inki_in_file file = {.open = true};
-    if (strlen(name) > INKI_IN_NAME_MAX || !join_path(path, dir, name))
+    const size_t n = strlen(name), skip = n > INKI_IN_NAME_MAX ? n - INKI_IN_NAME_MAX : 0;
+    if ((dir != NULL && skip > 0) || !join_path(path, dir, name))
         return inki_fail(error, INK_E_LIMIT, name, 0, "the path is too long");
-    memcpy(file.name, name, strlen(name) + 1);
+    memcpy(file.name, name + skip, n - skip + 1);
     // Without O_NONBLOCK the opening of a FIFO would wait for a writer.
     do file.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     while (file.fd < 0 && errno == EINTR);

@@ -13,10 +13,12 @@ typedef struct inki_in_file {
     int fd; // open when `open`
     bool open;
     uint64_t bytes;
-    char name[INKI_IN_NAME_MAX + 1]; // for messages: the name inside its directory
+    // For messages: the name inside its directory; without one the path, or the end of a long one.
+    char name[INKI_IN_NAME_MAX + 1];
 } inki_in_file;
 
-// dir/name must be a regular file. Errors: INK_E_NOT_FOUND, INK_E_IO, INK_E_LIMIT (path too long).
+// dir/name must be a regular file; dir NULL, here and below: name is a path. Errors:
+// INK_E_NOT_FOUND, INK_E_IO, INK_E_LIMIT (path too long).
 ink_status inki_in_open(inki_in_file *out, const char *dir, const char *name, ink_error *error);
 // Exactly n bytes at `at`. Errors: INK_E_IO (also when the file has become shorter).
 ink_status inki_in_read(const inki_in_file *file, uint64_t at, void *to, size_t n,

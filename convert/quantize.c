@@ -136,9 +136,12 @@ static ink_status scan_tensor(quantize_job *job, inki_quantize_item *item, ink_e
     uint32_t largest = 0;
     for (size_t i = 0; i < INKI_POOL_MAX; i++)
         largest = job->parts[i].largest > largest ? job->parts[i].largest : largest;
-    if (largest >= 0x7f800000u)
-        return inki_fail(error, INK_E_NUMERIC, t->name, t->offset,
-                         "holds NaN or infinity, finite numbers were expected");
+    if (largest >= 0x7f800000u) {
+        inki_fail(error, INK_E_NUMERIC, t->name, t->offset,
+                  "holds NaN or infinity, finite numbers were expected");
+        inki_error_prefix(error, job->options->in);
+        return INK_E_NUMERIC;
+    }
     inki_quantize_check_reach(item, inki_f32_from_bits(largest));
     return INK_OK;
 }
@@ -273,29 +276,6 @@ static void tell_types(const quantize_job *job) {
 
 // --- the file ---------------------------------------------------------------------------------
 
-static ink_status open_input(quantize_job *job, ink_error *error) {
-    const char *path = job->options->in, *slash = strrchr(path, '/');
-    char dir[INKI_IN_PATH_MAX] = ".";
-    if (slash != NULL) {
-        const size_t n = slash > path ? (size_t)(slash - path) : 1;
-        if (n >= sizeof dir) return inki_fail(error, INK_E_LIMIT, path, 0, "the path is too long");
-        memcpy(dir, path, n);
-        dir[n] = 0;
-    }
-    const char *name = slash != NULL ? slash + 1 : path;
-    if (inki_in_same(dir, name, job->options->out))
-        return inki_fail(error, INK_E_ARG, job->options->out, 0,
-                         "the output is the file to read, another name was expected");
-    ink_status status = inki_in_open(&job->in, dir, name, error);
-    if (status == INK_OK)
-        status = inki_os_open_fd(&job->map, job->in.fd, 0, 0, false, &job->mem, error);
-    if (status == INK_OK)
-        status = inki_gguf_open(&job->gguf, job->map.data, job->map.bytes, &job->mem, error);
-    if (status != INK_OK && error != NULL && strncmp(error->where, name, strlen(name)) != 0)
-        inki_error_prefix(error, name);
-    return status;
-}
-
 static ink_status check_model(quantize_job *job, uint32_t *n_layers, ink_error *error) {
     inki_str architecture = {NULL, 0};
     ink_status status =
@@ -315,6 +295,24 @@ static ink_status check_model(quantize_job *job, uint32_t *n_layers, ink_error *
             status = inki_fail(error, INK_E_UNSUPPORTED, job->gguf.tensors[i].name, 0,
                                "its type %s cannot be read",
                                inki_type_of(job->gguf.tensors[i].type).name);
+    return status;
+}
+
+// Also what is wrong inside of the file is told with its path.
+static ink_status open_input(quantize_job *job, uint32_t *n_layers, ink_error *error) {
+    const char *path = job->options->in;
+    if (inki_in_same(NULL, path, job->options->out))
+        return inki_fail(error, INK_E_ARG, job->options->out, 0,
+                         "the output is the file to read, another name was expected");
+    ink_status status = inki_in_open(&job->in, NULL, path, error);
+    if (status == INK_OK && job->in.bytes == 0)
+        status = inki_fail(error, INK_E_IO, path, 0, "the file is empty");
+    if (status != INK_OK) return status;
+    status = inki_os_open_fd(&job->map, job->in.fd, 0, 0, false, &job->mem, error);
+    if (status == INK_OK)
+        status = inki_gguf_open(&job->gguf, job->map.data, job->map.bytes, &job->mem, error);
+    if (status == INK_OK) status = check_model(job, n_layers, error);
+    if (status != INK_OK) inki_error_prefix(error, path);
     return status;
 }
 
@@ -393,10 +391,8 @@ static ink_status quantize(quantize_job *job, ink_error *error) {
     uint32_t n_layers = 0;
     // Portable, whatever the processor has: the numbers read are then the same everywhere.
     inki_kernels_init(&job->kernels, inki_level_mask(INKI_LEVEL_PORTABLE));
-    ink_status status = open_input(job, error);
-    if (status != INK_OK) return status;
+    ink_status status = open_input(job, &n_layers, error);
     job->result->file_bytes_in = job->in.bytes;
-    status = check_model(job, &n_layers, error);
     if (status == INK_OK) status = take_memory(job, error);
     if (status == INK_OK) status = plan(job, n_layers, error);
     return status == INK_OK ? write_file(job, error) : status;

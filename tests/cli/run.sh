@@ -422,6 +422,9 @@ if [ -d "$fixture" ]; then
     done
     run 'convert without --type' 0 ink convert -o "$T/plain.gguf" "$fixture"
     same 'it is q8_0' "$T/plain.gguf" "$T/q8_0.gguf"
+    { ink convert -o /dev/stdout "$fixture" 2>"$T/err"; } | cat >"$T/piped.gguf"
+    same 'convert through a pipe' "$T/piped.gguf" "$T/q8_0.gguf"
+    is 'a pipe has no size, convert' "$(grep -c '^/dev/stdout: ' "$T/err")" 0
     run 'convert with a name and a licence' 0 ink convert --name 'My model' --license CC0-1.0 -o "$T/named.gguf" "$fixture"
     run 'inspect them' 0 ink inspect "$T/named.gguf"
     says 'the name' "$T/out" '^name +My model$'
@@ -454,6 +457,15 @@ usage 'quantize: no type' 'quantize: IN.gguf, OUT.gguf or TYPE is missing' quant
 usage 'quantize: another type' 'type "q3_k" is none of q8_0, q4_0, q4_k, q6_k, mixed' quantize "$model" "$T/q.gguf" q3_k
 usage 'quantize: one argument too many' 'one argument too many' quantize "$model" "$T/q.gguf" q8_0 x
 run 'quantize: no file' 3 ink quantize "$T/none.gguf" "$T/q.gguf" q8_0
+says 'quantize: no file, named as it was typed' "$T/err" "^inkling: $T/none\.gguf: cannot be opened"
+run 'quantize: an empty file' 3 ink quantize "$T/empty.gguf" "$T/q.gguf" q8_0
+same 'quantize: an empty file, the words of complete' "$T/err" "$T/empty_err"
+run 'quantize: a cut file' 4 ink quantize "$T/cut.gguf" "$T/q.gguf" q8_0
+says 'quantize: a cut file, named as it was typed' "$T/err" "^inkling: $T/cut\.gguf: "
+run 'quantize: a cut file with a long path' 4 ink quantize "$deep/cut.gguf" "$T/q.gguf" q8_0
+says 'quantize: a cut file with a long path, the words' "$T/err" '1/cut\.gguf: .* bytes are left'
+run 'quantize: another architecture' 4 ink quantize "$T/other.gguf" "$T/q.gguf" q8_0
+says 'quantize: another architecture, the file is named' "$T/err" "^inkling: $T/other\.gguf: general\.architecture: "
 printf 'GGUF' >"$T/short.gguf"
 run 'quantize: no model' 4 ink quantize "$T/short.gguf" "$T/q.gguf" q8_0
 run 'quantize: a directory' 3 ink quantize "$T" "$T/q.gguf" q8_0
@@ -477,6 +489,9 @@ if [ -f "$T/f32.gguf" ]; then
     says 'it warns' "$T/err" '^warning: [0-9]+ tensors are quantised already \(Q8_0\)'
     "$program" quantize "$T/f32.gguf" /dev/stdout q4_k >"$T/piped.gguf" 2>/dev/null
     same 'through standard output, without the table' "$T/piped.gguf" "$T/q_q4_k.gguf"
+    { ink quantize "$T/f32.gguf" /dev/stdout q8_0 2>"$T/err"; } | cat >"$T/piped.gguf"
+    same 'quantize through a pipe' "$T/piped.gguf" "$T/q_q8_0.gguf"
+    is 'a pipe has no size, quantize' "$(grep -c '^/dev/stdout: ' "$T/err")" 0
     echo old >"$T/again.gguf"
     run 'quantize on a full disk' 3 full_disk quantize "$T/f32.gguf" "$T/again.gguf" q8_0
     is 'what was there stays, quantize' "$(cat "$T/again.gguf")" old
