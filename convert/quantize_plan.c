@@ -63,7 +63,7 @@ static uint32_t wanted_type(const inki_quantize_item *item, inki_quantize_preset
     }
 }
 
-static uint32_t type_that_fits(uint32_t wanted, uint64_t cols) {
+uint32_t inki_quantize_type_that_fits(uint32_t wanted, uint64_t cols) {
     if (cols % inki_type_of(wanted).block_elems == 0) return wanted;
     const uint32_t narrow = wanted == INKI_Q4_K   ? INKI_Q5_0
                             : wanted == INKI_Q5_K ? INKI_Q5_1
@@ -80,8 +80,8 @@ static uint64_t bytes_as(const inki_gguf_tensor *t, uint32_t type) {
 
 // What Q5_K takes more than Q4_K, or the types that stand in for them.
 static uint64_t cost_of_q5(const inki_gguf_tensor *t) {
-    const uint32_t wide = type_that_fits(INKI_Q5_K, t->dims[0]);
-    return bytes_as(t, wide) - bytes_as(t, type_that_fits(INKI_Q4_K, t->dims[0]));
+    const uint32_t wide = inki_quantize_type_that_fits(INKI_Q5_K, t->dims[0]);
+    return bytes_as(t, wide) - bytes_as(t, inki_quantize_type_that_fits(INKI_Q4_K, t->dims[0]));
 }
 
 // What is done with a tensor while bytes are spent: 0 counts what there is to spend, 1 widens
@@ -94,7 +94,7 @@ static void spend_on(inki_quantize_item *item, int pass, bool counted, uint64_t 
     } else if (cost > 0 && cost <= *spare && (pass == 2 || item->type == INKI_Q4_K)) {
         *spare -= cost;
         item->wanted = INKI_Q5_K;
-        item->type = type_that_fits(INKI_Q5_K, t->dims[0]);
+        item->type = inki_quantize_type_that_fits(INKI_Q5_K, t->dims[0]);
     }
 }
 
@@ -126,7 +126,7 @@ void inki_quantize_plan(inki_quantize_item *items, const inki_gguf *gguf,
         item->wanted = item->type = item->from->type;
         if (!is_matrix(item)) continue;
         item->wanted = wanted_type(item, preset, strcmp(item->from->name, head) == 0, n_layers);
-        item->type = type_that_fits(item->wanted, item->from->dims[0]);
+        item->type = inki_quantize_type_that_fits(item->wanted, item->from->dims[0]);
     }
     if (preset == INKI_QUANTIZE_Q4_K) spend_on_first_layers(items, gguf, n_layers);
 }
@@ -159,16 +159,12 @@ void inki_quantize_make_groups(inki_quantize_item *items, size_t n, inki_quantiz
             snprintf(g->role, sizeof g->role, "%s", item->role);
         }
         item->group = k;
-        uint64_t elems = item->from->dims[0], bytes = 0;
-        inki_type_row_bytes(item->type, elems, &bytes);
-        for (int d = 1; d < INKI_GGUF_MAX_DIMS; d++) {
-            elems *= item->from->dims[d];
-            bytes *= item->from->dims[d];
-        }
+        uint64_t elems = 1;
+        for (int d = 0; d < INKI_GGUF_MAX_DIMS; d++) elems *= item->from->dims[d];
         g->n_tensors++;
         g->n_elems += elems;
         g->bytes_in += item->from->bytes;
-        g->bytes_out += bytes;
+        g->bytes_out += bytes_as(item->from, item->type);
         result->n_elems += elems;
     }
 }

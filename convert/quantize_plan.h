@@ -23,6 +23,8 @@ void inki_quantize_check_reach(inki_quantize_item *item, float largest);
 // Puts the items into groups.
 void inki_quantize_make_groups(inki_quantize_item *items, size_t n, inki_quantize_result *result);
 
+// For rows of cols: `wanted`, or what stands in for it where they are not whole blocks of it.
+uint32_t inki_quantize_type_that_fits(uint32_t wanted, uint64_t cols);
 // Of general.file_type.
 uint32_t inki_quantize_file_type(inki_quantize_preset preset);
 

@@ -43,7 +43,7 @@ static const block_rule block_rules[] = {
     {INKI_Q6_K, {{208, 0x00}, {0, 0}}},  // 18.5 times scales of 74: a subnormal half
 };
 
-static bool fill_blocks(inki_shape_random *r, const block_rule *rule, uint8_t *out,
+static void fill_blocks(inki_shape_random *r, const block_rule *rule, uint8_t *out,
                         size_t n_blocks) {
     const size_t bytes = inki_type_of(rule->type).block_bytes;
     fill_words(r, out, n_blocks * bytes, ~(uint64_t)0, 0);
@@ -53,7 +53,6 @@ static bool fill_blocks(inki_shape_random *r, const block_rule *rule, uint8_t *o
             if (s == 0 || rule->scales[s].high != 0)
                 block[rule->scales[s].at + 1] = rule->scales[s].high;
     }
-    return true;
 }
 
 // Floats get the exponents of 2^-6 and a random sign.
@@ -71,6 +70,9 @@ bool inki_shape_fill(inki_shape_random *random, uint32_t type, void *out, size_t
     default: break;
     }
     for (size_t i = 0; i < sizeof block_rules / sizeof *block_rules; i++)
-        if (block_rules[i].type == type) return fill_blocks(random, &block_rules[i], out, n_blocks);
+        if (block_rules[i].type == type) {
+            fill_blocks(random, &block_rules[i], out, n_blocks);
+            return true;
+        }
     return false;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "convert/shape_model.h"
 
-#include "base/half.h"
+#include "convert/quantize_plan.h"
 #include "convert/shape_blocks.h"
 #include "convert/shape_vocabulary.h"
 #include "gguf/gguf.h"
@@ -103,14 +103,12 @@ static bool is_widened(const shape_writing *w, tensor_use use) {
     return false;
 }
 
-// K types need rows of whole blocks of 256; what llama.cpp takes for other rows has blocks of 32.
 static uint32_t type_of_tensor(const shape_writing *w, const tensor_plan *plan) {
     const type_rule *rule = &type_rules[w->options->type];
     if (plan->use == USE_GAIN || plan->use == USE_FLOATS) return INKI_F32;
     uint32_t type = is_widened(w, plan->use) ? rule->sensitive : rule->most;
     if (plan->use == USE_HEAD) type = rule->head;
-    if (side_of(w->options->shape, plan->cols) % inki_type_of(type).block_elems == 0) return type;
-    return type == INKI_Q6_K ? INKI_Q8_0 : type == INKI_Q5_K ? INKI_Q5_1 : INKI_Q5_0;
+    return inki_quantize_type_that_fits(type, side_of(w->options->shape, plan->cols));
 }
 
 static uint64_t blocks_of_tensor(const shape_writing *w, const tensor_plan *plan) {
