@@ -28,11 +28,6 @@ typedef struct compare_engine {
 } compare_engine;
 extern const compare_engine compare_ours, compare_theirs;
 
-// The i-th id of what is evaluated.
-static inline int32_t compare_id(size_t i, unsigned n_vocab) {
-    return (int32_t)((i * 7919 + 13) % n_vocab);
-}
-
 // A worker's life: commands from standard input, answers on standard output. Returns the exit code.
 //   prefill N THREADS MS     tokens/s of prompts of N tokens
 //   decode DEPTH THREADS MS  tokens/s

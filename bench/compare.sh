@@ -38,28 +38,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 build=$root/build/release
-version=3.22.1 # llama.cpp v0.5.0, with which the bars were set
-case $(uname -m) in
-x86_64) package=linux-x64 ;;
-aarch64) package=linux-arm64 ;;
-*)
-    echo "bench/compare.sh: no llama.cpp is published for $(uname -m)" >&2
-    exit 1
-    ;;
-esac
-
-if [ -z "${LLAMA_LIBRARIES:-}" ]; then
-    LLAMA_LIBRARIES=$root/build/llama/node_modules/@node-llama-cpp/$package/bins/$package
-    if [ ! -d "$LLAMA_LIBRARIES" ]; then
-        if ! command -v npm >/dev/null 2>&1; then
-            echo 'bench/compare.sh: npm is not here to fetch llama.cpp; LLAMA_LIBRARIES may name its folder' >&2
-            exit 1
-        fi
-        mkdir -p "$root/build/llama"
-        npm install --prefix "$root/build/llama" --no-save --ignore-scripts --no-audit --no-fund \
-            "@node-llama-cpp/$package@$version" >&2
-    fi
-fi
+LLAMA_LIBRARIES=$("$root/bench/llama_libraries.sh")
 export LLAMA_LIBRARIES
 
 "$root/tools/build.sh" release >&2

@@ -56,7 +56,7 @@ static bool evaluate(const ink_span *spans, size_t n) {
 static bool fill_session(ink_session *session, size_t begin, unsigned n) {
     static ink_token ids[1 << 16];
     if (n > sizeof ids / sizeof *ids) return fail("context", INK_E_LIMIT, NULL);
-    for (unsigned i = 0; i < n; i++) ids[i] = compare_id(begin + i, now->job.info.n_vocab);
+    for (unsigned i = 0; i < n; i++) ids[i] = cli_bench_id(begin + i, now->job.info.n_vocab);
     const ink_span span = {session, ids, n, 0, NULL};
     const ink_status status = ink_session_rewind(session, 0);
     return status == INK_OK ? evaluate(&span, 1) : fail("rewind", status, NULL);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bench/compare.h"
+#include "cli/bench_job.h"
 #include "cli/largest.h"
 
 // The parameter structs differ between releases, and only the libraries may be at hand. They are
@@ -151,7 +152,7 @@ static bool theirs_rewind(unsigned n) {
 static bool theirs_fill(unsigned n) {
     static int32_t ids[1 << 16];
     if (n > sizeof ids / sizeof *ids) return fail("the context is too long", NULL);
-    for (unsigned i = 0; i < n; i++) ids[i] = compare_id(i, state.n_vocab);
+    for (unsigned i = 0; i < n; i++) ids[i] = cli_bench_id(i, state.n_vocab);
     return theirs_rewind(0) && evaluate(ids, n);
 }
 

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "bench/compare.h"
-#include "cli/bench_probe.h"
+#include "cli/bench_job.h"
 #include "cli/terminal.h"
 
 enum { STEPS = 32 }; // on which a depth stands before it is gone back to
@@ -65,17 +65,10 @@ static double decode(const compare_engine *e, const command *c, held *h) {
     return passes * 1e3 / (end - begin - paused);
 }
 
-// Of this process alone: what getrusage tells may come from before it was another program.
 static double peak_bytes(const compare_engine *e) {
-    char line[256];
-    double kib = 0;
     if (!e->fill(e->n_ctx())) return 0;
     e->best();
-    FILE *status = fopen("/proc/self/status", "r");
-    while (status != NULL && fgets(line, sizeof line, status) != NULL)
-        if (strncmp(line, "VmHWM:", 6) == 0) kib = strtod(line + 6, NULL);
-    if (status != NULL) fclose(status);
-    return kib * 1024;
+    return (double)cli_bench_own_peak();
 }
 
 static double answer(const compare_engine *e, const command *c, held *h) {

@@ -21,23 +21,7 @@ for file in "$model" "$text"; do
         exit 1
     fi
 done
-version=3.22.1 # llama.cpp v0.5.0
-case $(uname -m) in
-x86_64) package=linux-x64 ;;
-aarch64) package=linux-arm64 ;;
-*)
-    echo "bench/quality.sh: no llama.cpp is published for $(uname -m)" >&2
-    exit 1
-    ;;
-esac
-if [ -z "${LLAMA_LIBRARIES:-}" ]; then
-    LLAMA_LIBRARIES=$root/build/llama/node_modules/@node-llama-cpp/$package/bins/$package
-    if [ ! -d "$LLAMA_LIBRARIES" ]; then
-        mkdir -p "$root/build/llama"
-        npm install --prefix "$root/build/llama" --no-save --ignore-scripts --no-audit --no-fund \
-            "@node-llama-cpp/$package@$version" >&2
-    fi
-fi
+LLAMA_LIBRARIES=$("$root/bench/llama_libraries.sh")
 if [ -z "${PROGRAM:-}" ]; then
     "$root/tools/build.sh" release >&2
     PROGRAM=$root/build/release/bin/inkling

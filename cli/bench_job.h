@@ -65,6 +65,8 @@ ink_session_options cli_bench_session_options(const cli_bench_job *job, uint32_t
 int cli_bench_peak(cli_bench_job *job);
 // What that process does.
 int cli_bench_fill(cli_bench_job *job);
+// The most memory that the calling process has had so far, in bytes; 0: not known.
+uint64_t cli_bench_own_peak(void);
 // A text of `limit` tokens, or the most below that, to prompt [CLI_BENCH_PROMPT_BYTES].
 int cli_bench_prompt(const ink_model *model, size_t limit, char *prompt, size_t *n_tokens);
 // Sets first_token_ms: processes of this very program continue a prompt by one token.
@@ -77,7 +79,7 @@ double cli_bench_median(double *x, size_t n);
 // The exit code of a failed call; an interruption is told as such.
 int cli_bench_failed(ink_status status, const ink_error *error);
 // The ids that prompts are made of: all over the vocabulary, none twice in a row.
-ink_token cli_bench_id(const cli_bench_job *job, size_t i);
+ink_token cli_bench_id(size_t i, uint32_t n_vocab);
 
 // title: NULL or what is measured.
 void cli_bench_print(const cli_bench_job *job, const char *title);

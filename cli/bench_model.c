@@ -23,8 +23,8 @@ void cli_bench_step(cli_bench_job *job) {
     cli_progress_update(&job->progress, (double)job->n_done / CLI_BENCH_STEPS);
 }
 
-ink_token cli_bench_id(const cli_bench_job *job, size_t i) {
-    return (ink_token)((i * 7919 + 13) % job->info.n_vocab);
+ink_token cli_bench_id(size_t i, uint32_t n_vocab) {
+    return (ink_token)((i * 7919 + 13) % n_vocab);
 }
 
 static int compare_doubles(const void *a, const void *b) {

@@ -6,7 +6,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <time.h>
+
+#include "cli/terminal.h"
 
 // Sixteen bytes at a time is what every machine has. Alone they leave too few lines under way: 87 %
 // of what loads of 64 bytes reach. Lines asked for a page ahead make up for it.
@@ -22,12 +23,6 @@ typedef struct reader {
     uint64_t sum; // makes the reading needed
     pthread_t thread;
 } reader;
-
-static double now_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
 
 // data: at a multiple of 16; bytes: a multiple of STEP. The sums are named one by one: a compiler
 // keeps an array of them in memory.
@@ -54,7 +49,7 @@ static void *read_all(void *arg) {
     reader *r = arg;
     double total = 0;
     while (!atomic_load_explicit(r->go, memory_order_acquire)) sched_yield();
-    const double begin = now_ms();
+    const double begin = cli_now_ms();
     double now = begin;
     size_t at = 0;
     while (now - begin < r->ms) {
@@ -62,7 +57,7 @@ static void *read_all(void *arg) {
         r->sum += sum_of(r->data + at, n);
         total += (double)n;
         at = at + n < r->bytes ? at + n : 0;
-        now = now_ms();
+        now = cli_now_ms();
     }
     r->gb_s = now > begin ? total / (now - begin) / 1e6 : 0;
     return NULL;

@@ -126,7 +126,7 @@ static int run_start(const start *s, pid_t *pid, int *out) {
 
 // What getrusage tells may come from the process that this one was made of, before it was another
 // program.
-static uint64_t own_peak_bytes(void) {
+uint64_t cli_bench_own_peak(void) {
     char line[256];
     uint64_t kib = 0;
     FILE *status = fopen("/proc/self/status", "r");
@@ -152,7 +152,7 @@ static int fill_session(const cli_bench_job *job, ink_session *session) {
     cli_interrupt_session(session);
     for (uint32_t at = 0; at < job->n_ctx && status == INK_OK; at += PIECE) {
         const uint32_t n = job->n_ctx - at < PIECE ? job->n_ctx - at : PIECE;
-        for (uint32_t i = 0; i < n; i++) ids[i] = cli_bench_id(job, at + i);
+        for (uint32_t i = 0; i < n; i++) ids[i] = cli_bench_id(at + i, job->info.n_vocab);
         const ink_span span = {session, ids, n, 0, NULL};
         status = cli_interrupted() ? INK_E_CANCELLED : ink_eval(&span, 1, &error);
     }
@@ -167,7 +167,7 @@ int cli_bench_fill(cli_bench_job *job) {
     if (code == CLI_OK) code = cli_session_open(&session, job->open, &options);
     if (code == CLI_OK) code = fill_session(job, session);
     ink_session_free(session);
-    if (code == CLI_OK) cli_out("%llu\n", (unsigned long long)own_peak_bytes());
+    if (code == CLI_OK) cli_out("%llu\n", (unsigned long long)cli_bench_own_peak());
     return code;
 }
 

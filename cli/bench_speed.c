@@ -44,7 +44,7 @@ static int read_prompt(const cli_bench_job *job, ink_session *session, size_t be
     ink_status status = ink_session_rewind(session, 0);
     for (size_t at = 0; at < n && status == INK_OK; at += PIECE) {
         const size_t count = n - at < PIECE ? n - at : PIECE;
-        for (size_t i = 0; i < count; i++) ids[i] = cli_bench_id(job, begin + at + i);
+        for (size_t i = 0; i < count; i++) ids[i] = cli_bench_id(begin + at + i, job->info.n_vocab);
         const ink_span span = {session, ids, count, 0, NULL};
         cli_interrupt_session(session);
         status = cli_interrupted() ? INK_E_CANCELLED : ink_eval(&span, 1, &error);
