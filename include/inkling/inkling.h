@@ -22,11 +22,12 @@
 //               call it says how much was filled.
 //   Ownership   What ink_x_new / ink_x_open made, ink_x_free / ink_x_unref / ink_close ends.
 //               `const` pointers handed out are borrowed for the time stated beside them.
-//   Threads     ink_runtime, ink_model and ink_sampler may be used by any number of threads at
-//               once. A session, an engine belong to one thread at a time: while a call runs, a
-//               second thread gets INK_E_BUSY from all that returns a status; what only reads (the
-//               past, logits, the last result or error) does not look who calls.
-//               Only ink_session_cancel and ink_cancel may be called from anywhere, at any time.
+//   Threads     ink_runtime, ink_model, ink_sampler and ink_filter may be used by any number of
+//               threads at once. A session, an engine belong to one thread at a time: while a call
+//               runs, a second thread gets INK_E_BUSY from all that returns a status; what only
+//               reads (the past, logits, the last result or error) does not look who calls.
+//               ink_session_cancel and ink_cancel may be called from anywhere, at any time.
+//               A typing session and a service are made for several threads: see there.
 //   Callbacks   Inside a callback the object that calls may be read and cancelled. Any other call
 //               on it from there returns INK_E_REENTRANT.
 //   fork(2)     In the child, objects that were idle at the fork may be used and freed; evaluations
@@ -79,7 +80,10 @@ extern "C" {
     X(E_TOKEN, -14, "token id outside the vocabulary")                                             \
     X(E_SPACE, -15, "buffer too small")                                                            \
     X(E_NUMERIC, -16, "a NaN or infinite value was met")                                           \
-    X(E_SYSTEM, -17, "the operating system refused")
+    X(E_SYSTEM, -17, "the operating system refused")                                               \
+    X(E_FULL, -18, "the queue is full")                                                            \
+    X(E_FILTERED, -19, "the text holds a listed phrase")                                           \
+    X(E_STALE, -20, "the text has changed since")
 
 typedef enum ink_status {
 #define INK_STATUS_ENUM(name, number, text) INK_##name = (number),
@@ -316,12 +320,15 @@ typedef struct ink_session_options {
     uint32_t n_batch;  // rows evaluated together in a prefill; 0: 128; at most 4096
     uint32_t n_logits; // most rows of logits one evaluation may return; 0: 1
     uint64_t stream;   // random stream: two sessions with one seed differ by it
+    // Rows of logits kept for the positions evaluated last, one at each: a rewind to such a
+    // position has its logits still. 0: none; at most n_ctx. Forks have none.
+    uint32_t n_held;
 } ink_session_options;
 INK_API void ink_session_options_init(ink_session_options *options, size_t size);
 
 // All memory that an unforked session needs is allocated here: a decode step allocates nothing.
-// Errors: INK_E_ARG, INK_E_LIMIT (n_ctx over the model's, n_batch over 4096, n_logits over n_ctx),
-// INK_E_NOMEM, INK_E_UNSUPPORTED (opened with INK_MODEL_INSPECT).
+// Errors: INK_E_ARG, INK_E_LIMIT (n_ctx over the model's, n_batch over 4096, n_logits or n_held
+// over n_ctx), INK_E_NOMEM, INK_E_UNSUPPORTED (opened with INK_MODEL_INSPECT).
 INK_API ink_status ink_session_new(ink_session **out, ink_model *model,
                                    const ink_session_options *options, ink_error *error);
 // A second session with the same past, options and logits. Pages are shared until one of the two
@@ -329,8 +336,8 @@ INK_API ink_status ink_session_new(ink_session **out, ink_model *model,
 // sampler. Errors: INK_E_BUSY, INK_E_REENTRANT, INK_E_NOMEM.
 INK_API ink_status ink_session_fork(ink_session *session, ink_session **out, ink_error *error);
 // Forgets all but the first n_past tokens. The logits are gone until the next evaluation, unless
-// n_past is what the session holds already. With 0 the session is as new. Errors: INK_E_ARG (n_past
-// beyond the past), INK_E_BUSY, INK_E_REENTRANT.
+// n_past is what the session holds already or a position whose row is kept (n_held). With 0 the
+// session is as new. Errors: INK_E_ARG (n_past beyond the past), INK_E_BUSY, INK_E_REENTRANT.
 INK_API ink_status ink_session_rewind(ink_session *session, uint32_t n_past);
 // NULL is allowed. Errors: INK_E_BUSY, INK_E_REENTRANT (nothing was freed).
 INK_API ink_status ink_session_free(ink_session *session);
@@ -439,6 +446,29 @@ INK_API ink_status ink_sample(ink_session *session, const ink_sampler *sampler, 
                               ink_error *error);
 
 // ---------------------------------------------------------------------------------------------
+// Word filter: words and phrases that are neither read nor written. Immutable, shared
+// ---------------------------------------------------------------------------------------------
+
+typedef struct ink_filter ink_filter;
+
+// phrases [n]: UTF-8 strings with at least one letter or digit each, copied. Text is compared with
+// case folded (Unicode's simple folding); white space inside a phrase stands for any white space. A
+// phrase matches whole words: no letter or digit stands beside it. An end of it that belongs to a
+// script written without spaces (Chinese, Japanese, Thai and their like) needs no such border.
+// runtime: whose allocator is used; NULL: the C library's.
+// Errors: INK_E_ARG (no phrases; one NULL, empty or without letter and digit: message has its
+// index), INK_E_UTF8 (message has the index), INK_E_LIMIT (over 2^20 phrases, over 1024 bytes in
+// one), INK_E_NOMEM.
+INK_API ink_status ink_filter_new(ink_filter **out, ink_runtime *runtime,
+                                  const char *const *phrases, size_t n, ink_error *error);
+// Whoever uses a filter holds a reference: any order of release is safe. NULL is allowed.
+INK_API void ink_filter_unref(ink_filter *filter);
+// The first listed phrase in text [bytes]: *at its first byte, *length its bytes, 0 when there is
+// none. Bytes that are not UTF-8 are no letters. Errors: INK_E_ARG.
+INK_API ink_status ink_filter_find(const ink_filter *filter, const char *text, size_t bytes,
+                                   size_t *at, size_t *length);
+
+// ---------------------------------------------------------------------------------------------
 // Generation
 // ---------------------------------------------------------------------------------------------
 
@@ -452,7 +482,11 @@ enum {
     INK_GENERATE_SPECIAL = 2u, // read special tokens in the prompt
     INK_GENERATE_STRICT = 4u,  // refuse a prompt that is not UTF-8
     INK_GENERATE_LOGPROBS = 8u, // fill ink_piece.logprob
-    INK_GENERATE_NO_END = 16u   // never choose the end token: go on to the length
+    INK_GENERATE_NO_END = 16u,  // never choose the end token: go on to the length
+    // A prompt that ends inside a word or behind a blank is continued as if it did not: its last
+    // partial token is taken back, and the first new one begins with those bytes. What is given out
+    // begins behind the prompt all the same.
+    INK_GENERATE_HEAL = 32u
 };
 
 typedef struct ink_generate_options {
@@ -469,6 +503,11 @@ typedef struct ink_generate_options {
     // stops. NULL: none.
     int (*progress)(void *user, uint32_t n_done, uint32_t n_total);
     void *progress_user;
+    // A prompt that holds a listed phrase is refused. In the continuation, text is held back while
+    // it could begin one; where one is complete, the tokens that made it are taken back and another
+    // way is taken. NULL: none.
+    const ink_filter *filter;
+    uint32_t no_repeat_ngram; // no n tokens in a row stand twice in past and continuation; 0: off
 } ink_generate_options;
 INK_API void ink_generate_options_init(ink_generate_options *options, size_t size);
 
@@ -479,9 +518,11 @@ enum {
     INK_STOP_CALLBACK = 3,  // a callback asked for it
     INK_STOP_CANCELLED = 4, // ink_session_cancel
     INK_STOP_DEADLINE = 5,  // deadline_ms
-    INK_STOP_CONTEXT = 6    // the context is full
+    INK_STOP_CONTEXT = 6,   // the context is full
+    INK_STOP_FILTER = 7     // every way on leads to a listed phrase or a repetition
 };
-// "end", "length", "stop", "callback", "cancelled", "deadline", "context"; else "unknown". Static.
+// "end", "length", "stop", "callback", "cancelled", "deadline", "context", "filter"; else
+// "unknown". Static.
 INK_API const char *ink_stop_name(uint32_t stop);
 
 typedef struct ink_result {
@@ -496,6 +537,9 @@ typedef struct ink_result {
     double prefill_ms;     // evaluation of the prompt
     double first_token_ms; // from the call to the first token chosen
     double decode_ms;      // all after the first token
+    uint32_t n_evaluated;  // tokens evaluated, of the prompt and of the continuation
+    uint32_t n_taken_back; // tokens chosen and taken back by the filter
+    double queue_ms;       // a service's request: from its submission to its first evaluation
 } ink_result;
 
 // Tokenizes text [bytes], appends it to the session's past and continues it, piece by piece.
@@ -505,8 +549,8 @@ typedef struct ink_result {
 // its end, the past is as before; with FRESH, or when it had to be cut, a beginning of what it was
 // to become. The same holds for a context that was stopped while it slid. After a later failure the
 // past holds the tokens chosen until then. Errors: INK_E_ARG, INK_E_UTF8, INK_E_CONTEXT,
-// INK_E_LIMIT (over 2^31 - 1 bytes of text), INK_E_BUSY, INK_E_REENTRANT, INK_E_NOMEM,
-// INK_E_NUMERIC.
+// INK_E_LIMIT (over 2^31 - 1 bytes of text), INK_E_FILTERED (the prompt), INK_E_BUSY,
+// INK_E_REENTRANT, INK_E_NOMEM, INK_E_NUMERIC.
 INK_API ink_status ink_session_generate(ink_session *session, const char *text, size_t bytes,
                                         const ink_generate_options *options, ink_text_fn fn,
                                         void *user, ink_result *result, ink_error *error);
@@ -528,6 +572,267 @@ INK_API ink_model *ink_engine_model(const ink_engine *engine);
 INK_API ink_session *ink_engine_session(const ink_engine *engine);
 // What the last ink_generate reported. Borrowed until the next call on the engine. Never NULL.
 INK_API const ink_result *ink_engine_result(const ink_engine *engine);
+
+// ---------------------------------------------------------------------------------------------
+// Typing session: text that continues what a user types
+// ---------------------------------------------------------------------------------------------
+//
+//     ink_typing_update(t, text, bytes, caret, &revision, NULL);     // at each key: only records
+//     ink_typing_run(t, 20, NULL, NULL);                             // evaluates, 20 ms at most
+//     if (ink_typing_suggestion(t, 0, &s) == INK_OK && s.revision == revision && s.bytes > 0)
+//         show_behind_the_caret(s.text);
+//
+// A suggestion is a pure function of the text before the caret, the settings and the model: what
+// was typed before, what the cache holds and how run was interrupted change its cost, never its
+// bytes. Threads: ink_typing_run belongs to one thread at a time (INK_E_BUSY for a second one). All
+// other calls may come from any thread, also while one runs; they wait for no evaluation.
+
+typedef struct ink_typing ink_typing;
+
+// One suggestion, and what it cost.
+typedef struct ink_suggestion {
+    uint32_t size;
+    uint32_t done;     // 0: it may still grow
+    uint64_t revision; // of the text that it continues
+    const char *text;  // whole UTF-8 characters and a 0 byte, what comes behind the caret
+    size_t bytes;      // 0: none (yet)
+    uint32_t stop;     // INK_STOP_*, once it is done; INK_STOP_CALLBACK: its unit is complete
+    uint32_t n_tokens;
+    float logprob; // of its first word's tokens, among those possible; NAN with one alternative
+    // Of the work for this revision, all alternatives together:
+    uint32_t n_prompt;           // tokens that are read before the suggestion
+    uint32_t n_prompt_evaluated; // of them evaluated: the others were in the cache
+    uint32_t n_evaluated;        // all tokens evaluated
+    double first_token_ms;       // from the update to the first token
+    double total_ms;             // from the update to now, or to when it was done
+} ink_suggestion;
+
+// Where a suggestion ends, if its length does not end it before.
+enum {
+    INK_UNTIL_LENGTH = 0,
+    INK_UNTIL_WORD = 1,
+    INK_UNTIL_SENTENCE = 2,
+    INK_UNTIL_LINE = 3,     // before the end of the line
+    INK_UNTIL_PARAGRAPH = 4 // before an empty line
+};
+
+typedef struct ink_typing_options {
+    uint32_t size;
+    // At most this many words (or tokens) before the caret are read. With W words the reading
+    // begins at word K * ceil(max(0, W - window_words) / K), K = window_words / 2: its start moves
+    // once in K words, so that the cache stays of use. 0 words: no such limit. 0 tokens: as many as
+    // the context holds beside the suggestion. Words are what stands between blanks; of scripts
+    // written without blanks each character is one. 0 and 0.
+    uint32_t window_words, window_tokens;
+    uint32_t max_tokens;      // longest suggestion: 12; at most 256
+    uint32_t until;           // INK_UNTIL_*: INK_UNTIL_LINE
+    uint32_t min_chars;       // characters before the caret, below which nothing is suggested: 1
+    uint32_t deadline_ms;     // from the update; what is ready then is the suggestion: 0, none
+    uint32_t n_alternatives;  // suggestions at a time, which differ in their first word: 1, up to 8
+    uint32_t no_repeat_ngram; // as in ink_generate_options: 4
+    uint32_t n_history;       // accepted suggestions that can be undone: 32, at most 1024
+    uint32_t n_ctx;           // positions; 0: 256, or the model's context where that is less
+    uint32_t kv_type;         // INK_KV_*
+    uint32_t text_bytes;      // text before the caret that is kept without allocating: 4096
+    const char *const *stop;  // [n_stop] strings that end a suggestion; not part of it. Copied
+    size_t n_stop;
+    ink_filter *filter; // NULL: none
+    // Called on the thread that runs, whenever the best suggestion has grown or is done; in there
+    // all calls but ink_typing_run and ink_typing_free are allowed. NULL: none.
+    void (*on_suggestion)(void *user, ink_typing *typing, const ink_suggestion *suggestion);
+    void *user;
+} ink_typing_options;
+INK_API void ink_typing_options_init(ink_typing_options *options, size_t size);
+
+// All memory is allocated here; later only a text over text_bytes allocates.
+// Errors: INK_E_ARG, INK_E_LIMIT (a figure over what is said above; a window that the context does
+// not hold), INK_E_NOMEM, INK_E_UNSUPPORTED (opened with INK_MODEL_INSPECT).
+INK_API ink_status ink_typing_new(ink_typing **out, ink_model *model,
+                                  const ink_typing_options *options, ink_error *error);
+// NULL is allowed. Stops a run on another thread after its layer and waits for it. Errors:
+// INK_E_REENTRANT (inside on_suggestion of this session; nothing was freed).
+INK_API ink_status ink_typing_free(ink_typing *typing);
+
+// The field is now text [bytes], with the caret before byte `caret`. Records it and returns at
+// once; *revision (may be NULL) is its number, one more than the last. Older suggestions are
+// withdrawn, a run for them ends after its layer. On failure there is no text, and nothing is
+// suggested until the next update. Errors: INK_E_ARG (caret behind the text or inside a character),
+// INK_E_UTF8, INK_E_FILTERED (what would be read holds a listed phrase), INK_E_LIMIT (2^31 bytes),
+// INK_E_NOMEM, INK_E_CLOSED.
+INK_API ink_status ink_typing_update(ink_typing *typing, const char *text, size_t bytes,
+                                     size_t caret, uint64_t *revision, ink_error *error);
+// Works on the suggestions for the last update, until they are done or budget_ms have passed;
+// looked at between evaluations, one at least. *more (may be NULL): whether work is left.
+// UINT32_MAX: to the end. Errors: INK_E_BUSY (another thread, or a service, runs it),
+// INK_E_REENTRANT, INK_E_NOMEM, INK_E_NUMERIC, INK_E_CLOSED.
+INK_API ink_status ink_typing_run(ink_typing *typing, uint32_t budget_ms, uint32_t *more,
+                                  ink_error *error);
+// out: a report. Alternative `index`, 0 is the most probable; as far as it has come. Its text is
+// borrowed until the next ink_typing_suggestion with this index, or the end of the session.
+// Errors: INK_E_ARG (index).
+INK_API ink_status ink_typing_suggestion(ink_typing *typing, uint32_t index, ink_suggestion *out);
+// No evaluation for the text as it is; one that runs ends after its layer. What is ready stays.
+// Signal-safe.
+INK_API void ink_typing_cancel(ink_typing *typing);
+
+// What the host does to its field: n_removed bytes at byte `at` become text [bytes].
+typedef struct ink_edit {
+    uint32_t size;
+    uint64_t revision; // of the text after it
+    size_t at, n_removed;
+    const char *text; // with a 0 byte; borrowed until the next accept or undo
+    size_t bytes;
+} ink_edit;
+enum {
+    INK_ACCEPT_WORD = 0, // up to the end of its first word
+    INK_ACCEPT_LINE = 1, // up to the end of its first line
+    INK_ACCEPT_ALL = 2
+};
+// The user takes `shown`, a suggestion as it was reported (NULL: the best one, as far as it is).
+// The session's text is then the text with that inserted; no update is needed, and what is left of
+// the suggestion stays one until a better is there. *edit: a report. Errors: INK_E_STALE (shown is
+// of an older text), INK_E_NOT_FOUND (nothing to accept), INK_E_ARG, INK_E_NOMEM, INK_E_CLOSED.
+INK_API ink_status ink_typing_accept(ink_typing *typing, const ink_suggestion *shown, uint32_t unit,
+                                     ink_edit *edit, ink_error *error);
+// Takes back what was accepted last and stands unchanged where it was put, or moved with the text
+// before it. Errors: INK_E_NOT_FOUND (nothing left to undo), INK_E_CLOSED.
+INK_API ink_status ink_typing_undo(ink_typing *typing, ink_edit *edit, ink_error *error);
+// Other suggestions for the same text: their first words differ from those of all that were shown
+// since it was typed. Errors: INK_E_NOT_FOUND (nothing was suggested), INK_E_LIMIT (64 refused),
+// INK_E_CLOSED.
+INK_API ink_status ink_typing_retry(ink_typing *typing, uint64_t *revision, ink_error *error);
+// No suggestion for this text. Errors: INK_E_CLOSED.
+INK_API ink_status ink_typing_reject(ink_typing *typing, uint64_t *revision, ink_error *error);
+
+// As ink_measure, for a typing session: session_heap_bytes are its own, kv_bytes among them.
+INK_API ink_status ink_typing_measure(const ink_source *source, const ink_typing_options *options,
+                                      ink_memory *out, ink_error *error);
+
+// ---------------------------------------------------------------------------------------------
+// Service: one warm model, many clients, one worker thread
+// ---------------------------------------------------------------------------------------------
+//
+// All calls may come from any thread and wait for no evaluation, where nothing else is said.
+// Callbacks run on the worker, or in ink_service_poll; in there calls that wait (ink_service_wait,
+// poll, close, free) are INK_E_REENTRANT, as is ink_client_free of the client that is called.
+
+typedef struct ink_service ink_service;
+typedef struct ink_client ink_client;
+
+enum {
+    INK_SERVICE_LOADING = 0,
+    INK_SERVICE_READY = 1,
+    INK_SERVICE_FAILED = 2, // the model could not be opened
+    INK_SERVICE_CLOSED = 3
+};
+// Higher ones go first: between two evaluations the worker turns to the highest that has work, and
+// comes back to the others where they were.
+enum { INK_PRIORITY_TYPING = 0, INK_PRIORITY_FOREGROUND = 1, INK_PRIORITY_BACKGROUND = 2 };
+enum { INK_SERVICE_POLL = 1u }; // callbacks run in ink_service_poll, for hosts with their own loop
+
+typedef struct ink_service_options {
+    uint32_t size;
+    uint32_t flags;           // INK_SERVICE_*
+    const ink_source *source; // NULL: the built-in model. Copied, its name too; what fd and data
+                              // stand for stays until the service is not LOADING
+    const ink_runtime_options *runtime;
+    const ink_model_options *model;
+    uint32_t n_queue;   // most requests that wait or run: 64
+    uint32_t n_clients; // most clients and typing sessions at a time: 64
+    uint32_t n_batch;   // most requests of one priority evaluated in one pass: 8
+    uint32_t n_rows;    // most rows of prompts in one pass, after which a typing session may go
+                        // first: 32
+    void (*on_state)(void *user, uint32_t state, const ink_error *reason); // NULL: none
+    void (*wake)(void *user); // POLL: on any thread, when ink_service_poll has work. NULL: none
+    void *user;
+} ink_service_options;
+INK_API void ink_service_options_init(ink_service_options *options, size_t size);
+
+// Starts the worker, which opens the model; returns at once. Requests may be submitted already.
+// Errors: INK_E_ARG, INK_E_LIMIT, INK_E_UNSUPPORTED, INK_E_NOMEM, INK_E_SYSTEM.
+INK_API ink_status ink_service_new(ink_service **out, const ink_service_options *options,
+                                   ink_error *error);
+// INK_SERVICE_*. reason (may be NULL): written when it failed.
+INK_API uint32_t ink_service_state(const ink_service *service, ink_error *reason);
+// Waits until the model is open or could not be opened. timeout_ms UINT32_MAX: as long as it takes.
+// Errors: what opening failed with; INK_E_BUSY (still loading), INK_E_CLOSED, INK_E_REENTRANT.
+INK_API ink_status ink_service_wait(ink_service *service, uint32_t timeout_ms, ink_error *error);
+// The open model, borrowed as long as the service is; NULL before it is ready.
+INK_API ink_model *ink_service_model(const ink_service *service);
+// POLL: runs the callbacks that are due, after waiting up to timeout_ms for one; *n (may be NULL):
+// how many ran. Errors: INK_E_ARG (not a POLL service), INK_E_BUSY (another thread polls),
+// INK_E_REENTRANT, INK_E_CLOSED (when nothing is due any more).
+INK_API ink_status ink_service_poll(ink_service *service, uint32_t timeout_ms, uint32_t *n);
+// How hard the device works: at most n_threads (0: all that the runtime has), and evaluations for
+// at most `percent` (1 to 100) of the time, pauses between them for the rest. Errors: INK_E_ARG,
+// INK_E_CLOSED.
+INK_API ink_status ink_service_set_pace(ink_service *service, uint32_t n_threads, uint32_t percent);
+
+enum {
+    INK_TRIM_LOGITS = 1, // rows of logits held for idle clients
+    INK_TRIM_CACHE = 2,  // and all other memory of idle clients: their texts are evaluated again
+    INK_TRIM_FILE = 3    // and pages of the mapped file, which the system reads again when needed
+};
+// Gives memory back, at once where nothing is evaluated with it, else at the end of that
+// evaluation. *bytes (may be NULL): given back until the return, pages of the file not counted.
+// Errors: INK_E_ARG, INK_E_CLOSED.
+INK_API ink_status ink_service_trim(ink_service *service, uint32_t level, uint64_t *bytes);
+// Stops: what waits or runs ends as cancelled, the callbacks for that are delivered (POLL: by later
+// polls), the worker is gone at the return. Later calls on the service, its clients and typing
+// sessions are INK_E_CLOSED. Errors: INK_E_REENTRANT.
+INK_API ink_status ink_service_close(ink_service *service);
+// Closes it and ends the handle. Clients and typing sessions of it stay, closed, until they are
+// freed. NULL is allowed. Errors: INK_E_REENTRANT (nothing was freed).
+INK_API ink_status ink_service_free(ink_service *service);
+
+// A typing session that the service's worker runs, before all requests.
+// Errors: those of ink_typing_new where the model is open already (else update tells them);
+// INK_E_LIMIT (n_clients), INK_E_CLOSED.
+INK_API ink_status ink_service_typing(ink_service *service, ink_typing **out,
+                                      const ink_typing_options *options, ink_error *error);
+
+typedef struct ink_client_options {
+    uint32_t size;
+    const ink_session_options *session; // of the client's own cache, kept between its requests
+    // The text of a request, piece by piece; nonzero stops it. NULL: none.
+    int (*on_text)(void *user, uint64_t request, const ink_piece *piece);
+    // Once for every request that was accepted. status: INK_OK, result->stop then says why it
+    // ended; or what it failed with, as error says too. All borrowed until the return. NULL: none.
+    void (*on_done)(void *user, uint64_t request, ink_status status, const ink_result *result,
+                    const ink_error *error);
+    void *user;
+} ink_client_options;
+INK_API void ink_client_options_init(ink_client_options *options, size_t size);
+
+// Errors: INK_E_ARG, INK_E_LIMIT (n_clients), INK_E_UNSUPPORTED, INK_E_NOMEM, INK_E_CLOSED.
+INK_API ink_status ink_client_new(ink_client **out, ink_service *service,
+                                  const ink_client_options *options, ink_error *error);
+// Cancels its requests and frees it. Waits for a layer and for a callback of it that runs; none
+// comes after the return. NULL is allowed. Errors: INK_E_REENTRANT.
+INK_API ink_status ink_client_free(ink_client *client);
+
+typedef struct ink_request {
+    uint32_t size;
+    uint32_t priority; // INK_PRIORITY_*: INK_PRIORITY_FOREGROUND
+    const char *text;  // [bytes] the prompt; copied
+    size_t bytes;
+    // deadline_ms counts from the submission. `sampler` and `progress` are ignored: chain and
+    // sampler below take the first one's place. Copied.
+    const ink_generate_options *generate;
+    const char *chain;
+    const ink_sampler_options *sampler;
+} ink_request;
+INK_API void ink_request_init(ink_request *request, size_t size);
+
+// Requests of one client run one after the other, those of different clients side by side. *id (may
+// be NULL): its number, over 0, one for each of the service. Errors: INK_E_FULL (n_queue: the
+// request was not taken), INK_E_ARG, INK_E_UTF8, INK_E_UNSUPPORTED, INK_E_NOMEM, INK_E_CLOSED;
+// what opening the model failed with. What only shows itself later comes through on_done.
+INK_API ink_status ink_client_submit(ink_client *client, const ink_request *request, uint64_t *id,
+                                     ink_error *error);
+// Ends a request after its layer; on_done tells its result so far. id 0: all of this client.
+// Errors: INK_E_NOT_FOUND (done already, or never known), INK_E_CLOSED.
+INK_API ink_status ink_client_cancel(ink_client *client, uint64_t id);
 
 // ---------------------------------------------------------------------------------------------
 // The experimental floor: may still change between minor versions

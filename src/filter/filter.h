@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+// Listed words and phrases, found in text that may still grow. Immutable after new; any thread.
+#ifndef INKI_FILTER_H
+#define INKI_FILTER_H
+
+#include "base/error.h"
+#include "base/mem.h"
+
+// See ink_filter_new in the public header for what matches and for the errors.
+ink_filter *inki_filter_ref(ink_filter *filter); // NULL is allowed
+ink_status inki_filter_new(ink_filter **out, const inki_mem *mem, const char *const *phrases,
+                           size_t n, ink_error *error);
+
+enum { INKI_FILTER_MAX_PHRASES = 1 << 20, INKI_FILTER_MAX_BYTES = 1024 };
+
+// Bytes of text before some place that can matter for a phrase which ends behind it, white space
+// runs of up to 64 bytes inside it included. The text that a scan is given need not begin earlier.
+size_t inki_filter_reach(const ink_filter *filter);
+
+typedef struct inki_filter_hits {
+    size_t at, bytes; // the first complete phrase; bytes 0: none
+    // From here on the text could begin a phrase, or hold one that only needs a border to be
+    // complete: what must not be shown yet. The length of the text when there is no such place.
+    // Nothing before it needs to be scanned again when the text grows.
+    size_t open_at;
+} inki_filter_hits;
+
+// Scans text [bytes] for phrases that begin at `from` or later; what lies before is only looked at
+// for the border. text[0] counts as standing behind a border. ended: nothing follows, the end is a
+// border too (open_at is then `bytes`). A character cut off by the end is open. Where several
+// complete phrases begin at one place the shortest is given. Allocates nothing. Work: at most
+// (characters of the longest phrase) * log2(n) for each place where a word begins.
+void inki_filter_scan(const ink_filter *filter, const char *text, size_t bytes, size_t from,
+                      bool ended, inki_filter_hits *hits);
+
+#endif
