@@ -42,14 +42,17 @@ static int fail_system(const char *what, int code) {
 // reached this process alone is passed on.
 static size_t read_whole(int fd, void *to, size_t n, pid_t pid) {
     size_t at = 0;
+    bool told = false;
     while (at < n) {
+        if (!told && !cli_interrupt_await(fd)) {
+            kill(pid, SIGTERM);
+            told = true;
+        }
         const ssize_t got = read(fd, (char *)to + at, n - at);
         if (got > 0)
             at += (size_t)got;
         else if (got == 0 || errno != EINTR)
             break;
-        else if (cli_interrupted())
-            kill(pid, SIGTERM);
     }
     return at;
 }

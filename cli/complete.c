@@ -26,7 +26,7 @@ static struct {
     cli_real temperature, top_p, min_p, repeat_penalty;
     cli_list stop;
     cli_choice overflow, kv_type;
-    bool greedy, special, echo, stats, json;
+    bool greedy, ignore_eos, special, echo, stats, json;
 } set;
 
 static const cli_option options[] = {
@@ -91,6 +91,10 @@ static const cli_option options[] = {
      .target = &set.stop,
      .value = "STR",
      .help = "end the text before STR; may be given several times"},
+    {.name = "ignore-eos",
+     .kind = CLI_FLAG,
+     .target = &set.ignore_eos,
+     .help = "never choose the end token: go on to -n tokens, or to the end of the context"},
     CLI_OPTION_CONTEXT(&set.context),
     {.name = "overflow",
      .kind = CLI_CHOICE,
@@ -265,7 +269,9 @@ static int generate(job *j) {
     ink_result result = {.size = sizeof result};
     ink_generate_options how;
     ink_generate_options_init(&how, sizeof how);
-    how.flags = (set.special ? INK_GENERATE_SPECIAL : 0u) | (set.json ? INK_GENERATE_LOGPROBS : 0u);
+    how.flags = (set.special ? INK_GENERATE_SPECIAL : 0u) |
+                (set.json ? INK_GENERATE_LOGPROBS : 0u) |
+                (set.ignore_eos ? INK_GENERATE_NO_END : 0u);
     how.n_tokens = (uint32_t)set.n_tokens.value;
     how.overflow = set.overflow.value;
     how.n_keep = (uint32_t)set.keep.value;

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/select.h>
 
 static _Atomic(ink_session *) running;
 static atomic_int caught;
@@ -36,3 +37,20 @@ void cli_interrupt_install(void) {
 void cli_interrupt_session(ink_session *session) { atomic_store(&running, session); }
 
 bool cli_interrupted(void) { return atomic_load(&caught) > 0; }
+
+// The two signals are let through only while the system waits, so that none falls between the look
+// at the flag and the wait.
+bool cli_interrupt_await(int fd) {
+    if (fd < 0 || fd >= FD_SETSIZE) return !cli_interrupted();
+    sigset_t ours, before;
+    fd_set ready;
+    FD_ZERO(&ready);
+    FD_SET(fd, &ready);
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGINT);
+    sigaddset(&ours, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &ours, &before);
+    if (!cli_interrupted()) pselect(fd + 1, &ready, NULL, NULL, NULL, &before);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return !cli_interrupted();
+}

@@ -12,5 +12,8 @@ void cli_interrupt_install(void);
 // The session whose running call a signal cancels; NULL: none.
 void cli_interrupt_session(ink_session *session);
 bool cli_interrupted(void);
+// Waits until something can be read from fd, or its end; false when interrupted, also before. A
+// signal that comes just before a plain read would not end that.
+bool cli_interrupt_await(int fd);
 
 #endif

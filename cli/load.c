@@ -84,13 +84,15 @@ static int read_all(int fd, const char *name, size_t max_bytes, const char *what
             data = grown;
             cap *= 2;
         }
+        if (!cli_interrupt_await(fd)) {
+            code = CLI_INTERRUPTED;
+            break;
+        }
         const ssize_t got = read(fd, data + n, cap - 1 - n);
         if (got == 0) break;
         if (got > 0)
             n += (size_t)got;
-        else if (cli_interrupted())
-            code = CLI_INTERRUPTED;
-        else if (errno != EINTR)
+        else if (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)
             code = cli_fail(CLI_FILE, "%s: cannot read: %s", name, strerror(errno));
         if (n > max_bytes)
             code = cli_fail(CLI_FILE, "%s: %s is longer than %zu bytes", name, what, max_bytes);

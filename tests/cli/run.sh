@@ -43,6 +43,8 @@ run() {
     shift 2
     "$@" >"$T/out" 2>"$T/err" </dev/null
     got=$?
+    # On a slow machine these tell how far they are.
+    sed -E '/^(converting|quantizing|scoring): [0-9]+%, /d' "$T/err" >"$T/told" && mv "$T/told" "$T/err"
     why=
     [ $got = "$want" ] || why="exit code $got instead of $want: $(head -c 300 "$T/err")"
     case $want in
@@ -95,8 +97,8 @@ for command in complete tokenize inspect convert quantize perplexity bench; do
     is "$command --help fits 100 columns" "$(awk 'length > 100' "$T/out" | wc -l | tr -d ' ')" 0
     usage "$command: unknown option" "$command: unknown option --no-such" $command --no-such x
 done
-for option in -n -m --temperature --top-k --top-p --min-p --repeat-penalty --seed --greedy --stop --context \
-    --overflow --keep --kv-type --threads --special --stats --json --echo; do
+for option in -n -m --temperature --top-k --top-p --min-p --repeat-penalty --seed --greedy --stop --ignore-eos \
+    --context --overflow --keep --kv-type --threads --special --stats --json --echo; do
     says "complete --help has $option" "$T/help_complete" "^ +(-., )?${option}[ ,]"
 done
 run 'defaults in the help do not come from options before it' 0 ink complete -n 7 --help
@@ -167,6 +169,18 @@ run 'empty prompt is the end token' 0 ink complete --seed 3 -n 16 --special '<|e
 same 'empty prompt starts from <|endoftext|>' "$T/out" "$T/empty"
 run 'end token as plain text' 0 ink complete --seed 3 -n 16 --json '<|endoftext|>'
 is 'it is several tokens' "$(sed -n 's/.*"n_prompt":\([0-9]*\).*/\1/p' "$T/out" | awk '{ print ($1 > 1) }')" 1
+
+# The greedy story ends by itself; told to go on it has the same beginning.
+run 'story to its end' 0 ink complete --greedy -n 1000 --overflow slide 'Once upon a time'
+cp "$T/out" "$T/ended"
+run 'story to its end, the reason' 0 ink complete --greedy -n 1000 --overflow slide --json 'Once upon a time'
+says 'it is the end token' "$T/out" '"summary":.*"stop":"end"'
+run 'ignore-eos' 0 ink complete --greedy -n 1000 --overflow slide --ignore-eos 'Once upon a time'
+is 'ignore-eos goes on' "$([ "$(wc -c <"$T/out")" -gt "$(wc -c <"$T/ended")" ] && echo yes)" yes
+head -c "$(wc -c <"$T/ended" | tr -d ' ')" "$T/out" >"$T/part"
+same 'ignore-eos, the same until then' "$T/part" "$T/ended"
+run 'ignore-eos, the reason' 0 ink complete --greedy -n 1000 --overflow slide --ignore-eos --json 'Once upon a time'
+says 'ignore-eos ends by its length' "$T/out" '"summary":.*"stop":"length",.*"n_generated":1000,'
 
 # The stop text lies across two pieces: the last two characters of one and the first two of the next.
 run 'pieces' 0 ink complete --greedy -n 40 --json 'Once upon a time'
@@ -297,15 +311,17 @@ else
 fi
 if [ -w /dev/full ]; then
     full() { "$program" "$@" >/dev/full; }
-    for command in '--help' 'complete -n 4 x' 'tokenize x' 'inspect'; do
+    for command in '--help' 'complete -n 4 --seed 1 --ignore-eos x' 'tokenize x' 'inspect'; do
         # shellcheck disable=SC2086 # words
         run "full disk: $command" 3 full $command
         says "full disk: $command, the words" "$T/err" 'standard output.*[Nn]o space'
     done
 fi
 closed() { "$program" "$@" >&-; }
-run 'standard output closed' 3 closed complete -n 4 x
-{ ink complete --seed 1 -n 100 'Once upon a time' 2>"$T/err"; echo $? >"$T/code"; } | head -c 1 >/dev/null
+run 'standard output closed' 3 closed complete -n 4 --seed 1 --ignore-eos x
+# Far more than a pipe holds.
+{ ink complete --seed 1 --ignore-eos -n 1000000 --overflow slide --context 64 'Once upon a time' 2>"$T/err"
+    echo $? >"$T/code"; } | head -c 1 >/dev/null
 is 'closed pipe, exit code' "$(cat "$T/code")" 0
 is 'closed pipe, silent' "$(wc -c <"$T/err" | tr -d ' ')" 0
 

@@ -6,12 +6,14 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -208,7 +210,8 @@ static void every_type_runs(void **state) {
     unlink(path);
 }
 
-// The process that --peak is, asked for by hand: the same figure within what pages come and go.
+// The process that --peak is, asked for by hand: the same figure within what pages come and go (the
+// system maps large pages when it has some, and counts them for each processor on its own).
 static void peak_alone(void **state) {
     (void)state;
     static char out[8192], err[8192];
@@ -219,7 +222,7 @@ static void peak_alone(void **state) {
     assert_int_equal(bench("--quick --json", out, err, sizeof out), 0);
     json_t *answer = read_answer(out);
     const double beside = json_number_value(json_object_get(answer, "peak_bytes"));
-    assert_true(alone > 0.8 * beside && alone < 1.25 * beside);
+    assert_true(alone > 0.5 * beside && alone < 2 * beside);
     json_decref(answer);
 }
 
@@ -269,43 +272,87 @@ static void threads_are_clamped(void **state) {
     assert_string_equal(err, "");
 }
 
+// Its handler stands, or it has ended.
+static void await_handler(pid_t pid) {
+    char path[64], line[256], state;
+    snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
+    for (bool ready = false; !ready; usleep(100)) {
+        unsigned long long caught;
+        FILE *f = fopen(path, "r");
+        assert_non_null(f);
+        while (fgets(line, sizeof line, f) != NULL)
+            ready = ready || (sscanf(line, "State: %c", &state) == 1 && state == 'Z') ||
+                    (sscanf(line, "SigCgt: %llx", &caught) == 1 && (caught >> (SIGINT - 1) & 1));
+        fclose(f);
+    }
+}
+
+// A terminal that takes nothing until it is told to: the program, whose bar it is to show after
+// half a second, then waits. *end: its other end.
+static int stopped_terminal(int *end) {
+    const int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+    *end = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(*end >= 0);
+    assert_int_equal(tcflow(*end, TCOOFF), 0);
+    return master;
+}
+
+// Returns how the program ended that got SIGINT some time after its handler stood; at_once: perhaps
+// before. The program cannot end by itself, however late the signal comes.
+static int interrupted_after(unsigned delay_us, bool at_once) {
+    int ends[2], terminal, status = 0;
+    const int master = stopped_terminal(&terminal);
+    assert_int_equal(pipe(ends), 0);
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        setenv("TMPDIR", folder, 1);
+        dup2(ends[1], STDOUT_FILENO);
+        dup2(terminal, STDERR_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        execl(program, program, "bench", "--shape", "story", "--type", "f32", (char *)NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    if (!at_once) await_handler(pid);
+    usleep(delay_us);
+    kill(pid, SIGINT);
+    assert_int_equal(tcflow(terminal, TCOON), 0);
+    // Whoever still had the pipe would be a process left behind.
+    char byte;
+    ssize_t got;
+    do got = read(ends[0], &byte, 1);
+    while (got < 0 && errno == EINTR);
+    assert_int_equal(got, 0);
+    close(ends[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    close(terminal);
+    close(master);
+    return status;
+}
+
 // SIGINT to the program alone: it ends its processes too, soon, and nothing is left behind.
 static void interrupted(void **state) {
     (void)state;
-    static const unsigned delays_ms[] = {5, 60, 400};
-    for (size_t i = 0; i < sizeof delays_ms / sizeof *delays_ms; i++) {
-        int ends[2], status = 0;
-        assert_int_equal(pipe(ends), 0);
-        const pid_t pid = fork();
-        assert_true(pid >= 0);
-        if (pid == 0) {
-            const int null = open("/dev/null", O_RDWR);
-            setenv("TMPDIR", folder, 1);
-            dup2(ends[1], STDOUT_FILENO);
-            dup2(null, STDERR_FILENO);
-            close(ends[0]);
-            close(ends[1]);
-            // Sessions of the default slices: longer than the delay on any machine.
-            execl(program, program, "bench", "--shape", "story", "--type", "f32", (char *)NULL);
-            _exit(127);
-        }
-        close(ends[1]);
-        usleep(delays_ms[i] * 1000);
-        kill(pid, SIGINT);
-        // Whoever still had the pipe would be a process left behind.
-        char byte;
-        ssize_t got;
-        do got = read(ends[0], &byte, 1);
-        while (got < 0 && errno == EINTR);
-        assert_int_equal(got, 0);
-        close(ends[0]);
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        // Before its handler stood, the signal ended it at once.
-        const bool early = WIFSIGNALED(status) && WTERMSIG(status) == SIGINT && i == 0;
-        if (!early) {
-            assert_true(WIFEXITED(status));
-            assert_int_equal(WEXITSTATUS(status), 130);
-        }
+    const int first = interrupted_after(0, true);
+    // Before its handler stood, the signal ended it at once.
+    if (!WIFSIGNALED(first) || WTERMSIG(first) != SIGINT) {
+        assert_true(WIFEXITED(first));
+        assert_int_equal(WEXITSTATUS(first), 130);
+    }
+    assert_int_equal(files_in_folder(), 0);
+    if (access("/proc/self/status", R_OK) != 0) {
+        print_message("left out: interrupts in the middle, no /proc here\n");
+        return;
+    }
+    // So that it is now here and now there; whatever it does then, it ends in the same way.
+    static const unsigned delays_us[] = {0, 2000, 5000, 10000, 20000, 60000, 400000, 800000};
+    for (size_t i = 0; i < sizeof delays_us / sizeof *delays_us; i++) {
+        const int status = interrupted_after(delays_us[i], false);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 130);
         assert_int_equal(files_in_folder(), 0);
     }
 }

@@ -22,15 +22,21 @@
 #include <cmocka.h>
 
 #include "base/utf8.h"
+#include "cli/interrupt.c" // the program links it
 
 enum { MAX_OUTPUT = 1 << 20, MAX_ARGS = 24 };
 
+// Far more than a pipe holds: its program cannot end before it is told to, however fast it is.
+#define LONG_STORY                                                                                 \
+    "complete", "--ignore-eos", "-n", "1000000", "--overflow", "slide", "--context", "64"
+
 static const char *program;
+static int pipe_bytes; // that a pipe holds: a page where that can be chosen, else 0
 
 typedef struct child {
     pid_t pid;
     int in, out, err; // our ends; -1: none
-    int kept;         // a terminal's other end, so that its last bytes are not lost; -1: none
+    int kept;         // a terminal's other end, which does not block; -1: none
 } child;
 
 // Starts the program with the given ends as its standard streams; they are closed here.
@@ -66,6 +72,10 @@ static child start_pipes(int flags, const char *first, ...) {
     pipe_ends(out, flags & ~O_NONBLOCK);
     pipe_ends(err, 0);
     if (flags & O_NONBLOCK) fcntl(out[1], F_SETFL, O_NONBLOCK);
+#ifdef F_SETPIPE_SZ
+    pipe_bytes = fcntl(out[0], F_SETPIPE_SZ, 4096);
+    assert_true(pipe_bytes > 0);
+#endif
     va_list list;
     va_start(list, first);
     const pid_t pid = start(in[0], out[1], err[1], list, first);
@@ -85,7 +95,7 @@ static child start_terminal(unsigned short columns, const char *first, ...) {
     assert_true(end >= 0);
     const struct winsize size = {.ws_row = 25, .ws_col = columns};
     assert_int_equal(ioctl(master, TIOCSWINSZ, &size), 0);
-    const int kept = fcntl(end, F_DUPFD_CLOEXEC, 0);
+    const int kept = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
     assert_true(kept >= 0);
     va_list list;
     va_start(list, first);
@@ -119,22 +129,27 @@ static text read_all(int fd) {
     return t;
 }
 
-// A terminal that its last user closes may drop what was not read yet. So our own end stays open,
-// and the end of the text is the program's: it has gone, and a while later nothing more has come.
+// A terminal that its last user closes may drop what was not read yet, and what was written comes
+// through a while later. So our own end stays open, and when the program has gone it writes a mark
+// behind the program's text, of a byte that the program never lets through.
 static text read_terminal(const child *c) {
+    static const char mark = '\x16';
     text t = {0};
-    for (bool gone = false;;) {
+    for (bool gone = false, marked = false;;) {
         struct pollfd out = {.fd = c->out, .events = POLLIN};
-        if (poll(&out, 1, 50) > 0) {
-            if (!read_more(c->out, &t)) return t;
+        if (poll(&out, 1, 10) > 0) {
+            assert_true(read_more(c->out, &t));
+            if (t.data[t.n - 1] == mark) break;
         } else if (gone) {
-            return t;
+            if (!marked) marked = write(c->kept, &mark, 1) == 1;
         } else {
             siginfo_t end = {.si_pid = 0};
             waitid(P_PID, (id_t)c->pid, &end, WEXITED | WNOHANG | WNOWAIT);
             gone = end.si_pid != 0;
         }
     }
+    t.data[--t.n] = 0;
+    return t;
 }
 
 static int end_status(child *c) {
@@ -161,6 +176,11 @@ static text quiet(int code, const char *const *args) {
     return t;
 }
 
+static void await_full_pipe(const child *c) {
+    for (int waiting = 0; waiting < pipe_bytes; poll(NULL, 0, 1))
+        assert_int_equal(ioctl(c->out, FIONREAD, &waiting), 0);
+}
+
 static void expect_silence(int fd) {
     text t = read_all(fd);
     if (t.n > 0) print_error("standard error: %s\n", t.data);
@@ -173,8 +193,9 @@ static void expect_silence(int fd) {
 static void whole_characters(void **state) {
     (void)state;
 #ifdef O_DIRECT
-    child c = start_pipes(O_DIRECT, "complete", "-n", "200", "--seed", "3", "--temperature", "20",
-                          "--top-k", "0", "--top-p", "1", "--min-p", "0", "x", NULL);
+    child c = start_pipes(O_DIRECT, "complete", "--ignore-eos", "-n", "200", "--seed", "3",
+                          "--temperature", "20", "--top-k", "0", "--top-p", "1", "--min-p", "0",
+                          "x", NULL);
     text all = {0};
     size_t beyond_ascii = 0, before = 0;
     while (read_more(c.out, &all)) {
@@ -194,11 +215,11 @@ static void whole_characters(void **state) {
 #endif
 }
 
-// The text up to an interrupt is the beginning of the text without one.
+// The text up to an interrupt is the beginning of the text without one, which is read as far and
+// then ended by taking its pipe away.
 static void interrupt(int number) {
-    child c = start_pipes(0, "complete", "--seed", "5", "-n", "1000000", "--overflow", "slide",
-                          "--context", "64", "Once upon a time", NULL);
-    text t = {0};
+    child c = start_pipes(0, LONG_STORY, "--seed", "5", "Once upon a time", NULL);
+    text t = {0}, whole = {0};
     while (t.n < 100 && read_more(c.out, &t)) {}
     assert_int_equal(kill(c.pid, number), 0);
     while (read_more(c.out, &t)) {}
@@ -206,12 +227,14 @@ static void interrupt(int number) {
     assert_int_equal(inki_utf8_count_invalid((const uint8_t *)t.data, t.n), 0);
     expect_silence(c.err);
     expect_exit(&c, 130);
-    const char *const args[] = {"complete",   "--seed", "5",         "-n", "20",
-                                "--overflow", "slide",  "--context", "64", "Once upon a time"};
-    text start_of_it = quiet(0, args);
-    assert_true(start_of_it.n > 0);
-    assert_memory_equal(t.data, start_of_it.data, start_of_it.n < t.n ? start_of_it.n : t.n);
-    free(start_of_it.data);
+    c = start_pipes(0, LONG_STORY, "--seed", "5", "Once upon a time", NULL);
+    while (whole.n < t.n && read_more(c.out, &whole)) {}
+    assert_true(whole.n >= t.n);
+    assert_memory_equal(t.data, whole.data, t.n);
+    close(c.out);
+    c.out = open("/dev/null", O_RDONLY);
+    expect_exit(&c, 0);
+    free(whole.data);
     free(t.data);
 }
 
@@ -227,8 +250,7 @@ static void terminate_keeps_the_text(void **state) {
 
 static void interrupted_json_has_its_summary(void **state) {
     (void)state;
-    child c = start_pipes(0, "complete", "--json", "-n", "1000000", "--overflow", "slide",
-                          "--context", "64", "Once upon a time", NULL);
+    child c = start_pipes(0, LONG_STORY, "--json", "Once upon a time", NULL);
     text t = {0};
     while (t.n < 100 && read_more(c.out, &t)) {}
     kill(c.pid, SIGINT);
@@ -242,38 +264,49 @@ static void interrupted_json_has_its_summary(void **state) {
     free(t.data);
 }
 
+// Waits until the program has taken the signals sent to it, and sleeps again ('S') or has ended
+// ('Z'), which is returned.
+static char settled(const child *c) {
+    char path[64], line[256], found = 0;
+    snprintf(path, sizeof path, "/proc/%ld/status", (long)c->pid);
+    for (;; poll(NULL, 0, 1)) {
+        unsigned long long pending = 0, some;
+        FILE *f = fopen(path, "r");
+        assert_non_null(f);
+        while (fgets(line, sizeof line, f) != NULL) {
+            if (sscanf(line, "State: %c", &found) == 1) continue;
+            if (sscanf(line, "SigPnd: %llx", &some) == 1) pending |= some;
+            if (sscanf(line, "ShdPnd: %llx", &some) == 1) pending |= some;
+        }
+        fclose(f);
+        if (found == 'Z' || (found == 'S' && pending == 0)) return found;
+    }
+}
+
 // Nobody reads, and the echo of the prompt is longer than the pipe: when the pipe is full the
 // program is inside its write, where the first signal alone cannot end it.
 static void second_signal_ends_at_once(void **state) {
     (void)state;
-#ifdef F_SETPIPE_SZ
-    enum { PIPE_BYTES = 4096 };
-    char prompt[2 * PIPE_BYTES];
-    memset(prompt, 'a', sizeof prompt);
+    if (pipe_bytes == 0 || access("/proc/self/status", R_OK) != 0) {
+        print_message("left out: only Linux sets the size of a pipe, and tells of signals\n");
+        skip();
+    }
     child c = start_pipes(0, "complete", "--echo", "--overflow", "left", "-n", "4", "-", NULL);
-    assert_int_equal(fcntl(c.out, F_SETPIPE_SZ, PIPE_BYTES), PIPE_BYTES);
-    assert_int_equal(write(c.in, prompt, sizeof prompt), sizeof prompt);
+    const size_t bytes = 2 * (size_t)pipe_bytes;
+    char *prompt = malloc(bytes);
+    assert_non_null(prompt);
+    memset(prompt, 'a', bytes);
+    assert_int_equal(write(c.in, prompt, bytes), bytes);
+    free(prompt);
     close(c.in);
     c.in = open("/dev/null", O_WRONLY);
-    for (int waiting = 0; waiting < PIPE_BYTES; poll(NULL, 0, 10))
-        assert_int_equal(ioctl(c.out, FIONREAD, &waiting), 0);
-    kill(c.pid, SIGINT);
-    poll(NULL, 0, 200);
-    int status = 0;
-    assert_int_equal(waitpid(c.pid, &status, WNOHANG), 0); // the first did not
-    for (int i = 0; i < 200 && waitpid(c.pid, &status, WNOHANG) == 0; i++) {
-        kill(c.pid, SIGINT);
-        poll(NULL, 0, 50);
-    }
-    close(c.in);
-    close(c.out);
-    close(c.err);
+    await_full_pipe(&c);
+    assert_int_equal(kill(c.pid, SIGINT), 0);
+    assert_int_equal(settled(&c), 'S');
+    assert_int_equal(kill(c.pid, SIGINT), 0);
+    const int status = end_status(&c);
     assert_true(WIFSIGNALED(status));
     assert_int_equal(WTERMSIG(status), SIGINT);
-#else
-    print_message("left out: only Linux sets the size of a pipe\n");
-    skip();
-#endif
 }
 
 static void interrupt_while_waiting_for_input(void **state) {
@@ -282,7 +315,7 @@ static void interrupt_while_waiting_for_input(void **state) {
     assert_int_equal(write(c.in, "Once", 4), 4);
     for (int left = 1; left > 0;) { // once it has read that, it is ready for signals
         assert_int_equal(ioctl(c.in, FIONREAD, &left), 0);
-        poll(NULL, 0, 10);
+        poll(NULL, 0, 1);
     }
     kill(c.pid, SIGINT);
     text t = read_all(c.out);
@@ -291,10 +324,39 @@ static void interrupt_while_waiting_for_input(void **state) {
     free(t.data);
 }
 
+// The same with the signal just before the wait, where it interrupts nothing. In a process of its
+// own, because the handler counts; 0, or what is wrong.
+static int await_interrupted(void) {
+    int ends[2];
+    sigset_t before, after;
+    if (pipe(ends) != 0) return 1;
+    cli_interrupt_install();
+    sigprocmask(SIG_SETMASK, NULL, &before);
+    if (write(ends[1], "x", 1) != 1 || !cli_interrupt_await(ends[0])) return 2;
+    char byte;
+    if (read(ends[0], &byte, 1) != 1) return 3;
+    raise(SIGINT);
+    if (cli_interrupt_await(ends[0])) return 4;
+    sigprocmask(SIG_SETMASK, NULL, &after);
+    for (int s = 1; s < 32; s++)
+        if (sigismember(&before, s) != sigismember(&after, s)) return 5;
+    return 0;
+}
+
+static void interrupt_just_before_waiting(void **state) {
+    (void)state;
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) _exit(await_interrupted());
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void gone_reader_ends_quietly(void **state) {
     (void)state;
-    child c = start_pipes(0, "complete", "-n", "100000000", "--overflow", "slide", "--context",
-                          "64", "Once upon a time", NULL);
+    child c = start_pipes(0, LONG_STORY, "Once upon a time", NULL);
     text t = {0};
     assert_true(read_more(c.out, &t));
     close(c.out);
@@ -311,11 +373,9 @@ static void slow_reader_gets_everything(void **state) {
                                 NULL,      NULL,     NULL, NULL, NULL};
     text want = quiet(0, args);
     child c = start_pipes(O_NONBLOCK, "inspect", "--json", NULL);
-    fcntl(c.out, F_SETPIPE_SZ, 4096);
     text t = {0};
-    do poll(NULL, 0, 1);
-    while (read_more(c.out, &t));
-    assert_true(want.n > 4096);
+    if (want.n > (size_t)pipe_bytes) await_full_pipe(&c); // only then the program has to wait
+    while (read_more(c.out, &t)) {}
     assert_int_equal(t.n, want.n);
     assert_memory_equal(t.data, want.data, want.n);
     expect_exit(&c, 0);
@@ -377,6 +437,7 @@ int main(void) {
         cmocka_unit_test(interrupted_json_has_its_summary),
         cmocka_unit_test(second_signal_ends_at_once),
         cmocka_unit_test(interrupt_while_waiting_for_input),
+        cmocka_unit_test(interrupt_just_before_waiting),
         cmocka_unit_test(gone_reader_ends_quietly),
         cmocka_unit_test(slow_reader_gets_everything),
         cmocka_unit_test(terminal_shows_control_characters),
