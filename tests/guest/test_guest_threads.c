@@ -88,9 +88,7 @@ static void they_block_all_signals(void **state) {
     assert_false(sigismember(&own, SIGTERM));
     assert_int_equal(ink_close(engine), INK_OK);
     // A thread that has been joined may stand in /proc for a moment longer.
-    for (int tries = 0; tries < 1000 && new_threads(ids, before, n_before) > 0; tries++)
-        usleep(1000);
-    assert_int_equal(new_threads(ids, before, n_before), 0);
+    while (new_threads(ids, before, n_before) > 0) usleep(1000);
 }
 
 static void they_sleep_when_idle(void **state) {
@@ -102,9 +100,8 @@ static void they_sleep_when_idle(void **state) {
     guest_generate(engine, &text);
     const size_t n = new_threads(ids, before, n_before);
     // Ten looks in a row at which all of them sleep; a thread that spun on would be running at
-    // most.
-    int looks = 0;
-    for (int tries = 0; looks < 10 && tries < 2000; tries++) {
+    // most, and this would not end.
+    for (int looks = 0; looks < 10;) {
         usleep(1000);
         bool asleep = true;
         for (size_t i = 0; i < n; i++) {
@@ -114,7 +111,6 @@ static void they_sleep_when_idle(void **state) {
         }
         looks = asleep ? looks + 1 : 0;
     }
-    assert_int_equal(looks, 10);
     assert_int_equal(ink_close(engine), INK_OK);
 }
 
@@ -177,7 +173,7 @@ static void the_hosts_signals_stay_the_hosts(void **state) {
     assert_int_equal(sigaction(SIGALRM, &action, &old), 0);
     const struct itimerval often = {.it_interval.tv_usec = 500, .it_value.tv_usec = 500};
     assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
-    for (int i = 0; i < 1000 && (i < 5 || atomic_load(&n_alarms) < 5); i++) {
+    for (int i = 0; i < 5 || atomic_load(&n_alarms) < 5; i++) {
         engine = guest_open(N_THREADS);
         guest_generate(engine, &disturbed);
         assert_int_equal(ink_close(engine), INK_OK);
@@ -188,7 +184,6 @@ static void the_hosts_signals_stay_the_hosts(void **state) {
     struct sigaction found;
     assert_int_equal(sigaction(SIGALRM, &old, &found), 0);
     assert_true(found.sa_handler == on_alarm);
-    assert_true(atomic_load(&n_alarms) >= 5);
     assert_int_equal(atomic_load(&n_astray), 0);
 }
 

@@ -143,10 +143,10 @@ static void scratch_adds_up(void **state) {
 static pthread_t caller;
 static atomic_uint n_elsewhere; // calls of the kernel on another thread than the caller's
 static void (*true_gelu)(float *x, size_t n);
-static bool await_another; // the caller gives another thread time to begin its part
+static bool await_another; // until another thread has begun its part
 static void watched_gelu(float *x, size_t n) {
     if (!pthread_equal(pthread_self(), caller)) atomic_fetch_add(&n_elsewhere, 1);
-    for (int i = 0; await_another && atomic_load(&n_elsewhere) == 0 && i < 100000; i++) usleep(100);
+    while (await_another && atomic_load(&n_elsewhere) == 0) usleep(100);
     true_gelu(x, n);
 }
 
