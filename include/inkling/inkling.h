@@ -506,7 +506,7 @@ typedef struct ink_generate_options {
     // A prompt that holds a listed phrase is refused. In the continuation, text is held back while
     // it could begin one; where one is complete, the tokens that made it are taken back and another
     // way is taken. NULL: none.
-    const ink_filter *filter;
+    ink_filter *filter;
     uint32_t no_repeat_ngram; // no n tokens in a row stand twice in past and continuation; 0: off
 } ink_generate_options;
 INK_API void ink_generate_options_init(ink_generate_options *options, size_t size);

@@ -4,6 +4,7 @@
 #define INKI_ENGINE_H
 
 #include "base/log.h"
+#include "filter/filter.h"
 #include "forward/forward.h"
 #include "gguf/gguf.h"
 #include "model/model.h"
@@ -28,6 +29,16 @@ ink_status inki_flags_check(uint32_t flags, uint32_t known, const char *what, in
 // The other way round: fills a caller's struct with what its size field covers (0: all) of the
 // report [known_size]. The size field then says how much was filled.
 void inki_report_write(void *out, const void *report, size_t known_size);
+
+// Copies of a caller's stop strings, in one block.
+typedef struct inki_stops {
+    const char **list; // [n]
+    size_t n, bytes;
+} inki_stops;
+// Errors: INK_E_ARG (NULL with n > 0, a string that is NULL or empty), INK_E_NOMEM.
+ink_status inki_stops_copy(inki_stops *out, const char *const *stop, size_t n, const inki_mem *mem,
+                           ink_error *error);
+void inki_stops_free(inki_stops *stops, const inki_mem *mem); // a zeroed one is allowed
 
 // --- runtime and model ---------------------------------------------------------------------------
 
@@ -78,12 +89,20 @@ struct ink_session {
     ink_session_options options; // with every 0 replaced by what it stands for
     inki_kv kv;
     inki_work work;
-    ink_token *tokens; // [n_ctx] the past
+    ink_token *tokens; // [n_ctx] the past, and what is still in the cache behind it
     float *logits;     // [options.n_logits, n_vocab]
+    float *held;       // [options.n_held, n_vocab] rows of earlier positions; NULL: none
+    uint32_t *held_at; // [options.n_held] n_past behind which row i stands, 0: none; i = n_past % n
+    const float *row;  // the last row of logits, in one of the two; for n_rows > 0
     uint32_t n_past;
-    uint32_t n_rows;      // rows of logits held
+    uint32_t n_cached;  // >= n_past: so many tokens have their keys and values still
+    uint32_t n_rows;    // rows of logits held
+    uint32_t n_threads; // that evaluate; 0: all of the runtime
+    // Asked after each layer, beside `cancel`. NULL: never.
+    bool (*interrupted)(const void *arg);
+    const void *interrupted_arg;
     uint64_t n_forgotten; // tokens that sliding dropped: the random position goes on counting
-    size_t block_bytes;   // this struct and all above but kv pages and work
+    size_t block_bytes;   // this struct and all above but kv pages, held rows and work
     atomic_int cancel;
     atomic_int busy;
     atomic_uintptr_t owner; // thread inside, 0: none
@@ -99,14 +118,44 @@ ink_status inki_session_bytes(const inki_weights *weights, const ink_session_opt
 // Replaces zeros by what they stand for and checks the rest.
 ink_status inki_session_options_complete(ink_session_options *options, const inki_weights *weights,
                                          ink_error *error);
+// options: complete. reserve: with pages and working memory, as a session of its own has them.
+ink_status inki_session_make(ink_session **out, ink_model *model,
+                             const ink_session_options *options, bool reserve, ink_error *error);
+// All but the cache: tokens, logits, position.
+void inki_session_copy_timeline(ink_session *child, const ink_session *parent);
 // Working memory, if the session has none yet. Errors: INK_E_NOMEM.
 ink_status inki_session_need_work(ink_session *session, ink_error *error);
 
+// The past becomes a beginning of tokens [n], n > 0, the longest that the cache holds with logits
+// behind it if it is all of them. Nothing is evaluated, and nothing behind it is forgotten yet.
+void inki_session_go_to(ink_session *session, const ink_token *tokens, uint32_t n);
+bool inki_session_was_interrupted(const ink_session *session); // cancelled, or by its hook
+// Gives the held rows back; the session evaluates what it needs of them again. Returns the bytes.
+uint64_t inki_session_unhold(ink_session *session);
+ink_status inki_session_hold(ink_session *session, ink_error *error); // Errors: INK_E_NOMEM
+// A session for branches of `parent` that add at most n_new tokens, one at a time; empty. All its
+// memory is allocated here. Errors: INK_E_NOMEM.
+ink_status inki_session_new_branch(ink_session **out, ink_session *parent, uint32_t n_new,
+                                   ink_error *error);
+// options: the parent's, complete.
+ink_status inki_session_branch_bytes(const inki_weights *weights,
+                                     const ink_session_options *options, uint32_t n_new,
+                                     uint64_t *heap, uint64_t *kv, ink_error *error);
+// The branch now holds the parent's past and logits, which the parent must have. Allocates nothing
+// while the branch has pages of its own for n_new tokens. Errors: INK_E_NOMEM (it is then empty).
+ink_status inki_session_rebranch(ink_session *branch, const ink_session *parent, ink_error *error);
+
 // As the public calls, for sessions that the caller has entered.
 ink_status inki_eval_entered(const ink_span *spans, size_t n, ink_error *error);
-ink_status inki_sample_entered(ink_session *session, const inki_chain *chain, int32_t banned,
-                               ink_token *out, ink_error *error);
 void inki_rewind_entered(ink_session *session, uint32_t n_past);
+// What a choice may not be, beside the chain: see inki_draw.
+typedef struct inki_constraint {
+    const int32_t *bans;
+    size_t n_bans;
+    const uint64_t *allowed;
+} inki_constraint;
+ink_status inki_sample_entered(ink_session *session, const inki_chain *chain,
+                               const inki_constraint *constraint, ink_token *out, ink_error *error);
 ink_status inki_generate_entered(ink_session *session, const char *text, size_t bytes,
                                  const ink_generate_options *options, ink_text_fn fn, void *user,
                                  ink_result *result, ink_error *error);

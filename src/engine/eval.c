@@ -50,6 +50,13 @@ static ink_status explain_nonfinite(const ink_model *m, ink_error *error) {
     return INK_E_NUMERIC;
 }
 
+// Where the last row of logits goes: among those that are held, if any are.
+static float *last_row(const ink_session *s, size_t n_tokens) {
+    const uint32_t at = s->n_past + (uint32_t)n_tokens, n_held = s->options.n_held;
+    return s->held != NULL ? s->held + (size_t)(at % n_held) * s->model->weights.n_vocab
+                           : s->logits;
+}
+
 // Walks all tokens of all spans in order and runs a pass whenever the working memory is full.
 static ink_status run_passes(const ink_span *spans, size_t n, inki_work *work,
                              inki_forward *forward, ink_error *error) {
@@ -64,7 +71,7 @@ static ink_status run_passes(const ink_span *spans, size_t n, inki_work *work,
                                               .pos = s->n_past + (uint32_t)k,
                                               .token = spans[i].tokens[k],
                                               .logits = all    ? s->logits + k * n_vocab
-                                                        : last ? s->logits
+                                                        : last ? last_row(s, spans[i].n_tokens)
                                                                : NULL};
             if (filled < work->scratch.n_rows && !(last && i + 1 == n)) continue;
             const ink_status status = inki_forward_run(forward, work->rows, filled, error);
@@ -84,8 +91,7 @@ typedef struct span_list {
 static bool any_cancelled(const void *arg) {
     const span_list *list = arg;
     for (size_t i = 0; i < list->n; i++)
-        if (atomic_load_explicit(&list->spans[i].session->cancel, memory_order_relaxed))
-            return true;
+        if (inki_session_was_interrupted(list->spans[i].session)) return true;
     return false;
 }
 
@@ -98,11 +104,49 @@ static ink_status evaluate(const ink_span *spans, size_t n, inki_work *work, ink
                             .kernels = &m->runtime->kernels,
                             .pool = have_pool ? pool : NULL,
                             .scratch = &work->scratch,
+                            .n_threads = spans[0].session->n_threads,
                             .cancelled = any_cancelled,
                             .cancelled_arg = &list};
     const ink_status status = run_passes(spans, n, work, &forward, error);
     if (have_pool) inki_pool_leave(pool);
     return status == INK_E_NUMERIC ? explain_nonfinite(m, error) : status;
+}
+
+// The pass writes over what the cache holds behind the past. What is evaluated only once more, for
+// its logits, comes out the same: all of it stays, but where a key begins a group of columns that
+// is cleared first.
+static void forget_behind(const ink_span *span) {
+    ink_session *s = span->session;
+    const uint32_t n = (uint32_t)span->n_tokens;
+    uint32_t same = 0;
+    while (same < n && s->n_past + same < s->n_cached &&
+           s->tokens[s->n_past + same] == span->tokens[same])
+        same++;
+    // A page that is copied because a fork shares it is copied up to here only.
+    if (inki_kv_is_shared(&s->kv, s->n_past)) same = 0;
+    bool clears = false;
+    for (uint32_t k = 0; k < n; k++) clears |= (s->n_past + k) % INKI_KV_KEY_GROUP == 0;
+    if (same < n || clears) {
+        s->n_cached = s->n_past + same;
+        for (uint32_t i = 0; s->held != NULL && i < s->options.n_held; i++)
+            if (s->held_at[i] > s->n_cached) s->held_at[i] = 0;
+    }
+    s->n_rows = 0;
+    const uint32_t at = s->n_past + n;
+    if (s->held != NULL) s->held_at[at % s->options.n_held] = 0; // until the pass has written it
+}
+
+static void append_span(const ink_span *span) {
+    ink_session *s = span->session;
+    const uint32_t n = (uint32_t)span->n_tokens;
+    const bool all = (span->flags & INK_SPAN_ALL_LOGITS) != 0;
+    const size_t n_vocab = s->model->weights.n_vocab;
+    s->row = all ? s->logits + (n - 1) * n_vocab : last_row(s, n);
+    memcpy(s->tokens + s->n_past, span->tokens, n * sizeof *s->tokens);
+    s->n_past += n;
+    s->n_rows = all ? n : 1;
+    if (s->n_cached < s->n_past) s->n_cached = s->n_past;
+    if (s->held != NULL && !all) s->held_at[s->n_past % s->options.n_held] = s->n_past;
 }
 
 ink_status inki_eval_entered(const ink_span *spans, size_t n, ink_error *error) {
@@ -118,20 +162,15 @@ ink_status inki_eval_entered(const ink_span *spans, size_t n, ink_error *error) 
         status = inki_session_need_work(spans[0].session, error);
         work = &spans[0].session->work;
     }
+    for (size_t i = 0; i < n && status == INK_OK; i++) forget_behind(&spans[i]);
     for (size_t i = 0; i < n && status == INK_OK; i++) {
         ink_session *s = spans[i].session;
         status = inki_kv_prepare(&s->kv, s->n_past, s->n_past + (uint32_t)spans[i].n_tokens, error);
     }
     if (status != INK_OK) return status;
 
-    for (size_t i = 0; i < n; i++) spans[i].session->n_rows = 0;
     status = evaluate(spans, n, work, error);
-    for (size_t i = 0; i < n && status == INK_OK; i++) {
-        ink_session *s = spans[i].session;
-        memcpy(s->tokens + s->n_past, spans[i].tokens, spans[i].n_tokens * sizeof *s->tokens);
-        s->n_past += (uint32_t)spans[i].n_tokens;
-        s->n_rows = spans[i].flags & INK_SPAN_ALL_LOGITS ? (uint32_t)spans[i].n_tokens : 1;
-    }
+    for (size_t i = 0; i < n && status == INK_OK; i++) append_span(&spans[i]);
     return status;
 }
 

@@ -1,31 +1,68 @@
 // SPDX-License-Identifier: MIT
-// One call of ink_session_generate, shared by prompt.c (what the continuation stands on) and
-// generate.c (the continuation).
+// One continuation under way. It is a machine that says what to evaluate next, so that a call can
+// drive one of them to its end, a typing session one evaluation at a time, and a service many in
+// one pass:
+//
+//     inki_run_begin(&run, …); inki_prompt_read(&run, text, bytes);   or inki_prompt_set
+//     while (inki_run_next(&run, &span)) evaluate n of its tokens, inki_run_evaluated(&run, status,
+//     n); inki_run_finish(&run); inki_run_end(&run);
+//
+// prompt.c knows what the continuation stands on, generate.c chooses and speaks, take_back.c
+// undoes.
 #ifndef INKI_GENERATE_RUN_H
 #define INKI_GENERATE_RUN_H
 
 #include "engine/engine.h"
 #include "engine/text_stream.h"
 
-// All that one call needs; made at its start, so that a step of the loop allocates nothing.
+// `token` may not be chosen where the timeline holds `at` tokens.
+typedef struct inki_ban {
+    uint32_t at;
+    ink_token token;
+} inki_ban;
+enum { INKI_RUN_MAX_BANS = 256 }; // then the run stops: there is no way on
+
+// All that one run needs; made at its start, so that a step allocates nothing.
 typedef struct inki_run {
-    ink_session *s; // entered
+    ink_session *s; // entered, or owned by who drives the run
     ink_generate_options o;
     const inki_chain *chain;
     ink_sampler *own_sampler; // when the caller gave none
     ink_text_fn fn;
     void *user;
     ink_error *error;
-    inki_fp *fp;
+    inki_fp *fp; // the host's floating-point state, for callbacks; NULL: on a thread of ours
     inki_text_stream stream;
-    // [timeline_cap] What the session's past shall be before the first token: its past and the
-    // prompt, cut if they are too long. A sliding context uses it again.
+    // Asked behind each new token, when its bytes are in the stream, and once more where the text
+    // would end (`stopped`): how many of the last tokens shall be taken back; the first of them is
+    // then banned at its place. NULL: never.
+    uint32_t (*veto)(void *arg, const struct inki_run *run);
+    void *veto_arg;
+    bool lazy; // the last token is not evaluated: nobody goes on from there
+
+    // [timeline_cap] What the session's past shall be: the prompt, cut if it is too long, and what
+    // was chosen. The session's past is a beginning of it. A sliding context moves it.
     ink_token *timeline;
-    uint32_t n_timeline;
+    uint32_t n_timeline, n_prompt;
     size_t timeline_cap;
+    uint8_t *heal; // [n_heal] bytes that the first new token begins with
+    size_t n_heal, heal_cap;
+    bool restricted;   // the first new token is one of `allowed`
+    uint64_t *allowed; // [allowed_words] a set of tokens: those that begin with `heal`
+    size_t allowed_words;
+    inki_ban *bans; // [n_bans] by rising `at`
+    size_t n_bans, bans_cap;
+    int32_t *banned; // [banned_cap] those that hold at one place, gathered for a choice
+    size_t banned_cap;
+
     ink_token last; // chosen last
     float logprob;  // of it
     bool stopped;   // r.stop says why
+    bool failed;
+    ink_status status; // what it failed with
+    bool begun;        // the cache was asked what it holds of the prompt
+    bool prefilled;    // the prompt is evaluated
+    uint32_t n_before; // tokens of the session before the run, for when the prompt fails
     double start_ms;
     ink_result r;
 } inki_run;
@@ -34,26 +71,44 @@ static inline void inki_run_stop(inki_run *run, uint32_t why) {
     run->stopped = true;
     run->r.stop = why;
 }
-
-// Stops if somebody cancelled or the deadline has passed; true if stopped. A cancel during an
-// evaluation is seen in there; this looks between evaluations.
-static inline bool inki_run_interrupted(inki_run *run) {
-    const uint32_t deadline_ms = run->o.deadline_ms;
-    const bool late = deadline_ms != 0 && inki_os_now_ms() - run->start_ms >= deadline_ms;
-    if (atomic_load_explicit(&run->s->cancel, memory_order_relaxed))
-        inki_run_stop(run, INK_STOP_CANCELLED);
-    else if (late)
-        inki_run_stop(run, INK_STOP_DEADLINE);
-    return run->stopped;
+static inline void inki_run_fail(inki_run *run, ink_status status) {
+    if (!run->failed) run->status = status;
+    run->failed = true;
 }
 
-// Tokenizes the prompt and decides what the continuation stands on: allocates and fills the
-// timeline. Errors: those of ink_session_generate.
+// Options complete, `chain` for this vocabulary; the session is entered by the caller or owned.
+// start_ms: when the call, or the submission, was made. The run is zeroed but for fn, user, fp,
+// veto and lazy; or it was finished, and its memory serves again. What is allocated is released by
+// inki_run_end, after a failure too. Errors: those of ink_session_generate.
+ink_status inki_run_begin(inki_run *run, ink_session *session, const ink_generate_options *options,
+                          const inki_chain *chain, double start_ms, ink_error *error);
+
+// Tokenizes the prompt and decides what the continuation stands on.
 ink_status inki_prompt_read(inki_run *run, const char *text, size_t bytes);
-// Makes timeline [n] the session's past with logits behind it; what the cache holds of it is kept.
-// May be stopped on the way (run->stopped): the past is then a beginning of the timeline.
-ink_status inki_prompt_evaluate(inki_run *run);
-// The context is full: forgets the older half behind the first n_keep tokens and appends `token`.
-ink_status inki_prompt_slide(inki_run *run, ink_token token);
+// The same for tokens [n], 0 < n <= n_ctx, that are the whole past; the first new token begins with
+// tail [n_tail].
+ink_status inki_prompt_set(inki_run *run, const ink_token *tokens, uint32_t n, const char *tail,
+                           size_t n_tail);
+// Room ahead of time, for runs that shall allocate nothing later.
+ink_status inki_run_need_timeline(inki_run *run, size_t n_tokens);
+ink_status inki_run_need_heal(inki_run *run, size_t n_tail);
+
+// Chooses and speaks until something must be evaluated: *span says what. False: the run is over,
+// stopped or failed (run->status).
+bool inki_run_next(inki_run *run, ink_span *span);
+// What became of the first n_tokens of the span that inki_run_next gave.
+void inki_run_evaluated(inki_run *run, ink_status status, uint32_t n_tokens);
+// Gives out what is held back and fills in the times. Once, after next was false. Returns what the
+// run failed with.
+ink_status inki_run_finish(inki_run *run);
+void inki_run_end(inki_run *run); // releases; a zeroed run is allowed
+
+// Whether somebody cancelled or the deadline has passed; the run is then stopped. During an
+// evaluation that is seen in there; this looks between evaluations.
+bool inki_run_interrupted(inki_run *run);
+// The last n tokens of the continuation are taken back, the first of them is banned at its place.
+void inki_run_take_back(inki_run *run, uint32_t n);
+// The timeline is one token over the context: the older half behind the first n_keep tokens goes.
+void inki_prompt_slide(inki_run *run);
 
 #endif

@@ -82,3 +82,32 @@ void ink_options_init(ink_options *options, size_t size) {
     const ink_options defaults = {0};
     fill(options, size, &defaults, sizeof defaults);
 }
+
+ink_status inki_stops_copy(inki_stops *out, const char *const *stop, size_t n, const inki_mem *mem,
+                           ink_error *error) {
+    *out = (inki_stops){0};
+    if (n == 0) return INK_OK;
+    size_t bytes = 0;
+    if (stop == NULL || !inki_mul(n, sizeof *stop, &bytes))
+        return inki_fail(error, INK_E_ARG, "stop", 0, "is NULL or too long");
+    for (size_t i = 0; i < n; i++) {
+        if (stop[i] == NULL || stop[i][0] == 0)
+            return inki_fail(error, INK_E_ARG, "stop", 0, "stop string %zu is empty", i);
+        bytes += strlen(stop[i]) + 1;
+    }
+    const char **list = inki_alloc(mem, bytes, 1);
+    if (list == NULL) return inki_fail_nomem(error, bytes);
+    char *at = (char *)(list + n);
+    for (size_t i = 0; i < n; i++) {
+        const size_t length = strlen(stop[i]) + 1;
+        list[i] = memcpy(at, stop[i], length);
+        at += length;
+    }
+    *out = (inki_stops){.list = list, .n = n, .bytes = bytes};
+    return INK_OK;
+}
+
+void inki_stops_free(inki_stops *stops, const inki_mem *mem) {
+    inki_release(mem, stops->list, stops->bytes, 1);
+    *stops = (inki_stops){0};
+}

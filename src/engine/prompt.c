@@ -2,23 +2,20 @@
 #include "engine/generate_run.h"
 
 #include "base/utf8.h"
+#include "tokenizer/heal.h"
 
 #include <string.h>
-
-// --- from text to timeline -----------------------------------------------------------------------
 
 enum { SHORT_PROMPT_BYTES = 4096 };
 
 static bool may_cut(const inki_run *g) { return g->o.overflow != INK_OVERFLOW_ERROR; }
 
-// Room for the past and n more tokens, and for what a sliding context keeps.
+// Room for the past and n more tokens, and for a full context with the token that makes it slide.
 static ink_status make_timeline(inki_run *g, uint32_t n_past, size_t n) {
     size_t cap = n_past + n + 1;
-    if (g->o.overflow == INK_OVERFLOW_SLIDE && cap <= g->s->options.n_ctx)
-        cap = (size_t)g->s->options.n_ctx + 1;
-    g->timeline = inki_alloc(&g->s->mem, cap, sizeof *g->timeline);
-    if (g->timeline == NULL) return inki_fail_nomem(g->error, cap * sizeof *g->timeline);
-    g->timeline_cap = cap;
+    if (cap <= g->s->options.n_ctx) cap = (size_t)g->s->options.n_ctx + 1;
+    const ink_status status = inki_run_need_timeline(g, cap);
+    if (status != INK_OK) return status;
     memcpy(g->timeline, g->s->tokens, n_past * sizeof *g->timeline);
     return INK_OK;
 }
@@ -51,7 +48,7 @@ static ink_status fit(inki_run *g, size_t n) {
 
 static ink_status check_options(const inki_run *g) {
     const uint32_t known = INK_GENERATE_FRESH | INK_GENERATE_SPECIAL | INK_GENERATE_STRICT |
-                           INK_GENERATE_LOGPROBS | INK_GENERATE_NO_END;
+                           INK_GENERATE_LOGPROBS | INK_GENERATE_NO_END | INK_GENERATE_HEAL;
     const ink_status status = inki_flags_check(g->o.flags, known, "ink_generate_options", g->error);
     if (status != INK_OK) return status;
     if (g->o.overflow > INK_OVERFLOW_SLIDE)
@@ -64,101 +61,124 @@ static ink_status check_options(const inki_run *g) {
     return INK_OK;
 }
 
-ink_status inki_prompt_read(inki_run *g, const char *text, size_t bytes) {
+// The last bytes of the prompt are to be written again, by a token that begins with them.
+static ink_status set_heal(inki_run *g, const char *tail, size_t n_tail) {
+    if (n_tail == 0) return INK_OK;
+    const ink_status status = inki_run_need_heal(g, n_tail);
+    if (status != INK_OK) return status;
+    memcpy(g->heal, tail, n_tail);
+    g->n_heal = n_tail;
+    g->restricted = true;
+    inki_tokenizer_with_prefix(g->s->model->tokenizer, tail, n_tail, g->allowed);
+    return INK_OK;
+}
+
+// The filter looks back over what stands before the continuation, up to a special token.
+static ink_status set_context(inki_run *g) {
+    if (g->o.filter == NULL) return INK_OK;
+    const inki_tokenizer *tokenizer = g->s->model->tokenizer;
+    const size_t reach = inki_filter_reach(g->o.filter);
+    uint32_t first = g->n_timeline;
+    for (size_t bytes = 0; first > 0 && bytes < reach; first--) {
+        if (inki_tokenizer_is_special(tokenizer, g->timeline[first - 1])) break;
+        bytes += inki_tokenizer_piece(tokenizer, g->timeline[first - 1]).bytes;
+    }
+    ink_status status = INK_OK;
+    for (uint32_t i = first; i < g->n_timeline && status == INK_OK; i++)
+        status = inki_text_stream_context(
+            &g->stream, inki_tokenizer_piece(tokenizer, g->timeline[i]), g->error);
+    const inki_str tail = {(const char *)g->heal, g->n_heal};
+    return status == INK_OK ? inki_text_stream_context(&g->stream, tail, g->error) : status;
+}
+
+static ink_status check_text(const inki_run *g, const char *text, size_t bytes) {
+    if ((g->o.flags & INK_GENERATE_STRICT) &&
+        inki_utf8_count_invalid((const uint8_t *)text, bytes) != 0)
+        return inki_fail(g->error, INK_E_UTF8, "prompt", 0, "is not UTF-8");
+    if (g->o.filter == NULL) return INK_OK;
+    size_t at = 0, length = 0;
+    ink_filter_find(g->o.filter, text, bytes, &at, &length);
+    if (length == 0) return INK_OK;
+    return inki_fail(g->error, INK_E_FILTERED, "prompt", at,
+                     "holds a listed phrase, %zu bytes at byte %zu", length, at);
+}
+
+static ink_status encode(inki_run *g, inki_str text, ink_token *out, size_t cap,
+                         inki_encode_stats *stats, size_t *n_tail) {
     const inki_tokenizer *tokenizer = g->s->model->tokenizer;
     const bool special = (g->o.flags & INK_GENERATE_SPECIAL) != 0;
-    const uint32_t n_past = g->o.flags & INK_GENERATE_FRESH ? 0 : g->s->n_past;
-    inki_encode_stats stats = {0};
-    ink_status status = check_options(g);
-    if (status == INK_OK && (g->o.flags & INK_GENERATE_STRICT) &&
-        inki_utf8_count_invalid((const uint8_t *)text, bytes) != 0)
-        status = inki_fail(g->error, INK_E_UTF8, "prompt", 0, "is not UTF-8");
+    *n_tail = 0;
+    if (g->o.flags & INK_GENERATE_HEAL)
+        return inki_tokenizer_encode_healed(tokenizer, text.data, text.bytes, special, out, cap,
+                                            stats, n_tail, g->error);
+    return inki_tokenizer_encode(tokenizer, text.data, text.bytes, special, out, cap, stats,
+                                 g->error);
+}
+
+// Allocates the timeline and puts the text's tokens behind the first n_past.
+static ink_status read_text(inki_run *g, inki_str text, uint32_t n_past, inki_encode_stats *stats,
+                            size_t *n_tail) {
     // No text has more tokens than bytes. A long one is counted first, rather than reserve a token
     // for each of its bytes.
-    size_t room = bytes;
-    if (status == INK_OK && bytes > SHORT_PROMPT_BYTES) {
-        status = inki_tokenizer_encode(tokenizer, text, bytes, special, NULL, 0, &stats, g->error);
-        room = stats.n_tokens;
+    size_t room = text.bytes;
+    ink_status status = INK_OK;
+    if (room > SHORT_PROMPT_BYTES) {
+        status = encode(g, text, NULL, 0, stats, n_tail);
+        // What is taken back may have to be put back.
+        room = stats->n_tokens + INKI_HEAL_MAX_TOKENS;
     }
     if (status == INK_OK) status = make_timeline(g, n_past, room);
-    if (status == INK_OK)
-        status = inki_tokenizer_encode(tokenizer, text, bytes, special, g->timeline + n_past, room,
-                                       &stats, g->error);
+    if (status == INK_OK) status = encode(g, text, g->timeline + n_past, room, stats, n_tail);
+    // What was taken back needs a token to stand on.
+    if (status == INK_OK && *n_tail > 0 && n_past + stats->n_tokens == 0 &&
+        inki_tokenizer_end(g->s->model->tokenizer) < 0) {
+        g->o.flags &= ~(uint32_t)INK_GENERATE_HEAL;
+        status = encode(g, text, g->timeline, room, stats, n_tail);
+    }
+    return status;
+}
+
+ink_status inki_prompt_read(inki_run *g, const char *text, size_t bytes) {
+    const uint32_t n_past = g->o.flags & INK_GENERATE_FRESH ? 0 : g->s->n_past;
+    inki_encode_stats stats = {0};
+    size_t n_tail = 0;
+    ink_status status = check_options(g);
+    if (status == INK_OK) status = check_text(g, text, bytes);
+    if (status == INK_OK) status = read_text(g, (inki_str){text, bytes}, n_past, &stats, &n_tail);
     if (status != INK_OK) return status;
     g->r.n_invalid = (uint32_t)stats.n_invalid;
     size_t n = n_past + stats.n_tokens;
     if (n == 0) {
-        const int32_t end = inki_tokenizer_end(tokenizer);
+        const int32_t end = inki_tokenizer_end(g->s->model->tokenizer);
         if (end < 0)
             return inki_fail(g->error, INK_E_ARG, "prompt", 0,
                              "is empty, and the model has no end-of-text token");
         g->timeline[n++] = end;
     }
-    return fit(g, n);
-}
-
-// --- from timeline to cache ----------------------------------------------------------------------
-
-// How much of the timeline need not be evaluated. The last token's logits must be there in the end,
-// so unless they still are, that token is evaluated again.
-static uint32_t reusable(const inki_run *g) {
-    const ink_session *s = g->s;
-    uint32_t n = 0;
-    while (n < s->n_past && n < g->n_timeline && s->tokens[n] == g->timeline[n]) n++;
-    const bool logits_held = n == g->n_timeline && n == s->n_past && s->n_rows > 0;
-    return n == g->n_timeline && !logits_held ? n - 1 : n;
-}
-
-static bool report_prompt(inki_run *g) {
-    if (g->o.progress == NULL) return true;
-    inki_fp_hosts(g->fp);
-    const int stop = g->o.progress(g->o.progress_user, g->s->n_past, g->n_timeline);
-    inki_fp_ours(g->fp);
-    return stop == 0;
-}
-
-ink_status inki_prompt_evaluate(inki_run *g) {
-    ink_session *s = g->s;
-    const uint32_t reused = reusable(g);
-    // What is evaluated again must not be lost if that fails: a page that a fork shares would be
-    // let go by the rewind.
-    if (reused + 1 == s->n_past && s->n_past == g->n_timeline) {
-        const ink_status status = inki_kv_own(&s->kv, s->n_past, g->error);
-        if (status != INK_OK) return status;
-    }
-    inki_rewind_entered(s, reused);
-    while (s->n_past < g->n_timeline) {
-        const uint32_t left = g->n_timeline - s->n_past;
-        const ink_span span = {.session = s,
-                               .tokens = g->timeline + s->n_past,
-                               .n_tokens = left < s->options.n_batch ? left : s->options.n_batch};
-        const ink_status status = inki_eval_entered(&span, 1, g->error);
-        if (status == INK_E_CANCELLED)
-            inki_run_stop(g, INK_STOP_CANCELLED);
-        else if (status != INK_OK)
-            return status;
-        else if (!report_prompt(g))
-            inki_run_stop(g, INK_STOP_CALLBACK);
-        else if (s->n_past < g->n_timeline)
-            inki_run_interrupted(g);
-        if (g->stopped) break;
-    }
-    g->r.n_reused = reused;
-    return INK_OK;
-}
-
-ink_status inki_prompt_slide(inki_run *g, ink_token token) {
-    ink_session *s = g->s;
-    const uint32_t tail = (s->options.n_ctx - g->o.n_keep) / 2; // the new token included
-    const uint32_t dropped = s->n_past + 1 - g->o.n_keep - tail;
-    memcpy(g->timeline, s->tokens, g->o.n_keep * sizeof *g->timeline);
-    memcpy(g->timeline + g->o.n_keep, s->tokens + s->n_past - (tail - 1),
-           (tail - 1) * sizeof *g->timeline);
-    g->n_timeline = g->o.n_keep + tail;
-    g->timeline[g->n_timeline - 1] = token;
-    const uint32_t reused = g->r.n_reused; // that figure is about the prompt
-    const ink_status status = inki_prompt_evaluate(g);
-    g->r.n_reused = reused;
-    s->n_forgotten += dropped;
+    status = fit(g, n);
+    if (status == INK_OK) status = set_heal(g, text + bytes - n_tail, n_tail);
+    if (status == INK_OK) status = set_context(g);
+    g->n_prompt = g->n_timeline;
     return status;
+}
+
+ink_status inki_prompt_set(inki_run *g, const ink_token *tokens, uint32_t n, const char *tail,
+                           size_t n_tail) {
+    ink_status status = check_options(g);
+    if (status == INK_OK) status = make_timeline(g, 0, n);
+    if (status != INK_OK) return status;
+    memcpy(g->timeline, tokens, n * sizeof *tokens);
+    g->n_timeline = g->n_prompt = n;
+    status = set_heal(g, tail, n_tail);
+    return status == INK_OK ? set_context(g) : status;
+}
+
+void inki_prompt_slide(inki_run *g) {
+    const uint32_t n = g->n_timeline, n_keep = g->o.n_keep;
+    const uint32_t tail = (g->s->options.n_ctx - n_keep) / 2;
+    memmove(g->timeline + n_keep, g->timeline + n - tail, tail * sizeof *g->timeline);
+    g->n_timeline = n_keep + tail;
+    g->n_bans = 0; // their places are gone
+    g->n_heal = 0;
+    g->s->n_forgotten += n - g->n_timeline;
 }

@@ -16,8 +16,7 @@ struct ink_engine {
     ink_sampler_options sampler;
     ink_logit_bias *bias; // [sampler.n_logit_bias]
     ink_generate_options generate;
-    char **stop; // [generate.n_stop], in one block with its strings
-    size_t stop_bytes;
+    inki_stops stop;
 };
 
 // --- opening -------------------------------------------------------------------------------------
@@ -51,30 +50,6 @@ static ink_status copy_sampler(ink_engine *e, const ink_sampler_options *options
     return INK_OK;
 }
 
-static ink_status copy_stops(ink_engine *e, const char *const *stop, size_t n) {
-    if (n == 0) return INK_OK;
-    size_t bytes = 0;
-    if (stop == NULL || !inki_mul(n, sizeof *stop, &bytes))
-        return inki_fail(&e->error, INK_E_ARG, "stop", 0, "is NULL or too long");
-    for (size_t i = 0; i < n; i++) {
-        if (stop[i] == NULL || stop[i][0] == 0)
-            return inki_fail(&e->error, INK_E_ARG, "stop", 0, "stop string %zu is empty", i);
-        bytes += strlen(stop[i]) + 1;
-    }
-    e->stop = inki_alloc(&e->mem, bytes, 1);
-    if (e->stop == NULL) return inki_fail_nomem(&e->error, bytes);
-    e->stop_bytes = bytes;
-    char *at = (char *)(e->stop + n);
-    for (size_t i = 0; i < n; i++) {
-        const size_t length = strlen(stop[i]) + 1;
-        e->stop[i] = memcpy(at, stop[i], length);
-        at += length;
-    }
-    e->generate.stop = (const char *const *)e->stop;
-    e->generate.n_stop = n;
-    return INK_OK;
-}
-
 static ink_status copy_generate(ink_engine *e, const ink_generate_options *options) {
     ink_generate_options_init(&e->generate, sizeof e->generate);
     const ink_status status = inki_options_read(&e->generate, sizeof e->generate, options,
@@ -84,8 +59,13 @@ static ink_status copy_generate(ink_engine *e, const ink_generate_options *optio
     e->generate.stop = NULL;
     e->generate.n_stop = 0;
     e->generate.sampler = NULL;
+    inki_filter_ref(e->generate.filter);
     e->generate.flags |= INK_GENERATE_FRESH;
-    return status == INK_OK ? copy_stops(e, stop, n_stop) : status;
+    if (status != INK_OK) return status;
+    const ink_status copied = inki_stops_copy(&e->stop, stop, n_stop, &e->mem, &e->error);
+    e->generate.stop = e->stop.list;
+    e->generate.n_stop = e->stop.n;
+    return copied;
 }
 
 // "builtin:NAME" or a path.
@@ -122,12 +102,13 @@ static void close_parts(ink_engine *e) {
     ink_model_unref(e->model);
     e->session = NULL;
     e->model = NULL;
+    ink_filter_unref(e->generate.filter);
+    e->generate.filter = NULL;
     inki_release(&e->mem, e->chain, e->chain_bytes, 1);
     inki_release(&e->mem, e->bias, e->sampler.n_logit_bias, sizeof *e->bias);
-    inki_release(&e->mem, e->stop, e->stop_bytes, 1);
+    inki_stops_free(&e->stop, &e->mem);
     e->chain = NULL;
     e->bias = NULL;
-    e->stop = NULL;
 }
 
 ink_engine *ink_open(const char *path, const ink_options *options) {

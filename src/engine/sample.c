@@ -50,21 +50,27 @@ ink_status ink_sampler_chain(const ink_sampler *sampler, char *out, size_t cap, 
     return INK_OK;
 }
 
-ink_status inki_sample_entered(ink_session *s, const inki_chain *chain, int32_t banned,
-                               ink_token *out, ink_error *error) {
+ink_status inki_sample_entered(ink_session *s, const inki_chain *chain,
+                               const inki_constraint *constraint, ink_token *out,
+                               ink_error *error) {
     if (s->n_rows == 0)
         return inki_fail(error, INK_E_ARG, "ink_sample", 0,
                          "the session holds no logits: evaluate a token first");
     const ink_status status = inki_session_need_work(s, error);
     if (status != INK_OK) return status;
     const size_t n_vocab = s->model->weights.n_vocab;
-    const inki_draw draw = {.logits = s->logits + (s->n_rows - 1) * n_vocab,
+    const inki_constraint none = {0};
+    if (constraint == NULL) constraint = &none;
+    const inki_draw draw = {.logits = s->row,
                             .n_vocab = (uint32_t)n_vocab,
                             .history = s->tokens,
                             .n_history = s->n_past,
                             .stream = s->options.stream,
                             .position = s->n_forgotten + s->n_past,
-                            .banned = banned,
+                            .banned = -1,
+                            .bans = constraint->bans,
+                            .n_bans = constraint->n_bans,
+                            .allowed = constraint->allowed,
                             .scratch = s->work.candidates};
     return inki_chain_draw(chain, &draw, out, error);
 }
@@ -77,7 +83,7 @@ ink_status ink_sample(ink_session *session, const ink_sampler *sampler, ink_toke
     if (status != INK_OK) return status;
     inki_fp fp;
     inki_fp_ours(&fp);
-    status = inki_sample_entered(session, sampler->chain, -1, out, error);
+    status = inki_sample_entered(session, sampler->chain, NULL, out, error);
     inki_fp_hosts(&fp);
     inki_session_leave(session);
     return status;

@@ -53,6 +53,9 @@ ink_status inki_session_options_complete(ink_session_options *o, const inki_weig
     if (o->n_logits > o->n_ctx)
         return inki_fail(error, INK_E_LIMIT, "n_logits", 0, "%u rows; the context has %u positions",
                          (unsigned)o->n_logits, (unsigned)o->n_ctx);
+    if (o->n_held > o->n_ctx)
+        return inki_fail(error, INK_E_LIMIT, "n_held", 0, "%u rows; the context has %u positions",
+                         (unsigned)o->n_held, (unsigned)o->n_ctx);
     return INK_OK;
 }
 
@@ -65,6 +68,7 @@ static void carve_session(ink_session *s, inki_kv_page ***table, inki_arena *are
     size_t n_logits = 0;
     if (!inki_mul(o->n_logits, w->n_vocab, &n_logits)) arena->overflow = true;
     s->logits = inki_arena_take(arena, n_logits, sizeof *s->logits);
+    s->held_at = inki_arena_take(arena, o->n_held, sizeof *s->held_at);
 }
 
 static void carve_work(inki_work *work, inki_arena *arena, const inki_weights *w, uint32_t n_rows) {
@@ -81,17 +85,19 @@ ink_status inki_session_bytes(const inki_weights *weights, const ink_session_opt
     inki_kv_layout layout;
     carve_session(&unused, &table, &block, weights, options);
     carve_work(&unused.work, &work, weights, options->n_batch);
-    size_t pages = 0;
+    size_t pages = 0, held = 0;
     const bool fits =
         inki_kv_layout_init(&layout, options->kv_type, weights->n_layer, weights->n_head,
                             weights->head_dim) &&
-        inki_mul(inki_kv_page_alloc_bytes(&layout), inki_kv_pages_for(options->n_ctx), &pages);
-    if (!fits || block.overflow || work.overflow || pages > SIZE_MAX / 2 - block.used - work.used)
+        inki_mul(inki_kv_page_alloc_bytes(&layout), inki_kv_pages_for(options->n_ctx), &pages) &&
+        inki_mul(options->n_held, weights->n_vocab * sizeof(float), &held);
+    if (!fits || block.overflow || work.overflow || held > SIZE_MAX / 4 ||
+        pages > SIZE_MAX / 2 - block.used - work.used)
         return inki_fail(error, INK_E_LIMIT, NULL, 0,
                          "a session of %u positions does not fit into memory",
                          (unsigned)options->n_ctx);
     *kv = pages;
-    *heap = (uint64_t)block.used + work.used + pages;
+    *heap = (uint64_t)block.used + work.used + held + pages;
     return INK_OK;
 }
 
@@ -109,18 +115,36 @@ ink_status inki_session_need_work(ink_session *s, ink_error *error) {
     return INK_OK;
 }
 
+uint64_t inki_session_unhold(ink_session *s) {
+    if (s->held == NULL) return 0;
+    if (s->row != s->logits) s->n_rows = 0;
+    const size_t n = (size_t)s->options.n_held * s->model->weights.n_vocab;
+    inki_release(&s->mem, s->held, n, sizeof *s->held);
+    s->held = NULL;
+    return n * sizeof *s->held;
+}
+
+ink_status inki_session_hold(ink_session *s, ink_error *error) {
+    if (s->held != NULL || s->options.n_held == 0) return INK_OK;
+    const size_t n = (size_t)s->options.n_held * s->model->weights.n_vocab;
+    s->held = inki_alloc(&s->mem, n, sizeof *s->held);
+    if (s->held == NULL) return inki_fail_nomem(error, n * sizeof *s->held);
+    memset(s->held_at, 0, s->options.n_held * sizeof *s->held_at);
+    return INK_OK;
+}
+
 static void free_session(ink_session *s) {
     const inki_mem mem = s->mem;
     ink_model *model = s->model;
+    inki_session_unhold(s);
     inki_kv_free(&s->kv);
     inki_release(&mem, s->work.block, s->work.block_bytes, 1);
     inki_release(&mem, s, s->block_bytes, 1);
     ink_model_unref(model);
 }
 
-// options: complete. reserve: with pages and working memory, as a session of its own has them.
-static ink_status make_session(ink_session **out, ink_model *model,
-                               const ink_session_options *options, bool reserve, ink_error *error) {
+ink_status inki_session_make(ink_session **out, ink_model *model,
+                             const ink_session_options *options, bool reserve, ink_error *error) {
     uint64_t heap, kv_bytes;
     ink_status status = inki_session_bytes(&model->weights, options, &heap, &kv_bytes, error);
     if (status != INK_OK) return status;
@@ -152,6 +176,7 @@ static ink_status make_session(ink_session **out, ink_model *model,
                         w->head_dim); // checked above
     status = inki_kv_init(&s->kv, &layout, table, options->n_ctx, reserve, &s->mem, error);
     if (status == INK_OK && reserve) status = inki_session_need_work(s, error);
+    if (status == INK_OK) status = inki_session_hold(s, error);
     if (status != INK_OK) {
         free_session(s);
         return status;
@@ -172,20 +197,31 @@ ink_status ink_session_new(ink_session **out, ink_model *model, const ink_sessio
     ink_session_options o = {0};
     ink_status status = inki_options_read(&o, sizeof o, options, "ink_session_options", error);
     if (status == INK_OK) status = inki_session_options_complete(&o, &model->weights, error);
-    return status == INK_OK ? make_session(out, model, &o, true, error) : status;
+    return status == INK_OK ? inki_session_make(out, model, &o, true, error) : status;
+}
+
+// Of several rows of logits all are copied, of a held one that one.
+void inki_session_copy_timeline(ink_session *child, const ink_session *parent) {
+    const size_t n_vocab = parent->model->weights.n_vocab;
+    const uint32_t n_rows = parent->n_rows;
+    if (n_rows > 0)
+        memcpy(child->logits, parent->row - (n_rows - 1) * n_vocab,
+               n_rows * n_vocab * sizeof *child->logits);
+    child->row = n_rows > 0 ? child->logits + (n_rows - 1) * n_vocab : NULL;
+    memcpy(child->tokens, parent->tokens, parent->n_past * sizeof *child->tokens);
+    child->n_past = child->n_cached = parent->n_past;
+    child->n_rows = n_rows;
+    child->n_forgotten = parent->n_forgotten;
 }
 
 static ink_status fork_entered(ink_session *parent, ink_session **out, ink_error *error) {
     ink_session *child = NULL;
-    const ink_status status = make_session(&child, parent->model, &parent->options, false, error);
+    ink_session_options options = parent->options;
+    options.n_held = 0;
+    const ink_status status = inki_session_make(&child, parent->model, &options, false, error);
     if (status != INK_OK) return status;
     inki_kv_share(&child->kv, &parent->kv, parent->n_past);
-    memcpy(child->tokens, parent->tokens, parent->n_past * sizeof *child->tokens);
-    memcpy(child->logits, parent->logits,
-           (size_t)parent->n_rows * parent->model->weights.n_vocab * sizeof(float));
-    child->n_past = parent->n_past;
-    child->n_rows = parent->n_rows;
-    child->n_forgotten = parent->n_forgotten;
+    inki_session_copy_timeline(child, parent);
     *out = child;
     return INK_OK;
 }
@@ -199,11 +235,43 @@ ink_status ink_session_fork(ink_session *session, ink_session **out, ink_error *
     return status;
 }
 
-void inki_rewind_entered(ink_session *s, uint32_t n_past) {
-    if (n_past == s->n_past) return;
-    inki_kv_rewind(&s->kv, n_past);
+static bool is_held(const ink_session *s, uint32_t n_past) {
+    return s->held != NULL && n_past > 0 && s->held_at[n_past % s->options.n_held] == n_past;
+}
+
+// The logits behind n_past, if they are held.
+static void take_held(ink_session *s, uint32_t n_past) {
+    const uint32_t n_held = s->options.n_held;
     s->n_past = n_past;
-    s->n_rows = 0;
+    s->n_rows = is_held(s, n_past);
+    if (s->n_rows > 0) s->row = s->held + (size_t)(n_past % n_held) * s->model->weights.n_vocab;
+}
+
+void inki_rewind_entered(ink_session *s, uint32_t n_past) {
+    if (n_past != s->n_past) {
+        inki_kv_rewind(&s->kv, n_past);
+        take_held(s, n_past);
+    }
+    s->n_cached = n_past;
+    for (uint32_t i = 0; i < s->options.n_held; i++)
+        if (s->held_at[i] > n_past) s->held_at[i] = 0;
+}
+
+void inki_session_go_to(ink_session *s, const ink_token *tokens, uint32_t n) {
+    const uint32_t most = n < s->n_cached ? n : s->n_cached;
+    uint32_t equal = 0;
+    while (equal < most && s->tokens[equal] == tokens[equal]) equal++;
+    if (equal < n) {
+        if (equal != s->n_past) take_held(s, equal);
+    } else if (s->n_past != n || s->n_rows == 0) {
+        take_held(s, n);
+        if (s->n_rows == 0) take_held(s, n - 1);
+    }
+}
+
+bool inki_session_was_interrupted(const ink_session *s) {
+    return atomic_load_explicit(&s->cancel, memory_order_relaxed) ||
+           (s->interrupted != NULL && s->interrupted(s->interrupted_arg));
 }
 
 ink_status ink_session_rewind(ink_session *session, uint32_t n_past) {

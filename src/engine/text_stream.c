@@ -22,8 +22,15 @@ static ink_status grow(const inki_mem *mem, void **buffer, size_t *cap, size_t u
 }
 
 ink_status inki_text_stream_init(inki_text_stream *ts, const char *const *stop, size_t n_stop,
-                                 const inki_mem *mem, ink_error *error) {
-    *ts = (inki_text_stream){.mem = *mem, .stop = stop, .n_stop = n_stop};
+                                 const ink_filter *filter, const inki_mem *mem, ink_error *error) {
+    *ts = (inki_text_stream){.mem = *mem,
+                             .stop = stop,
+                             .n_stop = n_stop,
+                             .filter = filter,
+                             .bytes = ts->bytes,
+                             .cap = ts->cap,
+                             .text = ts->text,
+                             .text_cap = ts->text_cap};
     size_t longest = 0;
     for (size_t i = 0; i < n_stop; i++) {
         if (stop == NULL || stop[i] == NULL || stop[i][0] == 0)
@@ -31,20 +38,41 @@ ink_status inki_text_stream_init(inki_text_stream *ts, const char *const *stop, 
         const size_t n = strlen(stop[i]);
         longest = n > longest ? n : longest;
     }
-    // Room for the longest stop string and a usual piece: decoding then allocates nothing.
+    // Room for the longest stop string, what the filter looks back at, and a usual piece: decoding
+    // then allocates nothing.
     const size_t room = longest + FIRST_CAP;
-    ink_status s = grow(mem, (void **)&ts->held, &ts->held_cap, 0, room, error);
+    const size_t back = filter != NULL ? 2 * inki_filter_reach(filter) : 0;
+    ink_status s = grow(mem, (void **)&ts->bytes, &ts->cap, 0, room + back, error);
     if (s == INK_OK) s = grow(mem, (void **)&ts->text, &ts->text_cap, 0, 3 * room + 1, error);
     if (s != INK_OK) inki_text_stream_free(ts);
     return s;
 }
 
 void inki_text_stream_free(inki_text_stream *ts) {
-    inki_release(&ts->mem, ts->held, ts->held_cap, 1);
+    inki_release(&ts->mem, ts->bytes, ts->cap, 1);
     inki_release(&ts->mem, ts->text, ts->text_cap, 1);
-    ts->held = NULL;
+    ts->bytes = NULL;
     ts->text = NULL;
-    ts->held_cap = ts->text_cap = ts->n_held = 0;
+    ts->cap = ts->text_cap = ts->n_held = ts->n_before = 0;
+}
+
+static ink_status append_bytes(inki_text_stream *ts, inki_str bytes, ink_error *error) {
+    const size_t used = ts->n_before + ts->n_held;
+    const ink_status s =
+        grow(&ts->mem, (void **)&ts->bytes, &ts->cap, used, used + bytes.bytes, error);
+    if (s == INK_OK && bytes.bytes != 0) memcpy(ts->bytes + used, bytes.data, bytes.bytes);
+    return s;
+}
+
+ink_status inki_text_stream_context(inki_text_stream *ts, inki_str text, ink_error *error) {
+    if (ts->filter == NULL) return INK_OK;
+    const ink_status s = append_bytes(ts, text, error);
+    if (s == INK_OK) ts->n_before += text.bytes;
+    return s;
+}
+
+static const char *held_text(const inki_text_stream *ts) {
+    return (const char *)ts->bytes + ts->n_before;
 }
 
 // Where the first stop string begins in the held bytes, or n_held; of two at one place either will
@@ -53,7 +81,7 @@ static size_t find_stop(const inki_text_stream *ts) {
     for (size_t at = 0; at < ts->n_held; at++)
         for (size_t i = 0; i < ts->n_stop; i++) {
             const size_t n = strlen(ts->stop[i]);
-            if (n <= ts->n_held - at && memcmp(ts->held + at, ts->stop[i], n) == 0) return at;
+            if (n <= ts->n_held - at && memcmp(held_text(ts) + at, ts->stop[i], n) == 0) return at;
         }
     return ts->n_held;
 }
@@ -63,26 +91,36 @@ static size_t find_stop_prefix(const inki_text_stream *ts) {
     for (size_t at = 0; at < ts->n_held; at++) {
         const size_t tail = ts->n_held - at;
         for (size_t i = 0; i < ts->n_stop; i++)
-            if (strncmp((const char *)ts->held + at, ts->stop[i], tail) == 0 &&
-                strlen(ts->stop[i]) > tail)
+            if (strncmp(held_text(ts) + at, ts->stop[i], tail) == 0 && strlen(ts->stop[i]) > tail)
                 return at;
     }
     return ts->n_held;
 }
 
-// Moves held[0, n) out as text, but for a character that n cuts. drop: also what n cuts and all
-// after.
+// What was given out stays as context for the filter, as far as it reaches, or goes.
+static void forget_given(inki_text_stream *ts, size_t n_given) {
+    const size_t before = ts->n_before + n_given;
+    ts->n_held -= n_given;
+    const size_t reach = ts->filter != NULL ? inki_filter_reach(ts->filter) : 0;
+    // Moved only now and then.
+    const size_t drop = before > 2 * reach ? before - reach : 0;
+    ts->n_before = before - drop;
+    ts->scan_from = ts->scan_from > drop ? ts->scan_from - drop : 0;
+    if (drop > 0) memmove(ts->bytes, ts->bytes + drop, ts->n_before + ts->n_held);
+}
+
+// Moves held[0, n) out as text, but for a character that n cuts.
 static ink_status give_out(inki_text_stream *ts, size_t n, inki_str *ready, ink_error *error) {
     ink_status s = grow(&ts->mem, (void **)&ts->text, &ts->text_cap, 0, 3 * n + 1, error);
     if (s != INK_OK) return s;
+    const uint8_t *held = ts->bytes + ts->n_before;
     size_t at = 0, out = 0;
     while (at < n) {
         uint32_t c;
-        const size_t step = inki_utf8_decode(ts->held + at, ts->n_held - at, &c);
-        if (step > n - at || (step == 0 && inki_utf8_is_prefix(ts->held + at, ts->n_held - at)))
-            break;
+        const size_t step = inki_utf8_decode(held + at, ts->n_held - at, &c);
+        if (step > n - at || (step == 0 && inki_utf8_is_prefix(held + at, ts->n_held - at))) break;
         if (step > 0) {
-            memcpy(ts->text + out, ts->held + at, step);
+            memcpy(ts->text + out, held + at, step);
             out += step;
             at += step;
         } else {
@@ -92,27 +130,69 @@ static ink_status give_out(inki_text_stream *ts, size_t n, inki_str *ready, ink_
         }
     }
     ts->text[out] = 0;
-    memmove(ts->held, ts->held + at, ts->n_held - at);
-    ts->n_held -= at;
+    forget_given(ts, at);
     *ready = (inki_str){ts->text, out};
     return INK_OK;
 }
 
-ink_status inki_text_stream_push(inki_text_stream *ts, inki_str bytes, inki_str *ready,
-                                 bool *stopped, ink_error *error) {
-    ink_status s = grow(&ts->mem, (void **)&ts->held, &ts->held_cap, ts->n_held,
-                        ts->n_held + bytes.bytes, error);
-    if (s != INK_OK) return s;
-    if (bytes.bytes != 0) memcpy(ts->held + ts->n_held, bytes.data, bytes.bytes);
-    ts->n_held += bytes.bytes;
-    const size_t end = find_stop(ts);
-    *stopped = end < ts->n_held;
-    if (*stopped) ts->n_held = end;
-    return give_out(ts, *stopped ? end : find_stop_prefix(ts), ready, error);
+// The first listed phrase in the text up to the first n held bytes, and what must be held back.
+static inki_filter_hits scan(const inki_text_stream *ts, size_t n, bool ended) {
+    const size_t end = ts->n_before + n;
+    inki_filter_hits hits = {.open_at = end};
+    size_t from = ts->scan_from;
+    // A phrase that the context holds was not made here.
+    do {
+        if (ts->filter != NULL)
+            inki_filter_scan(ts->filter, (const char *)ts->bytes, end, from, ended, &hits);
+        from = hits.at + 1;
+    } while (hits.bytes > 0 && hits.at + hits.bytes <= ts->n_before);
+    return hits;
 }
 
-ink_status inki_text_stream_flush(inki_text_stream *ts, inki_str *ready, ink_error *error) {
-    const ink_status s = give_out(ts, ts->n_held, ready, error);
+static size_t too_much(const inki_text_stream *ts, const inki_filter_hits *hits) {
+    if (hits->bytes == 0) return 0;
+    return ts->n_before + ts->n_held - (hits->at + hits->bytes) + 1;
+}
+
+ink_status inki_text_stream_push(inki_text_stream *ts, inki_str bytes, inki_text_event *event,
+                                 ink_error *error) {
+    ink_status s = append_bytes(ts, bytes, error);
+    if (s != INK_OK) return s;
+    ts->n_held += bytes.bytes;
+    *event = (inki_text_event){.ready = {"", 0}};
+    const size_t end = find_stop(ts);
+    const bool stopped = end < ts->n_held;
+    const inki_filter_hits hits = scan(ts, end, stopped);
+    event->n_too_much = too_much(ts, &hits);
+    if (event->n_too_much > 0) return INK_OK;
+    ts->scan_from = hits.open_at;
+    event->stopped = stopped;
+    if (stopped) ts->n_held = end;
+    size_t n = stopped ? end : find_stop_prefix(ts);
+    if (hits.open_at < ts->n_before + n)
+        n = hits.open_at > ts->n_before ? hits.open_at - ts->n_before : 0;
+    if (ts->hold && !stopped) return INK_OK;
+    return give_out(ts, n, &event->ready, error);
+}
+
+void inki_text_stream_pop(inki_text_stream *ts, size_t n) {
+    ts->n_held -= n < ts->n_held ? n : ts->n_held;
+    // What was ruled out because of the bytes that are gone is possible again.
+    const size_t reach = ts->filter != NULL ? inki_filter_reach(ts->filter) : 0;
+    ts->scan_from = ts->n_before > reach ? ts->n_before - reach : 0;
+}
+
+size_t inki_text_stream_too_much(const inki_text_stream *ts) {
+    const inki_filter_hits hits = scan(ts, ts->n_held, true);
+    return too_much(ts, &hits);
+}
+
+ink_status inki_text_stream_flush(inki_text_stream *ts, bool ended, inki_str *ready,
+                                  ink_error *error) {
+    const inki_filter_hits hits = scan(ts, ts->n_held, ended);
+    const size_t end = hits.bytes > 0 ? hits.at : hits.open_at;
+    const size_t n = end > ts->n_before ? end - ts->n_before : 0;
+    const ink_status s = give_out(ts, n < ts->n_held ? n : ts->n_held, ready, error);
     ts->n_held = 0;
     return s;
 }

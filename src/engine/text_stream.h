@@ -1,34 +1,56 @@
 // SPDX-License-Identifier: MIT
-// Between tokens and the caller's text: whole UTF-8 characters, stop strings found across pieces.
+// Between tokens and the caller's text: whole UTF-8 characters, stop strings and listed phrases
+// found across pieces.
 #ifndef INKI_TEXT_STREAM_H
 #define INKI_TEXT_STREAM_H
 
 #include "base/cursor.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "filter/filter.h"
 
 typedef struct inki_text_stream {
     inki_mem mem;
     const char *const *stop; // [n_stop], the caller's
     size_t n_stop;
-    uint8_t *held; // bytes not yet given out
-    size_t n_held, held_cap;
-    char *text; // what is given out next, with a 0 byte
+    const ink_filter *filter; // NULL: none
+    bool hold;                // nothing is given out yet
+    // [n_before + n_held] text that the filter looks back at, then bytes not yet given out
+    uint8_t *bytes;
+    size_t n_before, n_held, cap;
+    size_t scan_from; // phrases that begin before this byte were ruled out
+    char *text;       // what is given out next, with a 0 byte
     size_t text_cap;
 } inki_text_stream;
 
+// A zeroed stream, or one that was used before: its memory serves again.
 // Errors: INK_E_ARG (a stop string is NULL or empty), INK_E_NOMEM.
 ink_status inki_text_stream_init(inki_text_stream *ts, const char *const *stop, size_t n_stop,
-                                 const inki_mem *mem, ink_error *error);
+                                 const ink_filter *filter, const inki_mem *mem, ink_error *error);
 void inki_text_stream_free(inki_text_stream *ts);
+// Text that stands before what is pushed. Only for the filter. Errors: INK_E_NOMEM.
+ink_status inki_text_stream_context(inki_text_stream *ts, inki_str text, ink_error *error);
 
-// Adds a token's bytes. *ready: text that can be given out now (its data ends with a 0 byte, valid
-// until the next call), maybe empty. *stopped: a stop string is complete; `ready` ends before it.
-// Held back: what could begin a stop string, and the first bytes of a character. Bytes that can
-// no longer become UTF-8 are given out as U+FFFD. Errors: INK_E_NOMEM.
-ink_status inki_text_stream_push(inki_text_stream *ts, inki_str bytes, inki_str *ready,
-                                 bool *stopped, ink_error *error);
-// What was held back, when nothing more comes; the beginning of a character stays unsaid.
-ink_status inki_text_stream_flush(inki_text_stream *ts, inki_str *ready, ink_error *error);
+typedef struct inki_text_event {
+    inki_str ready; // what can be given out now, maybe empty; with a 0 byte, until the next call
+    bool stopped;   // a stop string is complete; `ready` ends before it
+    // Over 0: a listed phrase is complete. So many bytes of what was pushed, from its last byte on,
+    // have to be taken back; `ready` is empty.
+    size_t n_too_much;
+} inki_text_event;
+
+// Adds a token's bytes. Held back: what could begin a stop string or a listed phrase, and the first
+// bytes of a character. Bytes that can no longer become UTF-8 are given out as U+FFFD.
+// Errors: INK_E_NOMEM.
+ink_status inki_text_stream_push(inki_text_stream *ts, inki_str bytes, inki_text_event *event,
+                                 ink_error *error);
+// Takes back the last n bytes that were pushed; those given out already stay so.
+void inki_text_stream_pop(inki_text_stream *ts, size_t n);
+// As n_too_much of a push behind which the text ends.
+size_t inki_text_stream_too_much(const inki_text_stream *ts);
+// What was held back, when nothing more comes; the beginning of a character stays unsaid. ended:
+// the text is whole. Else it was cut, and what could have become a listed phrase stays unsaid too.
+ink_status inki_text_stream_flush(inki_text_stream *ts, bool ended, inki_str *ready,
+                                  ink_error *error);
 
 #endif

@@ -32,7 +32,8 @@ void inki_scratch_carve(inki_scratch *scratch, inki_arena *arena, const inki_wei
 typedef struct inki_forward {
     const inki_weights *weights;
     const inki_kernels *kernels;
-    inki_pool *pool; // NULL: this thread alone
+    inki_pool *pool;    // NULL: this thread alone
+    uint32_t n_threads; // at most; 0: all of the pool
     inki_scratch *scratch;
     bool (*cancelled)(const void *arg); // asked after each layer; true: stop. NULL: never
     const void *cancelled_arg;

@@ -111,6 +111,44 @@ static ink_status own_page(inki_kv *kv, uint32_t i, size_t n_kept, ink_error *er
     return INK_OK;
 }
 
+bool inki_kv_is_shared(const inki_kv *kv, uint32_t pos) {
+    const uint32_t i = pos / INKI_TILE;
+    return i < kv->n_pages && kv->pages[i] != NULL && page_is_shared(kv->pages[i]);
+}
+
+// The child's own pages make room for the parent's: they go behind them, as far as there is room.
+static void own_pages_behind(inki_kv *child, uint32_t n_shared) {
+    uint32_t to = n_shared;
+    for (uint32_t i = 0; i < n_shared; i++) {
+        while (to < child->n_pages && child->pages[to] != NULL) to++;
+        if (child->pages[i] == NULL) continue;
+        if (to == child->n_pages) {
+            page_drop(child, i);
+        } else {
+            child->pages[to] = child->pages[i];
+            child->pages[i] = NULL;
+        }
+    }
+}
+
+ink_status inki_kv_branch(inki_kv *child, const inki_kv *parent, uint32_t n_past,
+                          ink_error *error) {
+    const uint32_t n_whole = n_past / INKI_TILE, n_rest = n_past % INKI_TILE;
+    drop_from(child, 0, true);
+    own_pages_behind(child, n_whole);
+    if (n_rest > 0) {
+        const ink_status status = own_page(child, n_whole, 0, error);
+        if (status != INK_OK) return status;
+        copy_past(&child->layout, page_rows(child->pages[n_whole]),
+                  page_rows(parent->pages[n_whole]), n_rest);
+    }
+    for (uint32_t i = 0; i < n_whole; i++) {
+        atomic_fetch_add_explicit(&parent->pages[i]->n_holders, 1, memory_order_relaxed);
+        child->pages[i] = parent->pages[i];
+    }
+    return INK_OK;
+}
+
 ink_status inki_kv_prepare(inki_kv *kv, uint32_t begin, uint32_t end, ink_error *error) {
     if (begin >= end) return INK_OK;
     ink_status status = INK_OK;

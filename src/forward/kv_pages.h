@@ -19,6 +19,9 @@ typedef struct inki_kv_layout {
 bool inki_kv_layout_init(inki_kv_layout *out, uint32_t kv_type, uint32_t n_layer, uint32_t n_head,
                          uint32_t head_dim);
 
+// A key at a multiple of this clears the columns up to the next one (kernels.h, store_key).
+enum { INKI_KV_KEY_GROUP = 16 };
+
 typedef struct inki_kv_page inki_kv_page;
 
 typedef struct inki_kv {
@@ -41,6 +44,11 @@ void inki_kv_free(inki_kv *kv); // drops every page; a zeroed cache is allowed
 // child (inited with the same layout and n_ctx, not reserved) shares the pages of the first n_past
 // positions.
 void inki_kv_share(inki_kv *child, const inki_kv *parent, uint32_t n_past);
+// child (same layout and n_ctx) holds the first n_past positions of the parent: whole pages are
+// shared, of a partly filled last one it has a copy. Pages of its own stay with it as reserve, and
+// serve for the copy. Errors: INK_E_NOMEM (the child then holds no position).
+ink_status inki_kv_branch(inki_kv *child, const inki_kv *parent, uint32_t n_past, ink_error *error);
+bool inki_kv_is_shared(const inki_kv *kv, uint32_t pos); // the page of that position
 // Makes positions [begin, end) writable: missing pages are allocated, shared ones copied. What lies
 // before `begin` in a copied page is kept. Errors: INK_E_NOMEM (the cache still holds its past).
 ink_status inki_kv_prepare(inki_kv *kv, uint32_t begin, uint32_t end, ink_error *error);

@@ -15,7 +15,8 @@ enum { NEXT_BYTES = 16384, NEXT_BATCH = 64 };
 
 uint32_t inki_forward_n_parts(const inki_forward *forward, size_t work) {
     if (forward->pool == NULL) return 1;
-    const size_t n_threads = inki_pool_n_threads(forward->pool);
+    size_t n_threads = inki_pool_n_threads(forward->pool);
+    if (forward->n_threads > 0 && forward->n_threads < n_threads) n_threads = forward->n_threads;
     const size_t n = work / forward->kernels->part_work;
     return (uint32_t)(n < 1 ? 1 : n > n_threads ? n_threads : n);
 }

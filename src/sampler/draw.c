@@ -159,6 +159,25 @@ static void keep_from(draw_state *d, float low) {
     d->n = n;
 }
 
+// RAW → LIST of those that the bans and the set of allowed tokens leave.
+static void constrain(draw_state *d) {
+    const inki_draw *in = d->in;
+    uint32_t n = 0;
+    size_t ban = 0;
+    for (uint32_t i = 0; i < in->n_vocab; i++) {
+        if (in->allowed != NULL && in->allowed[i / 64] == 0) {
+            i |= 63;
+            continue;
+        }
+        if (in->allowed != NULL && !(in->allowed[i / 64] >> i % 64 & 1)) continue;
+        while (ban < in->n_bans && in->bans[ban] < (int32_t)i) ban++;
+        if ((int32_t)i == in->banned || (ban < in->n_bans && in->bans[ban] == (int32_t)i)) continue;
+        d->c[n++] = (inki_candidate){in->logits[i], (int32_t)i};
+    }
+    d->form = DRAW_LIST;
+    d->n = n;
+}
+
 static void listed(draw_state *d) {
     if (d->form != DRAW_LIST) keep_from(d, -FLT_MAX);
 }
@@ -424,6 +443,7 @@ static int32_t pick(const inki_candidate *c, uint32_t n, double unit) {
 
 uint32_t inki_chain_filter(const inki_chain *chain, const inki_draw *draw) {
     draw_state d = {draw, draw->scratch, 0, DRAW_RAW, false};
+    if (draw->n_bans > 0 || draw->allowed != NULL) constrain(&d);
     if (only_best(chain))
         apply_greedy(&d);
     else

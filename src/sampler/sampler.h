@@ -38,6 +38,9 @@ typedef struct inki_draw {
     uint64_t stream, position; // the random number is a hash of (seed, stream, position)
     int32_t banned;            // an id never to choose (the end token), -1: none
     inki_candidate *scratch;
+    const int32_t *bans; // [n_bans] more ids never to choose, rising
+    size_t n_bans;
+    const uint64_t *allowed; // bit id % 64 of word id / 64: only these may be chosen; NULL: all
 } inki_draw;
 // Allocates nothing. Errors: INK_E_NUMERIC when no token is left, INK_E_ARG (n_vocab differs).
 ink_status inki_chain_draw(const inki_chain *chain, const inki_draw *draw, int32_t *out,

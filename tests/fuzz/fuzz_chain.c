@@ -38,7 +38,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     inki_candidate scratch[VOCAB];
     for (int i = 0; i < VOCAB; i++) logits[i] = (float)((i * 37 + (int)size) % VOCAB - 30) * 0.25f;
     for (int i = 0; i < 16; i++) history[i] = i * i % VOCAB;
-    const inki_draw draw = {logits, VOCAB, history, 16, 1, size, 3, scratch};
+    const inki_draw draw = {.logits = logits,
+                            .n_vocab = VOCAB,
+                            .history = history,
+                            .n_history = 16,
+                            .stream = 1,
+                            .position = size,
+                            .banned = 3,
+                            .scratch = scratch};
     const ink_status drawn = inki_chain_draw(chain, &draw, &a, &error);
     if (drawn != inki_chain_draw(again, &draw, &b, &error) || a != b) abort();
     if (drawn == INK_OK ? a < 0 || a >= VOCAB || a == 3 : drawn != INK_E_NUMERIC) abort();

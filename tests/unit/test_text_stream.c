@@ -23,23 +23,33 @@ static void take(outcome *o, inki_str ready) {
     o->text[o->n] = 0;
 }
 
+static ink_status push(inki_text_stream *ts, inki_str bytes, inki_str *ready, bool *stopped,
+                       ink_error *error) {
+    inki_text_event event = {.ready = {"", 0}};
+    const ink_status status = inki_text_stream_push(ts, bytes, &event, error);
+    *ready = event.ready;
+    *stopped = event.stopped;
+    assert_int_equal(event.n_too_much, 0);
+    return status;
+}
+
 // Pushes text [n] in pieces of `step` bytes (0: all at once) and flushes, as generation does.
 static outcome push_all(const char *text, size_t n, size_t step, const char *const *stop,
                         size_t n_stop) {
     const inki_mem mem = inki_mem_from(NULL);
-    inki_text_stream ts;
+    inki_text_stream ts = {0};
     outcome o = {.n = 0};
     inki_str ready;
-    assert_int_equal(inki_text_stream_init(&ts, stop, n_stop, &mem, NULL), INK_OK);
+    assert_int_equal(inki_text_stream_init(&ts, stop, n_stop, NULL, &mem, NULL), INK_OK);
     for (size_t at = 0; at < n && !o.stopped;) {
         const size_t take_n = step == 0 || step > n - at ? n - at : step;
         const inki_str piece = {text + at, take_n};
-        assert_int_equal(inki_text_stream_push(&ts, piece, &ready, &o.stopped, NULL), INK_OK);
+        assert_int_equal(push(&ts, piece, &ready, &o.stopped, NULL), INK_OK);
         take(&o, ready);
         at += take_n;
     }
     if (!o.stopped) {
-        assert_int_equal(inki_text_stream_flush(&ts, &ready, NULL), INK_OK);
+        assert_int_equal(inki_text_stream_flush(&ts, true, &ready, NULL), INK_OK);
         take(&o, ready);
     }
     inki_text_stream_free(&ts);
@@ -122,15 +132,13 @@ static void test_nothing_is_held_without_need(void **state) {
     (void)state;
     const inki_mem mem = inki_mem_from(NULL);
     const char *const stop[] = {"END"};
-    inki_text_stream ts;
+    inki_text_stream ts = {0};
     inki_str ready;
     bool stopped;
-    assert_int_equal(inki_text_stream_init(&ts, stop, 1, &mem, NULL), INK_OK);
-    assert_int_equal(inki_text_stream_push(&ts, (inki_str){"the E", 5}, &ready, &stopped, NULL),
-                     INK_OK);
+    assert_int_equal(inki_text_stream_init(&ts, stop, 1, NULL, &mem, NULL), INK_OK);
+    assert_int_equal(push(&ts, (inki_str){"the E", 5}, &ready, &stopped, NULL), INK_OK);
     assert_int_equal(ready.bytes, 4);
-    assert_int_equal(inki_text_stream_push(&ts, (inki_str){"x", 1}, &ready, &stopped, NULL),
-                     INK_OK);
+    assert_int_equal(push(&ts, (inki_str){"x", 1}, &ready, &stopped, NULL), INK_OK);
     assert_string_equal(ready.data, "Ex");
     inki_text_stream_free(&ts);
 }
@@ -139,12 +147,12 @@ static void test_bad_stops(void **state) {
     (void)state;
     const inki_mem mem = inki_mem_from(NULL);
     const char *const empty[] = {"ok", ""}, *const null[] = {NULL};
-    inki_text_stream ts;
+    inki_text_stream ts = {0};
     ink_error error = {0};
-    assert_int_equal(inki_text_stream_init(&ts, empty, 2, &mem, &error), INK_E_ARG);
+    assert_int_equal(inki_text_stream_init(&ts, empty, 2, NULL, &mem, &error), INK_E_ARG);
     assert_non_null(strstr(error.message, "stop string 1"));
-    assert_int_equal(inki_text_stream_init(&ts, null, 1, &mem, &error), INK_E_ARG);
-    assert_int_equal(inki_text_stream_init(&ts, NULL, 1, &mem, &error), INK_E_ARG);
+    assert_int_equal(inki_text_stream_init(&ts, null, 1, NULL, &mem, &error), INK_E_ARG);
+    assert_int_equal(inki_text_stream_init(&ts, NULL, 1, NULL, &mem, &error), INK_E_ARG);
 }
 
 // A token of thousands of bytes, more than the buffers begin with.
@@ -155,12 +163,11 @@ static void test_long_piece(void **state) {
     char *text = malloc(N);
     assert_non_null(text);
     memset(text, 0x80, N);
-    inki_text_stream ts;
+    inki_text_stream ts = {0};
     inki_str ready;
     bool stopped;
-    assert_int_equal(inki_text_stream_init(&ts, NULL, 0, &mem, NULL), INK_OK);
-    assert_int_equal(inki_text_stream_push(&ts, (inki_str){text, N}, &ready, &stopped, NULL),
-                     INK_OK);
+    assert_int_equal(inki_text_stream_init(&ts, NULL, 0, NULL, &mem, NULL), INK_OK);
+    assert_int_equal(push(&ts, (inki_str){text, N}, &ready, &stopped, NULL), INK_OK);
     assert_int_equal(ready.bytes, 3 * N);
     inki_text_stream_free(&ts);
     free(text);

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// Branches: sessions that follow another one for a few tokens, again and again, in memory that they
+// have from the beginning.
+#include "engine/engine.h"
+
+// One token at a time, with a pass that usually is another session's.
+static ink_session_options branch_options(const ink_session_options *parent) {
+    ink_session_options o = *parent;
+    o.n_batch = o.n_logits = 1;
+    o.n_held = 0;
+    return o;
+}
+
+// In the worst case the parent's last page has one free position.
+static uint32_t branch_pages(const ink_session_options *options, uint32_t n_new) {
+    const uint32_t needed = inki_kv_pages_for(INKI_TILE - 1 + n_new);
+    const uint32_t most = inki_kv_pages_for(options->n_ctx);
+    return needed < most ? needed : most;
+}
+
+ink_status inki_session_branch_bytes(const inki_weights *weights,
+                                     const ink_session_options *options, uint32_t n_new,
+                                     uint64_t *heap, uint64_t *kv, ink_error *error) {
+    const ink_session_options o = branch_options(options);
+    uint64_t all = 0, pages = 0;
+    const ink_status status = inki_session_bytes(weights, &o, &all, &pages, error);
+    if (status != INK_OK) return status;
+    *kv = pages / inki_kv_pages_for(o.n_ctx) * branch_pages(&o, n_new);
+    *heap = all - pages + *kv;
+    return INK_OK;
+}
+
+ink_status inki_session_new_branch(ink_session **out, ink_session *parent, uint32_t n_new,
+                                   ink_error *error) {
+    const ink_session_options o = branch_options(&parent->options);
+    ink_session *branch = NULL;
+    ink_status status = inki_session_make(&branch, parent->model, &o, false, error);
+    if (status != INK_OK) return status;
+    status = inki_kv_prepare(&branch->kv, 0, branch_pages(&o, n_new) * INKI_TILE, error);
+    if (status == INK_OK) status = inki_session_need_work(branch, error);
+    if (status != INK_OK) {
+        ink_session_free(branch);
+        return status;
+    }
+    *out = branch;
+    return INK_OK;
+}
+
+ink_status inki_session_rebranch(ink_session *branch, const ink_session *parent, ink_error *error) {
+    branch->n_past = branch->n_cached = branch->n_rows = 0;
+    const ink_status status = inki_kv_branch(&branch->kv, &parent->kv, parent->n_past, error);
+    if (status == INK_OK) inki_session_copy_timeline(branch, parent);
+    return status;
+}
