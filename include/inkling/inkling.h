@@ -452,9 +452,13 @@ INK_API ink_status ink_sample(ink_session *session, const ink_sampler *sampler, 
 typedef struct ink_filter ink_filter;
 
 // phrases [n]: UTF-8 strings with at least one letter or digit each, copied. Text is compared with
-// case folded (Unicode's simple folding); white space inside a phrase stands for any white space. A
-// phrase matches whole words: no letter or digit stands beside it. An end of it that belongs to a
-// script written without spaces (Chinese, Japanese, Thai and their like) needs no such border.
+// case folded (Unicode's simple folding), else as it is written: a letter with an accent is not the
+// same as the letter and a combining accent. White space inside a phrase stands for any white
+// space. What is not seen (Unicode's Default_Ignorable_Code_Point: soft hyphen, zero width space,
+// joiners) is passed over, in phrases and in text. Both together: up to 64 bytes in a row. A phrase
+// matches whole words: no letter, digit or combining mark stands beside it, but for those of
+// scripts written without spaces (Chinese, Japanese, Thai and their like). An end of the phrase
+// that belongs to such a script needs no border at all.
 // runtime: whose allocator is used; NULL: the C library's.
 // Errors: INK_E_ARG (no phrases; one NULL, empty or without letter and digit: message has its
 // index), INK_E_UTF8 (message has the index), INK_E_LIMIT (over 2^20 phrases, over 1024 bytes in

@@ -60,19 +60,17 @@ static ink_status phrase_check(const char *phrase, size_t index, phrase_form *fo
     return INK_OK;
 }
 
-static int phrase_compare(const ink_filter *f, const inki_phrase *a, const inki_phrase *b) {
-    const uint32_t n = a->bytes < b->bytes ? a->bytes : b->bytes;
-    const int order = memcmp(f->text + a->at, f->text + b->at, n);
-    return order != 0 ? order : (a->bytes > b->bytes) - (a->bytes < b->bytes);
+static int phrase_compare(const ink_filter *f, uint32_t a, uint32_t b) {
+    return strcmp((const char *)f->text + a, (const char *)f->text + b);
 }
 
 // A heap sort, because the C library's sort may take memory that is not the caller's.
 static void phrase_sift(ink_filter *f, size_t i, size_t n) {
-    const inki_phrase moved = f->phrases[i];
+    const uint32_t moved = f->phrases[i];
     for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && phrase_compare(f, &f->phrases[child + 1], &f->phrases[child]) > 0)
+        if (child + 1 < n && phrase_compare(f, f->phrases[child + 1], f->phrases[child]) > 0)
             child++;
-        if (phrase_compare(f, &f->phrases[child], &moved) <= 0) break;
+        if (phrase_compare(f, f->phrases[child], moved) <= 0) break;
         f->phrases[i] = f->phrases[child];
     }
     f->phrases[i] = moved;
@@ -81,14 +79,14 @@ static void phrase_sift(ink_filter *f, size_t i, size_t n) {
 static void phrases_sort(ink_filter *f) {
     for (size_t i = f->n / 2; i-- > 0;) phrase_sift(f, i, f->n);
     for (size_t n = f->n; n-- > 1;) {
-        const inki_phrase last = f->phrases[n];
+        const uint32_t last = f->phrases[n];
         f->phrases[n] = f->phrases[0];
         f->phrases[0] = last;
         phrase_sift(f, 0, n);
     }
     uint32_t kept = 1;
     for (size_t i = 1; i < f->n; i++)
-        if (phrase_compare(f, &f->phrases[kept - 1], &f->phrases[i]) != 0)
+        if (phrase_compare(f, f->phrases[kept - 1], f->phrases[i]) != 0)
             f->phrases[kept++] = f->phrases[i];
     f->n = kept;
 }
@@ -101,12 +99,12 @@ ink_status inki_filter_new(ink_filter **out, const inki_mem *mem, const char *co
     if (n > INKI_FILTER_MAX_PHRASES)
         return inki_fail(error, INK_E_LIMIT, "ink_filter_new", 0,
                          "%zu phrases, there may be %d at most", n, INKI_FILTER_MAX_PHRASES);
-    size_t bytes = sizeof(ink_filter) + n * sizeof(inki_phrase), longest = 0;
+    size_t bytes = sizeof(ink_filter) + n * sizeof(uint32_t), longest = 0;
     phrase_form form;
     for (size_t i = 0; i < n; i++) {
         const ink_status status = phrase_check(phrases[i], i, &form, error);
         if (status != INK_OK) return status;
-        bytes += form.bytes;
+        bytes += form.bytes + 1;
         if (form.n_shown > longest) longest = form.n_shown;
     }
     ink_filter *f = inki_alloc(mem, bytes, 1);
@@ -118,8 +116,9 @@ ink_status inki_filter_new(ink_filter **out, const inki_mem *mem, const char *co
     f->reach = (longest + 1) * (4 + INKI_FILTER_GAP);
     for (size_t i = 0, at = 0; i < n; i++) {
         phrase_normalise(phrases[i], strlen(phrases[i]), text + at, &form, &(size_t){0});
-        f->phrases[i] = (inki_phrase){(uint32_t)at, (uint32_t)form.bytes};
+        f->phrases[i] = (uint32_t)at;
         at += form.bytes;
+        text[at++] = 0;
     }
     phrases_sort(f);
     *out = f;

@@ -13,23 +13,26 @@ ink_status inki_filter_new(ink_filter **out, const inki_mem *mem, const char *co
 
 enum { INKI_FILTER_MAX_PHRASES = 1 << 20, INKI_FILTER_MAX_BYTES = 1024 };
 
-// Bytes of text before some place that can matter for a phrase which ends behind it, white space
-// runs of up to 64 bytes inside it included. The text that a scan is given need not begin earlier.
+// Bytes of text before some place that can matter for a phrase which ends behind it, its border
+// included. The text that a scan is given need not begin earlier, and may begin at any byte.
 size_t inki_filter_reach(const ink_filter *filter);
 
 typedef struct inki_filter_hits {
     size_t at, bytes; // the first complete phrase; bytes 0: none
     // From here on the text could begin a phrase, or hold one that only needs a border to be
-    // complete: what must not be shown yet. The length of the text when there is no such place.
-    // Nothing before it needs to be scanned again when the text grows.
+    // complete: what must not be shown yet. The length of the text when there is no such place; a
+    // place where a complete phrase begins is none. Nothing before it needs to be scanned again
+    // when the text grows: no phrase will begin there that is not complete now.
     size_t open_at;
 } inki_filter_hits;
 
-// Scans text [bytes] for phrases that begin at `from` or later; what lies before is only looked at
-// for the border. text[0] counts as standing behind a border. ended: nothing follows, the end is a
-// border too (open_at is then `bytes`). A character cut off by the end is open. Where several
-// complete phrases begin at one place the shortest is given. Allocates nothing. Work: at most
-// (characters of the longest phrase) * log2(n) for each place where a word begins.
+// Scans text [bytes] for phrases that begin at `from` or later; of what lies before, 68 bytes at
+// most are looked at, for the border. text[0] counts as standing behind a border. ended: nothing
+// follows, the end is a border too (open_at is then `bytes`). A character cut off by the end is
+// open, wherever it stands. Where several complete phrases begin at one place the shortest is
+// given. Allocates nothing. Work: at most (characters of the longest phrase) * log2(n) for each
+// place where a word begins, gaps (white space and characters that are passed over) not counted;
+// each byte of them is read at most once for each character of the longest phrase.
 void inki_filter_scan(const ink_filter *filter, const char *text, size_t bytes, size_t from,
                       bool ended, inki_filter_hits *hits);
 

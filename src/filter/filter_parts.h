@@ -7,20 +7,15 @@
 
 #include <stdatomic.h>
 
-// Folded, in UTF-8, without ignorable characters, white space inside as one U+0020, none outside.
-typedef struct inki_phrase {
-    uint32_t at; // in ink_filter.text
-    uint32_t bytes;
-} inki_phrase;
-
 struct ink_filter {
     atomic_uint refs;
     uint32_t n;
     inki_mem mem;
     size_t block_bytes, reach;
+    // Phrases with a 0 byte each: folded, in UTF-8, without ignorable characters, white space
+    // inside as one U+0020, none outside.
     const uint8_t *text;
-    inki_phrase
-        phrases[]; // [n] by their bytes, all different; a shorter one before its longer ones
+    uint32_t phrases[]; // [n] where each begins; sorted by their bytes, all different
 };
 
 // Longest run of white space and ignorable characters inside a phrase in a text.

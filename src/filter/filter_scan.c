@@ -28,45 +28,50 @@ typedef struct scan_char {
     unsigned kind; // never INKI_KIND_SKIP
 } scan_char;
 
-// The character at `at`, not folded; at the end, or cut off by it, SCAN_END.
-static scan_char scan_raw(const scan_text *t, size_t at) {
-    scan_char s = {.at = at, .end = at, .kind = SCAN_END};
-    if (at == t->bytes) return s;
+// The bytes and the kind of the character at `at`, *c not folded; at the end, or cut off by it, 0
+// and SCAN_END.
+static size_t scan_raw(const scan_text *t, size_t at, uint32_t *c, unsigned *kind) {
+    *kind = SCAN_END;
+    if (at == t->bytes) return 0;
     const uint8_t *p = t->text + at;
-    const size_t n = inki_utf8_decode(p, t->bytes - at, &s.c);
-    if (n == 0 && !t->ended && inki_utf8_is_prefix(p, t->bytes - at)) return s;
-    s.end += n > 0 ? n : 1;
-    s.kind = n > 0 ? inki_filter_kind(s.c) : SCAN_BREAK;
-    return s;
+    const size_t n = inki_utf8_decode(p, t->bytes - at, c);
+    if (n == 0 && !t->ended && inki_utf8_is_prefix(p, t->bytes - at)) return 0;
+    *kind = n > 0 ? inki_filter_kind(*c) : SCAN_BREAK;
+    return n > 0 ? n : 1;
 }
 
-static scan_char scan_next(const scan_text *t, size_t at) {
+static void scan_next(const scan_text *t, size_t at, scan_char *s) {
     bool blank = false;
+    s->at = at;
     for (size_t i = at;;) {
-        scan_char s = scan_raw(t, i);
-        if (s.kind != INKI_KIND_SPACE && s.kind != INKI_KIND_SKIP) {
-            if (blank) return (scan_char){at, i, ' ', INKI_KIND_SPACE};
-            if (s.kind == INKI_KIND_WORD || s.kind == INKI_KIND_OTHER) s.c = inki_filter_fold(s.c);
-            return s;
+        const size_t n = scan_raw(t, i, &s->c, &s->kind);
+        if (s->kind != INKI_KIND_SPACE && s->kind != INKI_KIND_SKIP) {
+            s->end = i;
+            if (blank) break;
+            s->at = i;
+            s->end = i + n;
+            if (s->kind == INKI_KIND_WORD || s->kind == INKI_KIND_OTHER)
+                s->c = inki_filter_fold(s->c);
+            return;
         }
-        blank |= s.kind == INKI_KIND_SPACE;
-        i = s.end;
+        blank |= s->kind == INKI_KIND_SPACE;
+        i += n;
         // Longer gaps are no part of a phrase, so that a bounded part of a text decides.
-        if (i - at > INKI_FILTER_GAP) return (scan_char){at, i, 0, SCAN_BREAK};
+        if (i - at > INKI_FILTER_GAP) {
+            s->end = i;
+            s->kind = SCAN_BREAK;
+            return;
+        }
     }
+    s->c = ' ';
+    s->kind = INKI_KIND_SPACE;
 }
 
-// The first phrase in [lo, hi) whose bytes from `depth` on are not below (above: are above) those
-// of e [n].
-static size_t scan_bound(const ink_filter *f, size_t lo, size_t hi, size_t depth, const char *e,
-                         size_t n, bool above) {
+// The first phrase in [lo, hi) whose byte at `depth` is not below b.
+static size_t scan_bound(const ink_filter *f, size_t lo, size_t hi, size_t depth, unsigned b) {
     while (lo < hi) {
         const size_t middle = (lo + hi) / 2;
-        const inki_phrase *p = &f->phrases[middle];
-        const size_t left = p->bytes - depth;
-        int order = memcmp(f->text + p->at + depth, e, left < n ? left : n);
-        if (order == 0 && left < n) order = -1;
-        if (order < (above ? 1 : 0))
+        if (f->text[f->phrases[middle] + depth] < b)
             lo = middle + 1;
         else
             hi = middle;
@@ -76,20 +81,24 @@ static size_t scan_bound(const ink_filter *f, size_t lo, size_t hi, size_t depth
 
 typedef enum scan_result { SCAN_NONE, SCAN_HIT, SCAN_OPEN } scan_result;
 
-// Whether a phrase begins with character s; *end is where the shortest ends.
+// Whether a phrase begins with character s; *end is where the shortest ends. Where a range begins
+// with a whole phrase the next character is a letter by the time that it narrows: a U+0000 in the
+// text never meets the 0 byte.
 static scan_result scan_phrase(const ink_filter *f, const scan_text *t, scan_char s, size_t *end) {
     size_t lo = 0, hi = f->n, depth = 0;
     for (;;) {
         char e[4];
         const size_t n = inki_utf8_encode(s.c, e);
-        lo = scan_bound(f, lo, hi, depth, e, n, false);
-        hi = scan_bound(f, lo, hi, depth, e, n, true);
-        if (lo == hi) return SCAN_NONE;
-        depth += n;
+        for (size_t i = 0; i < n; i++, depth++) {
+            const unsigned b = (uint8_t)e[i];
+            lo = scan_bound(f, lo, hi, depth, b);
+            hi = scan_bound(f, lo, hi, depth, b + 1);
+            if (lo == hi) return SCAN_NONE;
+        }
         *end = s.end;
-        const bool whole = f->phrases[lo].bytes == depth;
+        const bool whole = f->text[f->phrases[lo] + depth] == 0;
         if (whole && s.kind == INKI_KIND_UNSPACED) return SCAN_HIT;
-        s = scan_next(t, s.end);
+        scan_next(t, s.end, &s);
         if (s.kind == SCAN_END && !t->ended) return SCAN_OPEN;
         if (whole && s.kind != INKI_KIND_WORD) return SCAN_HIT;
         if (s.kind == SCAN_END || s.kind == SCAN_BREAK) return SCAN_NONE;
@@ -105,8 +114,9 @@ void inki_filter_scan(const ink_filter *filter, const char *text, size_t bytes, 
     // nothing but the text before it could deny one that is out of reach.
     const size_t look_back = 4 + INKI_FILTER_GAP;
     unsigned before = SCAN_BREAK;
-    scan_char s = scan_next(&t, from > look_back ? from - look_back : 0);
-    for (; s.kind != SCAN_END; before = s.kind, s = scan_next(&t, s.end)) {
+    scan_char s;
+    scan_next(&t, from > look_back ? from - look_back : 0, &s);
+    for (; s.kind != SCAN_END; before = s.kind, scan_next(&t, s.end, &s)) {
         size_t end;
         if (s.at < from || s.kind == INKI_KIND_SPACE || s.kind == SCAN_BREAK) continue;
         if (before == INKI_KIND_WORD && s.kind != INKI_KIND_UNSPACED) continue;
