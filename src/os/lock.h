@@ -11,10 +11,12 @@
 typedef struct inki_lock {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
+    int64_t pid; // of the process that made it
 } inki_lock;
 
 // Errors: INK_E_SYSTEM, INK_E_NOMEM.
 ink_status inki_lock_init(inki_lock *lock, ink_error *error);
+// Nobody holds it or waits. In a forked child, where those who wait do not exist: does nothing.
 void inki_lock_destroy(inki_lock *lock);
 void inki_lock_take(inki_lock *lock);
 void inki_lock_give(inki_lock *lock);
@@ -30,11 +32,12 @@ typedef struct inki_thread {
     void (*run)(void *arg);
     void *arg;
     int64_t pid; // of the process that started it: in a forked child it does not exist
+    pthread_mutex_t gate;
 } inki_thread;
 // thread: the caller's, stays in place until the join. Errors: INK_E_SYSTEM.
 ink_status inki_thread_start(inki_thread *thread, size_t stack_bytes, void (*run)(void *arg),
                              void *arg, ink_error *error);
-void inki_thread_join(inki_thread *thread); // in a forked child: does nothing
-bool inki_thread_is_self(const inki_thread *thread);
+void inki_thread_join(inki_thread *thread);          // in a forked child: does nothing
+bool inki_thread_is_self(const inki_thread *thread); // in a forked child: false
 
 #endif

@@ -13,20 +13,19 @@
 // holds the mutex from its announcement until it waits, so the signal cannot fall in between.
 #include "os/pool.h"
 
-#include <fenv.h>
-#include <pthread.h>
+#include "os/lock.h"
+#include "os/os.h"
+
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { SPIN_NS = 50000, SPIN_HARD_NS = 2000, SPIN_BATCH = 16 };
 
 // Where one thread sleeps.
 typedef struct pool_bed {
-    pthread_mutex_t mutex;
-    pthread_cond_t cond;
+    inki_lock lock;
     atomic_bool asleep;
 } pool_bed;
 
@@ -36,7 +35,7 @@ typedef struct pool_worker {
     atomic_bool taken; // its part in the job, by the worker or by the caller
     uint32_t part;
     inki_pool *pool;
-    pthread_t thread;
+    inki_thread thread;
     pool_bed bed;
 } pool_worker;
 
@@ -46,7 +45,7 @@ struct inki_pool {
     uint32_t n_parts;
     uint32_t n_threads;
     pool_worker *workers; // [n_threads - 1]; worker i runs part i + 1
-    pid_t pid;            // of the process in which the workers live
+    int64_t pid;          // of the process in which the workers live
     inki_mem mem;
     pool_bed bed; // of the caller
     _Alignas(INKI_ALIGN) atomic_uint pending;
@@ -67,19 +66,9 @@ static inline void pool_pause(void) {
 #endif
 }
 
-static bool pool_bed_init(pool_bed *bed) {
-    if (pthread_mutex_init(&bed->mutex, NULL) != 0) return false;
-    if (pthread_cond_init(&bed->cond, NULL) != 0) {
-        pthread_mutex_destroy(&bed->mutex);
-        return false;
-    }
+static ink_status pool_bed_init(pool_bed *bed, ink_error *error) {
     atomic_init(&bed->asleep, false);
-    return true;
-}
-
-static void pool_bed_end(pool_bed *bed) {
-    pthread_cond_destroy(&bed->cond);
-    pthread_mutex_destroy(&bed->mutex);
+    return inki_lock_init(&bed->lock, error);
 }
 
 // Returns when *value is `number` (is) or no longer that (!is), with what it is then. After the
@@ -98,35 +87,31 @@ static unsigned pool_wait(atomic_uint *value, bool is, unsigned number, pool_bed
         if (now - start >= SPIN_NS) break;
         if (now - start >= SPIN_HARD_NS) sched_yield();
     }
-    pthread_mutex_lock(&bed->mutex);
+    inki_lock_take(&bed->lock);
     // An exchange, not a store: emulators of AArch64 let a load pass a store that it should not.
     atomic_exchange(&bed->asleep, true);
     unsigned found;
-    while (((found = atomic_load(value)) == number) != is)
-        pthread_cond_wait(&bed->cond, &bed->mutex);
+    while (((found = atomic_load(value)) == number) != is) inki_lock_wait(&bed->lock, -1);
     atomic_store(&bed->asleep, false);
-    pthread_mutex_unlock(&bed->mutex);
+    inki_lock_give(&bed->lock);
     return found;
 }
 
 // To be called after the sequentially consistent change of the value that the sleeper waits for.
 static void pool_wake(pool_bed *bed) {
     if (!atomic_load(&bed->asleep)) return;
-    pthread_mutex_lock(&bed->mutex);
-    pthread_cond_signal(&bed->cond);
-    pthread_mutex_unlock(&bed->mutex);
+    inki_lock_take(&bed->lock);
+    inki_lock_notify(&bed->lock);
+    inki_lock_give(&bed->lock);
 }
 
-static void *pool_worker_main(void *arg) {
+static void pool_worker_main(void *arg) {
     pool_worker *worker = arg;
     inki_pool *pool = worker->pool;
-    // A new thread inherits rounding mode and flush-to-zero from its creator: the host's choice
-    // must not change our numbers.
-    fesetenv(FE_DFL_ENV);
     for (unsigned seen = 0;;) {
         seen = pool_wait(&worker->ticket, false, seen, &worker->bed);
         if (atomic_exchange(&worker->taken, true)) continue;
-        if (pool->fn == NULL) return NULL;
+        if (pool->fn == NULL) return;
         pool->fn(pool->arg, worker->part, pool->n_parts);
         if (atomic_fetch_sub(&pool->pending, 1) == 1) pool_wake(&pool->bed);
     }
@@ -144,50 +129,41 @@ static void pool_end_workers(inki_pool *pool, uint32_t n_started) {
     pool->fn = NULL;
     pool_raise(pool, n_started);
     for (uint32_t i = 0; i < n_started; i++) {
-        pthread_join(pool->workers[i].thread, NULL);
-        pool_bed_end(&pool->workers[i].bed);
+        inki_thread_join(&pool->workers[i].thread);
+        inki_lock_destroy(&pool->workers[i].bed.lock);
     }
 }
 
-// Returns 0 or the system's error number.
-static int pool_start_worker(inki_pool *pool, uint32_t i, const pthread_attr_t *attributes) {
+static ink_status pool_start_worker(inki_pool *pool, uint32_t i, ink_error *error) {
     pool_worker *worker = &pool->workers[i];
     worker->part = i + 1;
     worker->pool = pool;
     atomic_init(&worker->ticket, 0);
     atomic_init(&worker->taken, true);
-    if (!pool_bed_init(&worker->bed)) return -1;
-    const int code = pthread_create(&worker->thread, attributes, pool_worker_main, worker);
-    if (code != 0) pool_bed_end(&worker->bed);
-    return code;
+    ink_status status = pool_bed_init(&worker->bed, error);
+    if (status != INK_OK) return status;
+    status =
+        inki_thread_start(&worker->thread, INKI_POOL_STACK_BYTES, pool_worker_main, worker, error);
+    if (status != INK_OK) inki_lock_destroy(&worker->bed.lock);
+    return status;
 }
 
-// Threads inherit the signal mask, so all signals are blocked here for the time of the creation.
 static ink_status pool_start(inki_pool *pool, ink_error *error) {
-    const uint32_t n = pool->n_threads - 1;
-    if (n == 0) return INK_OK;
-    pthread_attr_t attributes;
-    sigset_t all, before;
-    int code = pthread_attr_init(&attributes);
-    if (code != 0)
-        return inki_fail(error, INK_E_SYSTEM, NULL, 0, "threads: attributes (error %d)", code);
-    sigfillset(&all);
-    code = pthread_attr_setstacksize(&attributes, INKI_POOL_STACK_BYTES);
-    if (code == 0) code = pthread_sigmask(SIG_SETMASK, &all, &before);
+    ink_status status = pool_bed_init(&pool->bed, error);
+    if (status != INK_OK) return status;
     uint32_t n_started = 0;
-    if (code == 0) {
-        while (n_started < n && code == 0) {
-            code = pool_start_worker(pool, n_started, &attributes);
-            if (code == 0) n_started++;
-        }
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    while (n_started + 1 < pool->n_threads && status == INK_OK) {
+        status = pool_start_worker(pool, n_started, error);
+        if (status == INK_OK) n_started++;
     }
-    pthread_attr_destroy(&attributes);
-    if (code == 0) return INK_OK;
+    if (status == INK_OK) return INK_OK;
     pool_end_workers(pool, n_started);
-    return inki_fail(error, INK_E_SYSTEM, NULL, 0,
-                     "thread %u of %u could not be started (error %d)", n_started + 2,
-                     pool->n_threads, code);
+    inki_lock_destroy(&pool->bed.lock);
+    char which[40];
+    snprintf(which, sizeof which, "thread %u of %u", (unsigned)n_started + 2,
+             (unsigned)pool->n_threads);
+    inki_error_prefix(error, which);
+    return status;
 }
 
 static void pool_release(inki_pool *pool) {
@@ -204,7 +180,7 @@ ink_status inki_pool_new(inki_pool **out, const inki_mem *mem, uint32_t n_thread
     if (pool == NULL) return inki_fail_nomem(error, sizeof *pool);
     pool->mem = *mem;
     pool->n_threads = n_threads;
-    pool->pid = getpid();
+    pool->pid = inki_os_pid();
     atomic_init(&pool->pending, 0);
     atomic_init(&pool->held, false);
     if (n_threads > 1) {
@@ -214,14 +190,8 @@ ink_status inki_pool_new(inki_pool **out, const inki_mem *mem, uint32_t n_thread
             return inki_fail_nomem(error, (n_threads - 1) * sizeof *pool->workers);
         }
     }
-    if (!pool_bed_init(&pool->bed)) {
-        pool_release(pool);
-        return inki_fail(error, INK_E_SYSTEM, NULL, 0,
-                         "threads: no mutex or condition variable to be had");
-    }
     const ink_status status = pool_start(pool, error);
     if (status != INK_OK) {
-        pool_bed_end(&pool->bed);
         pool_release(pool);
         return status;
     }
@@ -231,11 +201,9 @@ ink_status inki_pool_new(inki_pool **out, const inki_mem *mem, uint32_t n_thread
 
 void inki_pool_free(inki_pool *pool) {
     if (pool == NULL) return;
-    // In a forked child there is nobody to join, and destroying a condition variable would wait for
-    // sleepers that exist in the parent only.
-    if (pool->pid == getpid()) {
+    if (pool->pid == inki_os_pid()) { // else there is nobody to end
         pool_end_workers(pool, pool->n_threads - 1);
-        pool_bed_end(&pool->bed);
+        inki_lock_destroy(&pool->bed.lock);
     }
     pool_release(pool);
 }
@@ -243,7 +211,7 @@ void inki_pool_free(inki_pool *pool) {
 uint32_t inki_pool_n_threads(const inki_pool *pool) { return pool != NULL ? pool->n_threads : 1; }
 
 bool inki_pool_enter(inki_pool *pool) {
-    if (pool == NULL || pool->pid != getpid()) return false;
+    if (pool == NULL || pool->pid != inki_os_pid()) return false;
     return !atomic_exchange_explicit(&pool->held, true, memory_order_acquire);
 }
 
