@@ -40,9 +40,7 @@ static const script_range unspaced_ranges[] = {
     {0x20000, 0x3fffd}, // Han extensions: both planes are set aside for ideographs
 };
 
-bool inki_unicode_is_unspaced(uint32_t c) {
-    if (c < 0x0e01) return false;
-    if (c - 0x4e00 <= 0x9fff - 0x4e00) return true; // where most of them are
+bool inki_unicode_search_unspaced(uint32_t c) {
     size_t from = 0, to = sizeof unspaced_ranges / sizeof *unspaced_ranges;
     while (from < to) {
         const size_t middle = (from + to) / 2;

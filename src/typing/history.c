@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+#include "typing/history.h"
+
+#include <string.h>
+
+// FNV-1a. The text itself is not kept: it is the host's, and may be long.
+static uint64_t text_signature(const char *text, size_t bytes) {
+    uint64_t hash = 0xcbf29ce484222325;
+    for (size_t i = 0; i < bytes; i++) hash = (hash ^ (uint8_t)text[i]) * 0x100000001b3;
+    return hash;
+}
+
+static inki_accepted *accepted_at(const inki_history *history, uint32_t i) { // 0: the oldest
+    return &history->list[(history->first + i) % history->cap];
+}
+
+void inki_history_add(inki_history *history, const char *text, size_t at, size_t bytes) {
+    if (history->cap == 0 || bytes == 0) return;
+    if (history->n == history->cap) {
+        history->first = (history->first + 1) % history->cap;
+        history->n--;
+    }
+    *accepted_at(history, history->n++) =
+        (inki_accepted){.at = at, .bytes = bytes, .signature = text_signature(text + at, bytes)};
+}
+
+// How many bytes a [n] and b [n] have in common at their beginning. This runs at each key, over the
+// whole text.
+static size_t same_beginning(const char *a, const char *b, size_t n) {
+    enum { STEP = 64 };
+    size_t i = 0;
+    while (n - i >= STEP && memcmp(a + i, b + i, STEP) == 0) i += STEP;
+    while (i < n && a[i] == b[i]) i++;
+    return i;
+}
+
+// And at their end, a_end and b_end being behind it.
+static size_t same_end(const char *a_end, const char *b_end, size_t n) {
+    enum { STEP = 64 };
+    size_t i = 0;
+    while (n - i >= STEP && memcmp(a_end - i - STEP, b_end - i - STEP, STEP) == 0) i += STEP;
+    while (i < n && a_end[-1 - (ptrdiff_t)i] == b_end[-1 - (ptrdiff_t)i]) i++;
+    return i;
+}
+
+void inki_history_changed(inki_history *history, const char *old, size_t n_old, const char *text,
+                          size_t n) {
+    if (history->n == 0) return;
+    const size_t shorter = n < n_old ? n : n_old;
+    const size_t beginning = shorter > 0 ? same_beginning(old, text, shorter) : 0;
+    const size_t left = shorter - beginning;
+    const size_t end = left > 0 ? same_end(old + n_old, text + n, left) : 0;
+    uint32_t n_kept = 0;
+    for (uint32_t i = 0; i < history->n; i++) {
+        inki_accepted entry = *accepted_at(history, i);
+        if (entry.at >= n_old - end)
+            entry.at = entry.at - n_old + n;
+        else if (entry.bytes > beginning || entry.at > beginning - entry.bytes)
+            continue;
+        *accepted_at(history, n_kept++) = entry;
+    }
+    history->n = n_kept;
+}
+
+bool inki_history_pop(inki_history *history, const char *text, size_t n, inki_accepted *out) {
+    while (history->n > 0) {
+        const inki_accepted entry = *accepted_at(history, --history->n);
+        if (entry.bytes > n || entry.at > n - entry.bytes ||
+            text_signature(text + entry.at, entry.bytes) != entry.signature)
+            continue;
+        *out = entry;
+        return true;
+    }
+    return false;
+}
