@@ -123,3 +123,7 @@ void inki_os_close(inki_file *file) {
     if (file->heap != NULL) inki_release(&file->mem, file->heap, file->bytes, 1);
     *file = (inki_file){0};
 }
+
+void inki_os_forget_pages(const inki_file *file) {
+    if (file->map != NULL) madvise(file->map, file->map_bytes, MADV_DONTNEED);
+}

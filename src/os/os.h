@@ -29,6 +29,9 @@ ink_status inki_os_open_path(inki_file *out, const char *path, bool copy, const 
 ink_status inki_os_open_fd(inki_file *out, int fd, uint64_t offset, uint64_t n, bool copy,
                            const inki_mem *mem, ink_error *error);
 void inki_os_close(inki_file *file); // zeroed and closed files are allowed
+// The memory of a mapping goes back to the system, which reads the file again where it is used.
+// Any thread, also while others read; without effect on copies.
+void inki_os_forget_pages(const inki_file *file);
 
 double inki_os_now_ms(void);   // monotonic
 uint32_t inki_os_n_cpus(void); // processors that this process may use, at least 1
