@@ -18,7 +18,7 @@ MAKEFLAGS += --no-print-directory
 
 BUILD = JOBS=$(JOBS) tools/build.sh
 
-.PHONY: all run check check-long asan tsan fuzz bench-compare install uninstall format lint deps clean help
+.PHONY: all run check check-long asan tsan fuzz bench-compare bench-typing install uninstall format lint deps clean help
 
 all:
 	@tools/install-deps.sh build
@@ -55,6 +55,11 @@ bench-compare:
 	@tools/install-deps.sh build
 	@JOBS=$(JOBS) bench/compare.sh $(ARGS)
 
+# Recorded typing, beside llama.cpp where ARGS name a program for that: bench/typing/compare.sh --help
+bench-typing:
+	@tools/install-deps.sh build
+	@JOBS=$(JOBS) bench/typing/compare.sh $(ARGS)
+
 install: all
 	@DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)"
 	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ! command -v ldconfig >/dev/null || ldconfig
@@ -82,5 +87,6 @@ help:
 	@echo 'make asan | tsan      the tests under one sanitizer only'
 	@echo 'make fuzz TARGET=x SECONDS=60'
 	@echo 'make bench-compare    speed beside llama.cpp (from npm); on an idle machine'
+	@echo 'make bench-typing     what a key costs in a typing session; on an idle machine'
 	@echo 'make install [PREFIX=/usr/local] [DESTDIR=]; make uninstall'
 	@echo 'make format | lint | deps | clean'

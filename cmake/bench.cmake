@@ -13,3 +13,15 @@ set_target_properties(inkling_compare PROPERTIES OUTPUT_NAME compare)
 target_include_directories(inkling_compare PRIVATE ${PROJECT_SOURCE_DIR})
 target_link_libraries(inkling_compare PRIVATE
     inkling_flags inkling_static inkling_convert PkgConfig::JANSSON ${CMAKE_DL_LIBS})
+
+# bench/typing, which bench/typing/compare.sh builds and runs, on request as well.
+add_executable(inkling_typing_replay EXCLUDE_FROM_ALL
+    bench/typing/typing_replay.c bench/typing/typing_keys.c bench/typing/typing_overlap.c bench/typing/typing_trace.c)
+set_target_properties(inkling_typing_replay PROPERTIES OUTPUT_NAME typing_replay)
+add_executable(inkling_typing_model EXCLUDE_FROM_ALL bench/typing/typing_model.c)
+set_target_properties(inkling_typing_model PROPERTIES OUTPUT_NAME typing_model)
+foreach(target inkling_typing_replay inkling_typing_model)
+    target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src)
+    target_link_libraries(${target} PRIVATE
+        inkling_flags inkling_static inkling_convert PkgConfig::JANSSON Threads::Threads)
+endforeach()
