@@ -41,16 +41,20 @@ typedef struct scales_avx512vnni {
     float min[VNNI_CHUNK_BLOCKS][VNNI_ROWS];
 } scales_avx512vnni;
 
+// What is to be known of a type where its weights are unpacked already.
+typedef struct facts_avx512vnni {
+    size_t chunk_bytes, unit_blocks;
+    int16_t zero;
+    bool has_min;
+    bool fine; // a scale for each 16 columns
+} facts_avx512vnni;
+
 typedef struct type_avx512vnni {
     // The scales of the chunk's first n_blocks blocks.
     void (*scales)(scales_avx512vnni *s, const rows_avx512vnni *r, size_t n_blocks);
     // Unit `unit` of the chunk: w [8 * unit_blocks].
     void (*unpack)(__m512i *w, const rows_avx512vnni *r, size_t unit);
-    size_t chunk_bytes, unit_blocks;
-    int16_t zero;
-    bool has_min;
-    bool fine;  // a scale for each 16 columns
-    bool pairs; // worth the code of a path for two groups at a time
+    facts_avx512vnni is;
 } type_avx512vnni;
 
 // Sixteen bytes at `offset` of rows i, i + 4, i + 8, i + 12. A masked load needs no shuffle unit.
@@ -282,35 +286,39 @@ INKI_APART_AVX512VNNI void scales_q6_k_avx512vnni(scales_avx512vnni *out, const 
 // 128 columns: 64 bytes of low nibbles for the first 64 and high nibbles for the others, and 32
 // bytes with two bits for a column of each 32.
 INKI_TEMPLATE void unpack_q6_k_avx512vnni(__m512i *w, const rows_avx512vnni *r, size_t unit) {
-    __m512i low[16], high[8];
-    load_columns32_avx512vnni(low, r, 64 * unit);
-    load_columns32_avx512vnni(low + 8, r, 64 * unit + 32);
-    load_columns32_avx512vnni(high, r, 128 + 32 * unit);
+    __m512i low[8], high[8];
     const __m512i two = _mm512_set1_epi8(0x30);
+    load_columns32_avx512vnni(high, r, 128 + 32 * unit);
+    load_columns32_avx512vnni(low, r, 64 * unit);
     for (int t = 0; t < 8; t++) { // low | (high bits & 0x30)
         const __m512i h = high[t];
         w[t] = _mm512_ternarylogic_epi32(nibbles_avx512vnni(low[t], 0), _mm512_slli_epi32(h, 4),
                                          two, 0xf8);
-        w[8 + t] = _mm512_ternarylogic_epi32(nibbles_avx512vnni(low[8 + t], 0),
-                                             _mm512_slli_epi32(h, 2), two, 0xf8);
         w[16 + t] = _mm512_ternarylogic_epi32(nibbles_avx512vnni(low[t], 4), h, two, 0xf8);
-        w[24 + t] = _mm512_ternarylogic_epi32(nibbles_avx512vnni(low[8 + t], 4),
+    }
+    load_columns32_avx512vnni(low, r, 64 * unit + 32);
+    for (int t = 0; t < 8; t++) {
+        const __m512i h = high[t];
+        w[8 + t] = _mm512_ternarylogic_epi32(nibbles_avx512vnni(low[t], 0), _mm512_slli_epi32(h, 2),
+                                             two, 0xf8);
+        w[24 + t] = _mm512_ternarylogic_epi32(nibbles_avx512vnni(low[t], 4),
                                               _mm512_srli_epi32(h, 2), two, 0xf8);
     }
 }
 
-static const type_avx512vnni type_q8_0_avx512vnni = {
-    scales_q8_0_avx512vnni, unpack_q8_0_avx512vnni, 8 * 34, 1, 128, false, false, true};
-static const type_avx512vnni type_q4_0_avx512vnni = {
-    scales_q4_0_avx512vnni, unpack_q4_0_avx512vnni, 8 * 18, 1, 8, false, false, true};
-static const type_avx512vnni type_q5_0_avx512vnni = {
-    scales_q5_0_avx512vnni, unpack_q5_0_avx512vnni, 8 * 22, 1, 16, false, false, false};
-static const type_avx512vnni type_q4_k_avx512vnni = {
-    scales_q4_k_avx512vnni, unpack_q4_k_avx512vnni, 144, 2, 0, true, false, false};
-static const type_avx512vnni type_q5_k_avx512vnni = {
-    scales_q4_k_avx512vnni, unpack_q5_k_avx512vnni, 176, 2, 0, true, false, false};
-static const type_avx512vnni type_q6_k_avx512vnni = {
-    scales_q6_k_avx512vnni, unpack_q6_k_avx512vnni, 210, 4, 32, false, true, false};
+// The facts once more apart from the functions, which are for templates only: where a pointer leads
+// to them, they would stand in the library for themselves.
+#define VNNI_TYPE(name, scales, ...)                                                               \
+    static const facts_avx512vnni facts_##name##_avx512vnni = {__VA_ARGS__};                       \
+    static const type_avx512vnni type_##name##_avx512vnni = {                                      \
+        scales_##scales##_avx512vnni, unpack_##name##_avx512vnni, {__VA_ARGS__}};
+VNNI_TYPE(q8_0, q8_0, 8 * 34, 1, 128, false, false)
+VNNI_TYPE(q4_0, q4_0, 8 * 18, 1, 8, false, false)
+VNNI_TYPE(q5_0, q5_0, 8 * 22, 1, 16, false, false)
+VNNI_TYPE(q4_k, q4_k, 144, 2, 0, true, false)
+VNNI_TYPE(q5_k, q4_k, 176, 2, 0, true, false)
+VNNI_TYPE(q6_k, q6_k, 210, 4, 32, false, true)
+#undef VNNI_TYPE
 
 INKI_TARGET_END
 #endif

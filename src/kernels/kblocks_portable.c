@@ -2,7 +2,7 @@
 // Weights in blocks of 256, whose groups of 16 or 32 have integer scales (and minimums) of their
 // own, under a half (or two) for the whole block.
 // Source: ggml, ggml-common.h and ggml-quants.c (block_q2_K and the like).
-#include "kernels/blocks_inline.h"
+#include "kernels/blocks_portable.h"
 #include "kernels/levels.h"
 
 // Two bits a weight, in halves of 128: weight 32 j + i of a half is bits 2 j and 2 j + 1 of byte i
@@ -22,7 +22,7 @@ INKI_TEMPLATE void unpack_quarters(int16_t *restrict q, const uint8_t *restrict 
 }
 
 // scales [16]: low nibble the scale, high nibble the minimum of sixteen; qs [64]; d, dmin.
-INKI_TEMPLATE void unpack_q2_k_c(block_piece *restrict p, const uint8_t *restrict block, size_t n) {
+static void unpack_q2_k_c(block_piece *restrict p, const uint8_t *restrict block, size_t n) {
     for (size_t j = 0; j < n; j++, block += 84) {
         const float d = block_half(block + 80), dmin = block_half(block + 82);
         for (size_t g = 0; g < 16; g++) {
@@ -36,7 +36,7 @@ INKI_TEMPLATE void unpack_q2_k_c(block_piece *restrict p, const uint8_t *restric
 // hmask [32], qs [64], scales [12], d. A weight is its two bits, less 4 where bit (column / 32) of
 // hmask[column % 32] is clear. Scale g, above 32, has its low nibble in scales[g % 8] (the byte's
 // low half for g < 8) and two more bits in scales[8 + g % 4].
-INKI_TEMPLATE void unpack_q3_k_c(block_piece *restrict p, const uint8_t *restrict block, size_t n) {
+static void unpack_q3_k_c(block_piece *restrict p, const uint8_t *restrict block, size_t n) {
     for (size_t j = 0; j < n; j++, block += 110) {
         const float d = block_half(block + 108);
         const uint8_t *restrict s = block + 96;
@@ -68,7 +68,7 @@ INKI_TEMPLATE void unpack_scales_min(block_piece *restrict p, const uint8_t *res
 }
 
 // Scales as above, qs [128].
-INKI_TEMPLATE void unpack_q4_k_c(block_piece *restrict p, const uint8_t *restrict block, size_t n) {
+static void unpack_q4_k_c(block_piece *restrict p, const uint8_t *restrict block, size_t n) {
     for (size_t j = 0; j < n; j++, block += 144) {
         unpack_scales_min(p, block, j);
         unpack_quarters(p->q + 256 * j, block + 16);
@@ -77,7 +77,7 @@ INKI_TEMPLATE void unpack_q4_k_c(block_piece *restrict p, const uint8_t *restric
 
 // Scales as above, qh [32], qs [128]. The fifth bit of a weight is bit (column / 32) of
 // qh[column % 32].
-INKI_TEMPLATE void unpack_q5_k_c(block_piece *restrict p, const uint8_t *restrict block, size_t n) {
+static void unpack_q5_k_c(block_piece *restrict p, const uint8_t *restrict block, size_t n) {
     for (size_t j = 0; j < n; j++, block += 176) {
         unpack_scales_min(p, block, j);
         int16_t *restrict q = p->q + 256 * j;
@@ -89,7 +89,7 @@ INKI_TEMPLATE void unpack_q5_k_c(block_piece *restrict p, const uint8_t *restric
 
 // ql [128], qh [64], scales [16], d. In halves of 128 columns: nibbles as low and high halves of 64
 // bytes, two more bits as Q2_K has its weights.
-INKI_TEMPLATE void unpack_q6_k_c(block_piece *restrict p, const uint8_t *restrict block, size_t n) {
+static void unpack_q6_k_c(block_piece *restrict p, const uint8_t *restrict block, size_t n) {
     for (size_t j = 0; j < n; j++, block += 210) {
         const float d = block_half(block + 208);
         for (size_t g = 0; g < 16; g++) p->scale[16 * j + g] = d * (float)(int8_t)block[192 + g];
