@@ -3,6 +3,8 @@
 // have from the beginning.
 #include "engine/engine.h"
 
+#include <string.h>
+
 // One token at a time, with a pass that usually is another session's.
 static ink_session_options branch_options(const ink_session_options *parent) {
     ink_session_options o = *parent;
@@ -46,9 +48,34 @@ ink_status inki_session_new_branch(ink_session **out, ink_session *parent, uint3
     return INK_OK;
 }
 
-ink_status inki_session_rebranch(ink_session *branch, const ink_session *parent, ink_error *error) {
+ink_status inki_session_rebranch(ink_session *branch, const ink_session *parent, uint32_t n_past,
+                                 ink_error *error) {
     branch->n_past = branch->n_cached = branch->n_rows = 0;
-    const ink_status status = inki_kv_branch(&branch->kv, &parent->kv, parent->n_past, error);
-    if (status == INK_OK) inki_session_copy_timeline(branch, parent);
-    return status;
+    const ink_status status = inki_kv_branch(&branch->kv, &parent->kv, n_past, error);
+    if (status != INK_OK) return status;
+    memcpy(branch->tokens, parent->tokens, n_past * sizeof *branch->tokens);
+    branch->n_past = branch->n_cached = n_past;
+    branch->n_forgotten = parent->n_forgotten;
+    const float *row = inki_session_row_at(parent, n_past);
+    if (row == NULL) return INK_OK;
+    memcpy(branch->logits, row, parent->model->weights.n_vocab * sizeof *row);
+    branch->row = branch->logits;
+    branch->n_rows = 1;
+    return INK_OK;
+}
+
+static uint32_t n_common(const ink_session *s, const ink_token *tokens, uint32_t n) {
+    const uint32_t most = n < s->n_cached ? n : s->n_cached;
+    uint32_t i = 0;
+    while (i < most && s->tokens[i] == tokens[i]) i++;
+    return i;
+}
+
+void inki_session_adopt(ink_session *s, const ink_session *branch, const ink_token *tokens,
+                        uint32_t n) {
+    const uint32_t ours = n_common(s, tokens, n), theirs = n_common(branch, tokens, n);
+    if (theirs <= ours || !inki_kv_adopt(&s->kv, &branch->kv, ours, theirs)) return;
+    inki_rewind_entered(s, ours);
+    memcpy(s->tokens + ours, tokens + ours, (theirs - ours) * sizeof *tokens);
+    s->n_cached = theirs;
 }

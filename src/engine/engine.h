@@ -24,6 +24,8 @@
 // field is set).
 ink_status inki_options_read(void *known, size_t known_size, const void *source, const char *what,
                              ink_error *error);
+// Writes as much of the defaults as the caller's version of the struct has room for.
+void inki_options_fill(void *out, size_t size, const void *defaults, size_t known_size);
 // Errors: INK_E_UNSUPPORTED (a flag that is not among the known ones).
 ink_status inki_flags_check(uint32_t flags, uint32_t known, const char *what, ink_error *error);
 // The other way round: fills a caller's struct with what its size field covers (0: all) of the
@@ -141,9 +143,16 @@ ink_status inki_session_new_branch(ink_session **out, ink_session *parent, uint3
 ink_status inki_session_branch_bytes(const inki_weights *weights,
                                      const ink_session_options *options, uint32_t n_new,
                                      uint64_t *heap, uint64_t *kv, ink_error *error);
-// The branch now holds the parent's past and logits, which the parent must have. Allocates nothing
-// while the branch has pages of its own for n_new tokens. Errors: INK_E_NOMEM (it is then empty).
-ink_status inki_session_rebranch(ink_session *branch, const ink_session *parent, ink_error *error);
+// The branch now holds the first n_past tokens of the parent, which the parent's cache must have,
+// and the logits behind them if the parent has those. Allocates nothing while the branch has pages
+// of its own for n_new tokens. Errors: INK_E_NOMEM (it is then empty).
+ink_status inki_session_rebranch(ink_session *branch, const ink_session *parent, uint32_t n_past,
+                                 ink_error *error);
+// What the branch's cache holds of tokens [n] beyond the session's is copied there.
+void inki_session_adopt(ink_session *session, const ink_session *branch, const ink_token *tokens,
+                        uint32_t n);
+// Logits behind the first n_past tokens, NULL when they are not there.
+const float *inki_session_row_at(const ink_session *session, uint32_t n_past);
 
 // As the public calls, for sessions that the caller has entered.
 ink_status inki_eval_entered(const ink_span *spans, size_t n, ink_error *error);
@@ -159,6 +168,22 @@ ink_status inki_sample_entered(ink_session *session, const inki_chain *chain,
 ink_status inki_generate_entered(ink_session *session, const char *text, size_t bytes,
                                  const ink_generate_options *options, ink_text_fn fn, void *user,
                                  ink_result *result, ink_error *error);
+
+// --- measuring -----------------------------------------------------------------------------------
+
+// A model that is opened over an allocator that counts: reads metadata only, and the figures cannot
+// drift from what opening does.
+typedef struct inki_measured {
+    inki_mem under;
+    atomic_size_t held, peak;
+    ink_runtime *runtime;
+    ink_model *model;
+} inki_measured;
+// Fills the model's figures of out. To be closed, after a failure too.
+ink_status inki_measure_open(inki_measured *measured, const ink_source *source, ink_memory *out,
+                             ink_error *error);
+uint64_t inki_measure_held(const inki_measured *measured); // bytes held now
+void inki_measure_close(inki_measured *measured);
 
 // --- floating point ------------------------------------------------------------------------------
 

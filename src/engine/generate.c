@@ -2,7 +2,6 @@
 // A prompt in, pieces of text out: evaluate, choose, speak, and again.
 #include "engine/generate_run.h"
 
-#include "engine/take_back.h"
 #include "tokenizer/heal.h"
 
 #include <math.h>

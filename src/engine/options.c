@@ -44,8 +44,7 @@ void inki_report_write(void *out, const void *report, size_t known_size) {
     memcpy(out, &size, sizeof size);
 }
 
-// Writes as much of the defaults as the caller's version of the struct has room for.
-static void fill(void *out, size_t size, const void *defaults, size_t known_size) {
+void inki_options_fill(void *out, size_t size, const void *defaults, size_t known_size) {
     if (out == NULL || size < sizeof(uint32_t) || size > LARGEST_STRUCT) return;
     memset(out, 0, size);
     memcpy(out, defaults, size < known_size ? size : known_size);
@@ -54,33 +53,33 @@ static void fill(void *out, size_t size, const void *defaults, size_t known_size
 
 void ink_runtime_options_init(ink_runtime_options *options, size_t size) {
     const ink_runtime_options defaults = {.cpu_mask = ~0u};
-    fill(options, size, &defaults, sizeof defaults);
+    inki_options_fill(options, size, &defaults, sizeof defaults);
 }
 
 void ink_model_options_init(ink_model_options *options, size_t size) {
     const ink_model_options defaults = {0};
-    fill(options, size, &defaults, sizeof defaults);
+    inki_options_fill(options, size, &defaults, sizeof defaults);
 }
 
 void ink_session_options_init(ink_session_options *options, size_t size) {
     const ink_session_options defaults = {0};
-    fill(options, size, &defaults, sizeof defaults);
+    inki_options_fill(options, size, &defaults, sizeof defaults);
 }
 
 void ink_sampler_options_init(ink_sampler_options *options, size_t size) {
     ink_sampler_options defaults;
     inki_sampler_defaults(&defaults);
-    fill(options, size, &defaults, sizeof defaults);
+    inki_options_fill(options, size, &defaults, sizeof defaults);
 }
 
 void ink_generate_options_init(ink_generate_options *options, size_t size) {
     const ink_generate_options defaults = {.n_tokens = 128};
-    fill(options, size, &defaults, sizeof defaults);
+    inki_options_fill(options, size, &defaults, sizeof defaults);
 }
 
 void ink_options_init(ink_options *options, size_t size) {
     const ink_options defaults = {0};
-    fill(options, size, &defaults, sizeof defaults);
+    inki_options_fill(options, size, &defaults, sizeof defaults);
 }
 
 ink_status inki_stops_copy(inki_stops *out, const char *const *stop, size_t n, const inki_mem *mem,

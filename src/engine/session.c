@@ -257,6 +257,12 @@ void inki_rewind_entered(ink_session *s, uint32_t n_past) {
         if (s->held_at[i] > n_past) s->held_at[i] = 0;
 }
 
+const float *inki_session_row_at(const ink_session *s, uint32_t n_past) {
+    if (n_past == s->n_past && s->n_rows > 0) return s->row;
+    if (!is_held(s, n_past)) return NULL;
+    return s->held + (size_t)(n_past % s->options.n_held) * s->model->weights.n_vocab;
+}
+
 void inki_session_go_to(ink_session *s, const ink_token *tokens, uint32_t n) {
     const uint32_t most = n < s->n_cached ? n : s->n_cached;
     uint32_t equal = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The way back: tokens that must not stand are taken back and banned where they stood, so that the
 // same search goes on along another path. What may not be chosen next is gathered here too.
-#include "engine/take_back.h"
+#include "engine/generate_run.h"
 
 #include <string.h>
 

@@ -149,6 +149,17 @@ ink_status inki_kv_branch(inki_kv *child, const inki_kv *parent, uint32_t n_past
     return INK_OK;
 }
 
+bool inki_kv_adopt(inki_kv *kv, const inki_kv *from, uint32_t begin, uint32_t end) {
+    const uint32_t first = begin / INKI_TILE, n = inki_kv_pages_for(end);
+    for (uint32_t i = first; i < n; i++)
+        if (kv->pages[i] == NULL || kv->pages[i] == from->pages[i] || page_is_shared(kv->pages[i]))
+            return false;
+    for (uint32_t i = first; i < n; i++)
+        copy_past(&kv->layout, page_rows(kv->pages[i]), page_rows(from->pages[i]),
+                  end - i * INKI_TILE < INKI_TILE ? end - i * INKI_TILE : INKI_TILE);
+    return true;
+}
+
 ink_status inki_kv_prepare(inki_kv *kv, uint32_t begin, uint32_t end, ink_error *error) {
     if (begin >= end) return INK_OK;
     ink_status status = INK_OK;
@@ -167,6 +178,13 @@ void inki_kv_rewind(inki_kv *kv, uint32_t n_past) {
 }
 
 void inki_kv_trim(inki_kv *kv, uint32_t n_past) { drop_from(kv, inki_kv_pages_for(n_past), false); }
+
+uint64_t inki_kv_held_bytes(const inki_kv *kv, bool shared) {
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < kv->n_pages; i++)
+        n += kv->pages[i] != NULL && (shared || !page_is_shared(kv->pages[i]));
+    return n * inki_kv_page_alloc_bytes(&kv->layout);
+}
 
 static uint8_t *kv_tile(const inki_kv *kv, uint32_t page, uint32_t layer, uint32_t head,
                         size_t half) {

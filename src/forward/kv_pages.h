@@ -48,6 +48,9 @@ void inki_kv_share(inki_kv *child, const inki_kv *parent, uint32_t n_past);
 // shared, of a partly filled last one it has a copy. Pages of its own stay with it as reserve, and
 // serve for the copy. Errors: INK_E_NOMEM (the child then holds no position).
 ink_status inki_kv_branch(inki_kv *child, const inki_kv *parent, uint32_t n_past, ink_error *error);
+// Positions [begin, end) become those of `from`, a cache of the same layout that agrees with this
+// one before them. False, and nothing is changed, if a page of this one is missing or shared.
+bool inki_kv_adopt(inki_kv *kv, const inki_kv *from, uint32_t begin, uint32_t end);
 bool inki_kv_is_shared(const inki_kv *kv, uint32_t pos); // the page of that position
 // Makes positions [begin, end) writable: missing pages are allocated, shared ones copied. What lies
 // before `begin` in a copied page is kept. Errors: INK_E_NOMEM (the cache still holds its past).
@@ -60,6 +63,9 @@ ink_status inki_kv_own(inki_kv *kv, uint32_t n_past, ink_error *error);
 void inki_kv_rewind(inki_kv *kv, uint32_t n_past);
 // Gives reserve pages beyond n_past back to the allocator.
 void inki_kv_trim(inki_kv *kv, uint32_t n_past);
+
+// Bytes of the pages it holds; `shared`: those too that others hold as well.
+uint64_t inki_kv_held_bytes(const inki_kv *kv, bool shared);
 
 // The keys and the values of the tile (page) of one head.
 uint8_t *inki_kv_keys(const inki_kv *kv, uint32_t page, uint32_t layer, uint32_t head);

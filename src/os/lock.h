@@ -37,6 +37,8 @@ typedef struct inki_thread {
 // thread: the caller's, stays in place until the join. Errors: INK_E_SYSTEM.
 ink_status inki_thread_start(inki_thread *thread, size_t stack_bytes, void (*run)(void *arg),
                              void *arg, ink_error *error);
+// The calling thread, as a number; never 0.
+static inline uintptr_t inki_thread_self(void) { return (uintptr_t)pthread_self(); }
 void inki_thread_join(inki_thread *thread);          // in a forked child: does nothing
 bool inki_thread_is_self(const inki_thread *thread); // in a forked child: false
 

@@ -14,7 +14,7 @@
 
 // Where the window over text [bytes] (UTF-8) begins: at word K * ceil(max(0, W - limit) / K) of its
 // W words, K = max(1, limit / 2), one ordinary space (U+0020) before that word included, since
-// " word" is one token. limit 0: 0. One pass over the text.
+// " word" is one token. While nothing is left out, and with limit 0: 0. One pass over the text.
 size_t inki_words_window(const char *text, size_t bytes, uint32_t limit);
 // The same rule for n things, tokens: the index of the first that is read. limit 0: 0.
 uint32_t inki_words_window_start(uint32_t n, uint32_t limit);
