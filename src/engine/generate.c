@@ -224,7 +224,7 @@ bool inki_run_next(inki_run *g, ink_span *span) {
     ink_session *s = g->s;
     if (!g->begun && !g->failed) begin_prompt(g);
     while (!g->stopped && !g->failed) {
-        if (g->lazy && g->r.n_generated == g->o.n_tokens) {
+        if (g->lazy && g->prefilled && g->r.n_generated == g->o.n_tokens) {
             take_step(g);
             continue;
         }

@@ -7,82 +7,116 @@
 #include <math.h>
 #include <string.h>
 
-// --- candidates ----------------------------------------------------------------------------------
+// --- beginnings ----------------------------------------------------------------------------------
 
-static bool is_better(inki_candidate a, inki_candidate b) {
-    return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
+static bool is_better(inki_beginning a, inki_beginning b) {
+    return a.logprob > b.logprob || (a.logprob == b.logprob && a.token < b.token);
 }
 
 // Keeps list [n] ordered, the best first.
-static void insert_candidate(inki_candidate_list *c, inki_candidate new) {
+static void insert_beginning(inki_beginnings *c, inki_beginning new) {
     if (c->n == INKI_TYPING_CANDIDATES && !is_better(new, c->list[c->n - 1])) return;
     uint32_t i = c->n < INKI_TYPING_CANDIDATES ? c->n++ : c->n - 1;
     for (; i > 0 && is_better(new, c->list[i - 1]); i--) c->list[i] = c->list[i - 1];
     c->list[i] = new;
 }
 
-static bool may_begin(const inki_suggester *s, const inki_constraint *bound, uint32_t id) {
-    const inki_tokenizer *tokenizer = s->model->tokenizer;
-    if (bound->allowed != NULL && !(bound->allowed[id / 64] >> id % 64 & 1)) return false;
-    for (size_t i = 0; i < bound->n_bans; i++)
-        if (bound->bans[i] == (int32_t)id) return false;
-    return !inki_tokenizer_is_special(tokenizer, (int32_t)id);
+static bool in_set(const uint64_t *set, uint32_t id) {
+    return set == NULL || (set[id / 64] >> id % 64 & 1);
 }
 
-// The best first tokens, with their log-probabilities among all that may begin.
-static void find_candidates(inki_suggester *s) {
+static bool may_begin(const inki_suggester *s, const inki_constraint *bound, uint32_t id) {
+    for (size_t i = 0; i < bound->n_bans; i++)
+        if (bound->bans[i] == (int32_t)id) return false;
+    return !inki_tokenizer_is_special(s->model->tokenizer, (int32_t)id);
+}
+
+// Adds the best tokens to follow the main session's prompt, with their log-probabilities among all
+// that may, `base` added.
+static void add_beginnings(inki_suggester *s, float base, bool behind) {
     inki_branch *main = &s->branches[0];
-    inki_candidate_list *c = &s->candidates;
+    inki_beginnings *c = &s->beginnings;
+    const uint32_t n_vocab = s->model->weights.n_vocab;
     const float *logits = main->session->row;
     const inki_constraint bound = inki_run_constraint(&main->run);
-    c->n = c->next = 0;
-    for (uint32_t id = 0; id < s->model->weights.n_vocab; id++) {
-        const inki_candidate new = {logits[id], (int32_t)id};
-        if (c->n == INKI_TYPING_CANDIDATES && !is_better(new, c->list[c->n - 1])) continue;
-        if (may_begin(s, &bound, id)) insert_candidate(c, new);
-    }
+    float best = -INFINITY;
+    for (uint32_t id = 0; id < n_vocab; id++)
+        if (logits[id] > best && in_set(bound.allowed, id)) best = logits[id];
     double sum = 0;
-    for (uint32_t id = 0; id < s->model->weights.n_vocab && c->n > 0; id++)
-        if (bound.allowed == NULL || (bound.allowed[id / 64] >> id % 64 & 1))
-            sum += inki_sampler_exp((double)logits[id] - (double)c->list[0].logit);
-    for (uint32_t i = 0; i < c->n; i++)
-        c->logprobs[i] = (float)((double)c->list[i].logit - (double)c->list[0].logit - log(sum));
+    for (uint32_t id = 0; id < n_vocab; id++)
+        if (in_set(bound.allowed, id)) sum += inki_sampler_exp((double)logits[id] - (double)best);
+    const double shift = (double)base - (double)best - log(sum);
+    for (uint32_t id = 0; id < n_vocab; id++) {
+        const inki_beginning new = {(float)((double)logits[id] + shift), (int32_t)id, behind};
+        if (c->n == INKI_TYPING_CANDIDATES && !is_better(new, c->list[c->n - 1])) continue;
+        if (in_set(bound.allowed, id) && may_begin(s, &bound, id)) insert_beginning(c, new);
+    }
+}
+
+// Takes the token that is the tail itself off the list: it is no beginning of anything new, but
+// what follows it is. Without one: false.
+static bool take_whole_tail(inki_suggester *s, inki_beginning *out) {
+    inki_beginnings *c = &s->beginnings;
+    for (uint32_t i = 0; i < c->n; i++) {
+        const inki_str piece = inki_tokenizer_piece(s->model->tokenizer, c->list[i].token);
+        if (piece.bytes != s->n_tail) continue;
+        *out = c->list[i];
+        memmove(c->list + i, c->list + i + 1, (c->n - i - 1) * sizeof *c->list);
+        c->n--;
+        return true;
+    }
+    return false;
 }
 
 // --- branches ------------------------------------------------------------------------------------
 
-// Branch i begins with the next candidate there is; without one it is not used.
+// Branch i begins with the next beginning there is; without one it is not used.
 static ink_status begin_next(ink_typing *t, uint32_t i, ink_error *error) {
     inki_suggester *s = t->s;
     inki_branch *b = &s->branches[i];
-    inki_candidate_list *c = &s->candidates;
     b->used = false;
-    if (c->next == c->n) return INK_OK;
-    const uint32_t k = c->next++;
+    if (s->beginnings.next == s->beginnings.n) return INK_OK;
+    const inki_beginning *next = &s->beginnings.list[s->beginnings.next++];
     if (i > 0) {
-        const ink_status status =
-            inki_session_rebranch(b->session, s->branches[0].session, s->n_tokens, error);
+        const ink_status status = inki_session_rebranch(b->session, s->branches[0].session,
+                                                        s->n_tokens + next->behind, error);
         if (status != INK_OK) return status;
     }
-    const ink_status status = inki_branch_begin(t, i, t->o.max_tokens, c->list[k].id, error);
-    b->logprobs[0] = c->logprobs[k];
+    return inki_branch_begin(t, i, t->o.max_tokens - next->behind, next, next->behind, error);
+}
+
+// Of each branch the best beginning that is left; the main session's last, since the others follow
+// it from where it stands.
+static ink_status begin_all(ink_typing *t, ink_error *error) {
+    inki_beginnings *c = &t->s->beginnings;
+    const uint32_t first = c->n > 0;
+    ink_status status = INK_OK;
+    c->next = first;
+    for (uint32_t i = 1; i < t->o.n_alternatives && status == INK_OK; i++)
+        status = begin_next(t, i, error);
+    const uint32_t next = c->next;
+    c->next = 0;
+    if (status == INK_OK) status = begin_next(t, 0, error);
+    c->next = next;
     return status;
 }
 
-ink_status inki_alternatives_begin(ink_typing *t, ink_error *error) {
+ink_status inki_alternatives_begin(ink_typing *t, bool *again, ink_error *error) {
     inki_suggester *s = t->s;
-    find_candidates(s);
-    ink_status status = INK_OK;
-    // The others follow the main session before it goes on.
-    const uint32_t first = s->candidates.n > 0;
-    s->candidates.next = first;
-    for (uint32_t i = 1; i < t->o.n_alternatives && status == INK_OK; i++)
-        status = begin_next(t, i, error);
-    const uint32_t next = s->candidates.next;
-    s->candidates.next = 0;
-    if (status == INK_OK) status = begin_next(t, 0, error);
-    s->candidates.next = next > first ? next : first;
-    return status;
+    inki_beginning whole = {0};
+    *again = false;
+    if (s->whole_tail >= 0) {
+        add_beginnings(s, s->whole_logprob, true);
+        return begin_all(t, error);
+    }
+    s->beginnings.n = s->beginnings.next = 0;
+    add_beginnings(s, 0, false);
+    if (s->n_tail == 0 || t->o.max_tokens < 2 || !take_whole_tail(s, &whole))
+        return begin_all(t, error);
+    s->whole_tail = s->tokens[s->n_tokens] = whole.token;
+    s->whole_logprob = whole.logprob;
+    *again = true;
+    return inki_branch_begin(t, 0, 0, NULL, true, error);
 }
 
 static bool comes_before(const inki_branch *a, const inki_branch *b) {

@@ -52,17 +52,16 @@ static void posted(ink_typing *t) {
 
 // --- update --------------------------------------------------------------------------------------
 
-// Where the reading of text begins, as far as words say it. A context never holds more words than
-// positions.
+// Where the reading of text begins, as far as words say it.
 static size_t window_of(const ink_typing *t, const char *text, size_t bytes) {
-    const uint32_t limit = t->o.window_words, n_ctx = t->o.n_ctx;
-    return inki_words_window(text, bytes, limit == 0 || limit > n_ctx ? n_ctx : limit);
+    return inki_words_window(text, bytes, t->window_words);
 }
 
 static ink_status check_filter(const ink_typing *t, const char *text, size_t bytes,
                                ink_error *error) {
     if (t->o.filter == NULL) return INK_OK;
-    const size_t most = (size_t)t->o.n_ctx * FILTER_BYTES_PER_POSITION;
+    const size_t n_ctx = t->o.n_ctx > 0 ? t->o.n_ctx : INKI_TYPING_CTX;
+    const size_t most = n_ctx * FILTER_BYTES_PER_POSITION;
     size_t from = bytes > most ? bytes - most : 0;
     while (from > 0 && from < bytes && ((uint8_t)text[from] & 0xc0) == 0x80) from++;
     size_t at = 0, length = 0;
@@ -127,7 +126,7 @@ ink_status ink_typing_update(ink_typing *t, const char *text, size_t bytes, size
         const bool wanted = status == INK_OK && has_chars(text, caret, t->o.min_chars);
         const uint64_t number = revise(t, wanted);
         if (status == INK_OK && revision != NULL) *revision = number;
-        if (status != INK_OK) t->n_text = t->window_at = 0;
+        t->unknown = status != INK_OK;
     }
     inki_lock_give(&t->lock);
     if (status == INK_OK) posted(t);
@@ -276,7 +275,7 @@ ink_status ink_typing_undo(ink_typing *t, ink_edit *edit, ink_error *error) {
     inki_lock_take(&t->lock);
     if (t->closed) {
         status = closed(error);
-    } else if (!inki_history_pop(&t->history, t->text, t->n_text, &last)) {
+    } else if (t->unknown || !inki_history_pop(&t->history, t->text, t->n_text, &last)) {
         status = inki_fail(error, INK_E_NOT_FOUND, NULL, 0,
                            "no accepted suggestion stands in the text any more");
     } else {

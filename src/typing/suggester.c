@@ -94,8 +94,8 @@ ink_generate_options inki_suggester_options(const ink_typing *t, uint32_t n_toke
     return o;
 }
 
-ink_status inki_branch_begin(ink_typing *t, uint32_t i, uint32_t n_tokens, ink_token token,
-                             ink_error *error) {
+ink_status inki_branch_begin(ink_typing *t, uint32_t i, uint32_t n_tokens,
+                             const inki_beginning *first, bool whole_tail, ink_error *error) {
     inki_suggester *s = t->s;
     inki_branch *b = &s->branches[i];
     const ink_generate_options o = inki_suggester_options(t, n_tokens);
@@ -105,15 +105,17 @@ ink_status inki_branch_begin(ink_typing *t, uint32_t i, uint32_t n_tokens, ink_t
     b->first_word = 0;
     b->span.n_tokens = 0;
     ink_status status = inki_run_begin(&b->run, b->session, &o, s->chain, s->updated_ms, error);
-    const char *tail = s->text + s->n_text - s->n_tail;
+    const size_t n_tail = whole_tail ? 0 : s->n_tail;
     if (status == INK_OK)
-        status = inki_prompt_set(&b->run, s->tokens, s->n_tokens, tail, s->n_tail);
+        status = inki_prompt_set(&b->run, s->tokens, s->n_tokens + whole_tail,
+                                 s->text + s->n_text - n_tail, n_tail);
     if (status != INK_OK) return status;
     b->run.stream.hold = s->n_refused > 0;
-    if (token < 0) return INK_OK;
+    if (first == NULL) return INK_OK;
     memset(b->run.allowed, 0, b->run.allowed_words * sizeof *b->run.allowed);
-    b->run.allowed[token / 64] = 1ull << token % 64;
+    b->run.allowed[first->token / 64] = 1ull << first->token % 64;
     b->run.restricted = true;
+    b->logprobs[0] = first->logprob;
     return INK_OK;
 }
 
@@ -171,7 +173,7 @@ static ink_status read_window(ink_typing *t, ink_error *error) {
     }
     if (status != INK_OK) return status;
     const uint32_t n = (uint32_t)stats.n_tokens;
-    const uint32_t start = inki_words_window_start(n, t->o.window_tokens);
+    const uint32_t start = inki_words_window_start(n, s->window_tokens);
     memmove(s->tokens, s->tokens + start, (n - start) * sizeof *s->tokens);
     s->n_tokens = n - start;
     if (s->n_tokens == 0) {
@@ -199,7 +201,8 @@ static ink_status begin_revision(ink_typing *t, ink_error *error) {
     if (status != INK_OK) return status;
     if (t->o.n_alternatives > 1) inki_alternatives_adopt(t);
     s->branching = t->o.n_alternatives > 1;
-    return inki_branch_begin(t, 0, s->branching ? 0 : t->o.max_tokens, -1, error);
+    s->whole_tail = -1;
+    return inki_branch_begin(t, 0, s->branching ? 0 : t->o.max_tokens, NULL, false, error);
 }
 
 // --- a step --------------------------------------------------------------------------------------
@@ -238,16 +241,26 @@ static ink_status advance(ink_typing *t, inki_branch *b) {
     return status;
 }
 
+// The main session has evaluated its prompt for several alternatives: they begin.
+static ink_status branch_out(ink_typing *t, ink_error *error) {
+    inki_suggester *s = t->s;
+    ink_status status = INK_OK;
+    while (s->branching && status == INK_OK && s->branches[0].over) {
+        bool again = false;
+        if (!s->prompt_done) s->n_prompt_evaluated = s->n_evaluated;
+        s->prompt_done = true;
+        if (s->branches[0].run.r.stop == INK_STOP_LENGTH)
+            status = inki_alternatives_begin(t, &again, error);
+        s->branching = again;
+        if (again && status == INK_OK) status = advance(t, &s->branches[0]);
+    }
+    return status;
+}
+
 static ink_status advance_all(ink_typing *t, ink_error *error) {
     inki_suggester *s = t->s;
     ink_status status = advance(t, &s->branches[0]);
-    if (s->branching && status == INK_OK && s->branches[0].over) {
-        const bool ready = s->branches[0].run.r.stop == INK_STOP_LENGTH;
-        s->n_prompt_evaluated = s->n_evaluated;
-        s->prompt_done = true;
-        s->branching = false;
-        if (ready) status = inki_alternatives_begin(t, error);
-    }
+    if (status == INK_OK) status = branch_out(t, error);
     if (t->o.n_alternatives > 1 && !s->branching) {
         for (uint32_t i = 0; i < t->o.n_alternatives && status == INK_OK; i++)
             status = advance(t, &s->branches[i]);
@@ -312,15 +325,17 @@ static void publish(ink_typing *t) {
 
 ink_status inki_suggester_step(ink_typing *t, uint32_t n_threads, ink_error *error) {
     inki_suggester *s = t->s;
-    s->branches[0].session->n_threads = n_threads;
-    ink_status status = inki_session_hold(s->branches[0].session, error);
-    for (uint32_t i = 0; i < t->o.n_alternatives; i++) s->branches[i].run.error = error;
-    if (status == INK_OK) {
-        if (s->revision != atomic_load(&t->live))
-            status = begin_revision(t, error);
-        else
-            status = evaluate(t, error);
+    ink_status status = INK_OK;
+    // Rows that a trim gave back are worth having again, but not worth a failure.
+    inki_session_hold(s->branches[0].session, NULL);
+    for (uint32_t i = 0; i < t->o.n_alternatives; i++) {
+        s->branches[i].session->n_threads = n_threads;
+        s->branches[i].run.error = error;
     }
+    if (s->revision != atomic_load(&t->live))
+        status = begin_revision(t, error);
+    else
+        status = evaluate(t, error);
     if (status == INK_OK && s->branches[0].used) status = advance_all(t, error);
     if (status == INK_OK && s->branches[0].used) publish(t);
     if (status != INK_OK) s->revision = 0;
@@ -340,7 +355,7 @@ static bool is_stale(const void *arg) {
 static ink_session_options session_options(const ink_typing *t) {
     ink_session_options o;
     ink_session_options_init(&o, sizeof o);
-    o.n_ctx = t->o.n_ctx;
+    o.n_ctx = t->s->n_ctx;
     o.kv_type = t->o.kv_type;
     o.n_batch = ROWS;
     // The prompt's row, one behind each token of the suggestion, and those that a user who deletes
@@ -359,7 +374,7 @@ static ink_status reserve_run(ink_typing *t, inki_branch *b, ink_error *error) {
     run->veto_arg = t;
     run->lazy = true;
     ink_status status = inki_run_begin(run, b->session, &o, t->s->chain, 0, error);
-    if (status == INK_OK) status = inki_run_need_timeline(run, (size_t)t->o.n_ctx + 1);
+    if (status == INK_OK) status = inki_run_need_timeline(run, (size_t)t->s->n_ctx + 1);
     if (status == INK_OK) status = inki_run_need_heal(run, HEAL_ROOM);
     return status;
 }
@@ -384,6 +399,23 @@ static ink_status make_branch(ink_typing *t, uint32_t i, ink_error *error) {
     return reserve_run(t, b, error);
 }
 
+// What depends on the model: the context, and the tokens that it leaves to the window.
+static ink_status find_window(const ink_typing *t, const ink_model *model, inki_suggester *s,
+                              ink_error *error) {
+    const uint32_t most = model->weights.n_ctx, n_new = t->o.max_tokens;
+    s->n_ctx = t->o.n_ctx;
+    if (s->n_ctx == 0) s->n_ctx = most < INKI_TYPING_CTX ? most : INKI_TYPING_CTX;
+    if (s->n_ctx > most)
+        return inki_fail(error, INK_E_LIMIT, "n_ctx", 0, "%u positions; the model has %u",
+                         (unsigned)s->n_ctx, (unsigned)most);
+    if (s->n_ctx <= n_new || t->o.window_tokens > s->n_ctx - n_new)
+        return inki_fail(error, INK_E_LIMIT, "n_ctx", 0,
+                         "%u positions do not hold a window of %u tokens and %u to suggest",
+                         (unsigned)s->n_ctx, (unsigned)t->o.window_tokens, (unsigned)n_new);
+    s->window_tokens = t->o.window_tokens > 0 ? t->o.window_tokens : s->n_ctx - n_new;
+    return INK_OK;
+}
+
 ink_status inki_suggester_new(inki_suggester **out, ink_typing *t, ink_model *model,
                               ink_error *error) {
     inki_suggester *s = inki_alloc_zero(&t->mem, 1, sizeof *s);
@@ -394,8 +426,9 @@ ink_status inki_suggester_new(inki_suggester **out, ink_typing *t, ink_model *mo
     s->text = inki_alloc(&t->mem, s->text_cap, 1);
     s->tokens = inki_alloc(&t->mem, s->tokens_cap, sizeof *s->tokens);
     if (s->text == NULL || s->tokens == NULL) return inki_fail_nomem(error, s->text_cap);
-    ink_status status =
-        inki_chain_new(&s->chain, "greedy", NULL, model->weights.n_vocab, &t->mem, error);
+    ink_status status = find_window(t, model, s, error);
+    if (status == INK_OK)
+        status = inki_chain_new(&s->chain, "greedy", NULL, model->weights.n_vocab, &t->mem, error);
     for (uint32_t i = 0; i < t->o.n_alternatives && status == INK_OK; i++)
         status = make_branch(t, i, error);
     return status;

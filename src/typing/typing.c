@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { DEFAULT_CTX = 256, BYTES_PER_TOKEN = 32, ROOM_BYTES = 256 };
+enum { BYTES_PER_TOKEN = 32, ROOM_BYTES = 256 };
 
 void ink_typing_options_init(ink_typing_options *options, size_t size) {
     const ink_typing_options defaults = {.max_tokens = 12,
@@ -40,22 +40,6 @@ static ink_status check_options(const ink_typing_options *o, ink_error *error) {
     return INK_OK;
 }
 
-// What depends on the model: the context, and the tokens that it leaves to the window.
-static ink_status complete_options(ink_typing_options *o, const ink_model *model,
-                                   ink_error *error) {
-    const uint32_t most = model->weights.n_ctx;
-    if (o->n_ctx == 0) o->n_ctx = most < DEFAULT_CTX ? most : DEFAULT_CTX;
-    if (o->n_ctx > most)
-        return inki_fail(error, INK_E_LIMIT, "n_ctx", 0, "%u positions; the model has %u",
-                         (unsigned)o->n_ctx, (unsigned)most);
-    if (o->n_ctx <= o->max_tokens || o->window_tokens > o->n_ctx - o->max_tokens)
-        return inki_fail(error, INK_E_LIMIT, "n_ctx", 0,
-                         "%u positions do not hold a window of %u tokens and %u to suggest",
-                         (unsigned)o->n_ctx, (unsigned)o->window_tokens, (unsigned)o->max_tokens);
-    if (o->window_tokens == 0) o->window_tokens = o->n_ctx - o->max_tokens;
-    return INK_OK;
-}
-
 // The struct with everything that has a fixed size, as one block.
 static void carve_typing(ink_typing *t, inki_arena *arena, const ink_typing_options *o,
                          size_t room) {
@@ -87,6 +71,9 @@ static ink_status alloc_typing(ink_typing **out, const inki_mem *mem, const ink_
     t->history.cap = o->n_history;
     t->o = *o;
     t->o.filter = NULL;
+    // A context never holds more words than positions.
+    const uint32_t n_ctx = o->n_ctx > 0 ? o->n_ctx : INKI_TYPING_CTX;
+    t->window_words = o->window_words == 0 || o->window_words > n_ctx ? n_ctx : o->window_words;
     t->report.done = 1;
     const ink_status status = inki_lock_init(&t->lock, error);
     if (status != INK_OK) {
@@ -135,14 +122,8 @@ ink_status inki_typing_load(ink_typing *t, ink_model *model, ink_error *error) {
     if (model->tokenizer == NULL)
         return inki_fail(error, INK_E_UNSUPPORTED, model->source_name, 0,
                          "was opened for inspection only");
-    ink_typing_options o = t->o;
-    ink_status status = complete_options(&o, model, error);
-    if (status != INK_OK) return status;
-    inki_lock_take(&t->lock);
-    t->o = o;
-    inki_lock_give(&t->lock);
     inki_suggester *s = NULL;
-    status = inki_suggester_new(&s, t, model, error);
+    const ink_status status = inki_suggester_new(&s, t, model, error);
     if (status == INK_OK) return INK_OK;
     t->s = NULL;
     inki_suggester_free(s, t);
@@ -176,7 +157,7 @@ ink_status ink_typing_measure(const ink_source *source, const ink_typing_options
     const uint64_t before = inki_measure_held(&measured);
     if (status == INK_OK) status = ink_typing_new(&t, measured.model, options, error);
     if (status == INK_OK) {
-        result.n_ctx = t->o.n_ctx;
+        result.n_ctx = t->s->n_ctx;
         result.session_heap_bytes = inki_measure_held(&measured) - before;
         for (uint32_t i = 0; i < t->o.n_alternatives; i++)
             result.kv_bytes += inki_kv_held_bytes(&t->s->branches[i].session->kv, true);

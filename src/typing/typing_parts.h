@@ -13,7 +13,8 @@ enum {
     INKI_TYPING_TOKENS = 256,
     INKI_TYPING_HISTORY = 1024,
     INKI_TYPING_REFUSED = 64,
-    INKI_TYPING_CANDIDATES = 64
+    INKI_TYPING_CANDIDATES = 64,
+    INKI_TYPING_CTX = 256 // positions, where nobody says how many
 };
 
 // --- the suggester: who runs it has it alone -----------------------------------------------------
@@ -33,16 +34,23 @@ typedef struct inki_branch {
     float first_logprob;
 } inki_branch;
 
-typedef struct inki_candidate_list {
-    inki_candidate list[INKI_TYPING_CANDIDATES]; // best first
-    float logprobs[INKI_TYPING_CANDIDATES];
+// A token that an alternative may begin with; `behind`: behind the token that is the tail itself.
+typedef struct inki_beginning {
+    float logprob;
+    ink_token token;
+    bool behind;
+} inki_beginning;
+
+typedef struct inki_beginnings {
+    inki_beginning list[INKI_TYPING_CANDIDATES]; // best first
     uint32_t n, next;
-} inki_candidate_list;
+} inki_beginnings;
 
 typedef struct inki_suggester {
     ink_model *model; // a reference
     inki_chain *chain;
-    uint64_t revision; // that is worked on; 0: none yet
+    uint32_t n_ctx, window_tokens; // as in the options, with what their zeros stand for
+    uint64_t revision;             // that is worked on; 0: none yet
     double updated_ms;
     char *text; // [n_text] the window of the field's text
     size_t n_text, text_cap;
@@ -55,7 +63,9 @@ typedef struct inki_suggester {
     bool prompt_done; // n_prompt_evaluated counts
     uint32_t n_prompt_evaluated, n_evaluated;
     double first_token_ms;
-    inki_candidate_list candidates;
+    inki_beginnings beginnings;
+    ink_token whole_tail; // the token that is the tail itself, at its end; -1: not looked for yet
+    float whole_logprob;  // of it
     inki_branch branches[INKI_TYPING_ALTERNATIVES];
 } inki_suggester;
 
@@ -71,7 +81,8 @@ typedef struct inki_shown {
 
 struct ink_typing {
     inki_mem mem;
-    ink_typing_options o; // with every 0 replaced by what it stands for
+    ink_typing_options o;  // never change
+    uint32_t window_words; // the limit in force
     inki_stops stops;
     size_t text_room; // bytes of the longest suggestion, with its 0
     inki_typing_hooks hooks;
@@ -88,7 +99,8 @@ struct ink_typing {
     size_t window_at; // where the reading begins, for the limit in words
     uint64_t revision;
     double updated_ms;
-    bool wanted; // evaluations for this revision
+    bool wanted;  // evaluations for this revision
+    bool unknown; // the last update failed: `text` is older than the host's
     bool closed;
     bool failed;
     ink_error failure;
@@ -120,13 +132,15 @@ void inki_suggester_free(inki_suggester *s, ink_typing *typing);
 ink_status inki_suggester_step(ink_typing *typing, uint32_t n_threads, ink_error *error);
 // The options of a run of this session that may add n_tokens.
 ink_generate_options inki_suggester_options(const ink_typing *typing, uint32_t n_tokens);
-// Begins the run of branch i on the prompt; token >= 0 is its first one.
-ink_status inki_branch_begin(ink_typing *typing, uint32_t i, uint32_t n_tokens, ink_token token,
-                             ink_error *error);
-// The prompt is evaluated: the best candidates for the first token, and a branch for each of the
-// first ones.
-ink_status inki_alternatives_begin(ink_typing *typing, ink_error *error);
-// Branches that end in a first word that a better one has begin again with another candidate.
+// Begins the run of branch i on the prompt, to choose n_tokens. first (may be NULL): what it begins
+// with. whole_tail: the prompt has that token at its end, instead of a tail to write again.
+ink_status inki_branch_begin(ink_typing *typing, uint32_t i, uint32_t n_tokens,
+                             const inki_beginning *first, bool whole_tail, ink_error *error);
+// The prompt is evaluated: finds the best beginnings and begins a branch with each of the first
+// ones. *again: the main session evaluates its prompt with the whole tail first, then this is
+// called once more.
+ink_status inki_alternatives_begin(ink_typing *typing, bool *again, ink_error *error);
+// Branches whose first word a better one has begin again with another beginning.
 ink_status inki_alternatives_compare(ink_typing *typing, ink_error *error);
 // The branches to show, the best first, into order [INKI_TYPING_ALTERNATIVES]; returns how many.
 uint32_t inki_alternatives_order(const ink_typing *typing, uint32_t *order);
