@@ -125,8 +125,8 @@ size_t inki_words_window(const char *text, size_t bytes, uint32_t limit) {
     word_marks marks = {.step = limit / 2 > 0 ? limit / 2 : 1};
     word_place place = PLACE_BLANK;
     for (size_t at = 0; at < bytes;) {
-        if (place != PLACE_SINGLE) at = mark_ascii(&marks, text, bytes, at, &place);
-        // To the next ASCII character, at least.
+        at = mark_ascii(&marks, text, bytes, at, &place);
+        // Then to the next ASCII character, at least.
         while (at < bytes) {
             uint32_t c;
             const size_t length = word_char(text, bytes, at, &c);
@@ -224,8 +224,9 @@ static bool until_sentence(const char *text, size_t bytes, size_t *end) {
             behind += length;
         }
         const bool is_wide = stop >= 0x3000;
-        if (!is_wide && behind == bytes) return false;
-        if (is_wide || kind_of_char(c) == WORD_BLANK || inki_unicode_is_unspaced(c)) {
+        const bool follows = behind < bytes;
+        if (is_wide ||
+            (follows && (kind_of_char(c) == WORD_BLANK || inki_unicode_is_unspaced(c)))) {
             *end = behind;
             return true;
         }
