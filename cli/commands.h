@@ -6,6 +6,7 @@
 #include "cli/args.h"
 
 extern const cli_command cli_complete_command;
+extern const cli_command cli_type_command;
 extern const cli_command cli_tokenize_command;
 extern const cli_command cli_inspect_command;
 extern const cli_command cli_convert_command;

@@ -11,8 +11,8 @@
 #include "cli/report.h"
 
 static const cli_command *const commands[] = {
-    &cli_complete_command, &cli_tokenize_command,   &cli_inspect_command, &cli_convert_command,
-    &cli_quantize_command, &cli_perplexity_command, &cli_bench_command};
+    &cli_complete_command, &cli_type_command,     &cli_tokenize_command,   &cli_inspect_command,
+    &cli_convert_command,  &cli_quantize_command, &cli_perplexity_command, &cli_bench_command};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static const cli_command *find(const char *name) {
@@ -57,8 +57,8 @@ static int help(int argc, char **argv) {
 
 static int dispatch(int argc, char **argv) {
     if (argc < 2)
-        return cli_fail(CLI_USAGE, "a command is missing: complete, tokenize, inspect, convert, "
-                                   "quantize, perplexity or bench (see inkling --help)");
+        return cli_fail(CLI_USAGE, "a command is missing: complete, type, tokenize, inspect, "
+                                   "convert, quantize, perplexity or bench (see inkling --help)");
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
         return help(argc - 2, argv + 2);

@@ -29,6 +29,7 @@ library() {
     pkg-config --exists "$1" >/dev/null 2>&1 || need "$1" "$2"
 }
 library jansson libjansson-dev
+library ncursesw libncurses-dev
 case $goal in
 build) ;;
 check | lint)
