@@ -35,7 +35,7 @@ static size_t scan_raw(const scan_text *t, size_t at, uint32_t *c, unsigned *kin
     if (at == t->bytes) return 0;
     const uint8_t *p = t->text + at;
     const size_t n = inki_utf8_decode(p, t->bytes - at, c);
-    if (n == 0 && !t->ended && inki_utf8_is_prefix(p, t->bytes - at)) return 0;
+    if (n == 0 && inki_utf8_is_prefix(p, t->bytes - at)) return 0;
     *kind = n > 0 ? inki_filter_kind(*c) : SCAN_BREAK;
     return n > 0 ? n : 1;
 }
@@ -127,7 +127,7 @@ void inki_filter_scan(const ink_filter *filter, const char *text, size_t bytes, 
         hits->bytes = end - s.at;
         if (ended) return;
     }
-    // A character cut off: what it will be decides.
+    // A character cut off may become any.
     if (!ended && s.at >= from && s.at < hits->open_at) hits->open_at = s.at;
 }
 

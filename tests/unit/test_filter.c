@@ -256,6 +256,31 @@ static void test_gaps(void **state) {
     ink_filter_unref(f);
 }
 
+// The longest that stands between a phrase and the letter that denies it, both of four bytes.
+static void test_reach(void **state) {
+    (void)state;
+    ink_filter *f = made_of("\U00010428");
+    char text[128];
+    size_t bytes = 4;
+    memcpy(text, "\U00010428", 4);
+    for (; bytes < 68; bytes += 2) memcpy(text + bytes, "\u00ad", 2);
+    memcpy(text + bytes, "\U00010400", 4);
+    inki_filter_hits hits;
+    inki_filter_scan(f, text, 72, 4, true, &hits);
+    assert_int_equal(hits.bytes, 0);
+    inki_filter_scan(f, text, 72, 68, true, &hits);
+    assert_int_equal(hits.bytes, 0);
+    const size_t reach = inki_filter_reach(f);
+    assert_true(reach >= 71); // from the last place that a phrase can end behind
+    inki_filter_scan(f, text, 72, 0, true, &hits);
+    assert_int_equal(hits.at, 0);
+    assert_int_equal(hits.bytes, 4);
+    ink_filter_unref(f);
+    f = made_of("two\t words|1"); // eight characters, and the border
+    assert_true(inki_filter_reach(f) >= 9 * 4 + 8 * 64);
+    ink_filter_unref(f);
+}
+
 static void test_from(void **state) {
     (void)state;
     ink_filter *f = made_of("bad|\u574f");
@@ -441,7 +466,7 @@ int main(void) {
         cmocka_unit_test(test_gaps),           cmocka_unit_test(test_from),
         cmocka_unit_test(test_bad_lists),      cmocka_unit_test(test_bad_calls),
         cmocka_unit_test(test_many),           cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_runtime_memory),
+        cmocka_unit_test(test_runtime_memory), cmocka_unit_test(test_reach),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,7 +57,7 @@ static size_t put_pieces(char *out, uint32_t most, uint32_t kinds) {
     for (uint32_t i = 1 + below(most); i > 0; i--) {
         // A long gap now and then only.
         uint32_t k = below(kinds);
-        if (k >= PIECES - 3 && below(4) > 0) k = below(4);
+        if (k >= PIECES - 3 && below(2) > 0) k = below(4);
         const size_t n = strlen(pieces[k]);
         memcpy(out + bytes, pieces[k], n + 1);
         bytes += n;
