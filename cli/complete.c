@@ -22,11 +22,11 @@ static const char *const overflow_names[] = {"error", "left", "slide",
 
 static struct {
     const char *model;
-    cli_uint n_tokens, top_k, seed, context, keep, threads;
+    cli_uint n_tokens, top_k, seed, context, keep, threads, no_repeat_ngram;
     cli_real temperature, top_p, min_p, repeat_penalty;
     cli_list stop;
     cli_choice overflow, kv_type;
-    bool greedy, ignore_eos, special, echo, stats, json;
+    bool greedy, ignore_eos, no_heal, special, echo, stats, json;
 } set;
 
 static const cli_option options[] = {
@@ -95,6 +95,18 @@ static const cli_option options[] = {
      .kind = CLI_FLAG,
      .target = &set.ignore_eos,
      .help = "never choose the end token: go on to -n tokens, or to the end of the context"},
+    {.name = "no-repeat-ngram",
+     .kind = CLI_UINT,
+     .target = &set.no_repeat_ngram,
+     .value = "N",
+     .high = 1 << 20,
+     .show_default = true,
+     .help = "no N tokens in a row stand twice in prompt and text; 0: off"},
+    {.name = "no-heal",
+     .kind = CLI_FLAG,
+     .target = &set.no_heal,
+     .help = "go on from exactly the prompt's tokens; otherwise one that ends inside a word, or "
+             "with a blank, has its last token taken back and written anew"},
     CLI_OPTION_CONTEXT(&set.context),
     {.name = "overflow",
      .kind = CLI_CHOICE,
@@ -269,9 +281,10 @@ static int generate(job *j) {
     ink_result result = {.size = sizeof result};
     ink_generate_options how;
     ink_generate_options_init(&how, sizeof how);
-    how.flags = (set.special ? INK_GENERATE_SPECIAL : 0u) |
-                (set.json ? INK_GENERATE_LOGPROBS : 0u) |
-                (set.ignore_eos ? INK_GENERATE_NO_END : 0u);
+    how.flags =
+        (set.special ? INK_GENERATE_SPECIAL : 0u) | (set.json ? INK_GENERATE_LOGPROBS : 0u) |
+        (set.ignore_eos ? INK_GENERATE_NO_END : 0u) | (set.no_heal ? 0u : INK_GENERATE_HEAL);
+    how.no_repeat_ngram = (uint32_t)set.no_repeat_ngram.value;
     how.n_tokens = (uint32_t)set.n_tokens.value;
     how.overflow = set.overflow.value;
     how.n_keep = (uint32_t)set.keep.value;

@@ -14,7 +14,7 @@ static bool deliver(inki_run *g, inki_str text) {
                              .text = text.data,
                              .bytes = text.bytes,
                              .logprob = g->logprob,
-                             .n_tokens = g->r.n_generated};
+                             .n_tokens = g->r.n_generated - g->n_rewritten};
     if (g->fp != NULL) inki_fp_hosts(g->fp);
     const int stop = g->fn(g->user, &piece);
     if (g->fp != NULL) inki_fp_ours(g->fp);
@@ -76,6 +76,7 @@ static void speak(inki_run *g) {
     if (inki_tokenizer_is_special(tokenizer, g->last)) piece.bytes = 0;
     if (g->n_timeline == g->n_prompt + 1 && g->n_heal > 0)
         piece = (inki_str){piece.data + g->n_heal, piece.bytes - g->n_heal};
+    if (g->n_timeline == g->n_prompt + 1) g->n_rewritten = g->n_heal > 0 && piece.bytes == 0;
     const bool held = g->stream.hold;
     inki_text_event event;
     const ink_status status = inki_text_stream_push(&g->stream, piece, &event, g->error);
@@ -111,8 +112,12 @@ static void look_back(inki_run *g) {
     inki_run_take_back(g, n);
 }
 
+static bool has_all_tokens(const inki_run *g) {
+    return g->r.n_generated - g->n_rewritten == g->o.n_tokens;
+}
+
 static void take_step(inki_run *g) {
-    if (g->r.n_generated == g->o.n_tokens)
+    if (has_all_tokens(g))
         inki_run_stop(g, INK_STOP_LENGTH);
     else if (g->n_timeline == g->s->options.n_ctx && g->o.overflow != INK_OVERFLOW_SLIDE)
         inki_run_stop(g, INK_STOP_CONTEXT);
@@ -224,7 +229,7 @@ bool inki_run_next(inki_run *g, ink_span *span) {
     ink_session *s = g->s;
     if (!g->begun && !g->failed) begin_prompt(g);
     while (!g->stopped && !g->failed) {
-        if (g->lazy && g->prefilled && g->r.n_generated == g->o.n_tokens) {
+        if (g->lazy && g->prefilled && has_all_tokens(g)) {
             take_step(g);
             continue;
         }
@@ -290,6 +295,8 @@ ink_status inki_run_finish(inki_run *g) {
         else
             inki_run_fail(g, status);
     }
+    g->r.n_generated -= g->n_rewritten;
+    g->n_rewritten = 0;
     const double total = inki_os_now_ms() - g->start_ms;
     if (!g->prefilled) g->r.prefill_ms = total;
     g->r.decode_ms = g->r.first_token_ms > 0 ? total - g->r.first_token_ms : 0;

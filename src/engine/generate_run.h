@@ -55,9 +55,10 @@ typedef struct inki_run {
     int32_t *banned; // [banned_cap] those that hold at one place, gathered for a choice
     size_t banned_cap;
 
-    ink_token last; // chosen last
-    float logprob;  // of it
-    bool stopped;   // r.stop says why
+    uint32_t n_rewritten; // 1: the first token is no more than `heal`, so it does not count
+    ink_token last;       // chosen last
+    float logprob;        // of it
+    bool stopped;         // r.stop says why
     bool failed;
     ink_status status; // what it failed with
     bool begun;        // the cache was asked what it holds of the prompt

@@ -316,5 +316,6 @@ const ink_token *ink_session_tokens(const ink_session *session, size_t *n) {
 const float *ink_session_logits(const ink_session *session, size_t row, size_t *n_vocab) {
     if (session == NULL || row >= session->n_rows) return NULL;
     if (n_vocab != NULL) *n_vocab = session->model->weights.n_vocab;
-    return session->logits + row * session->model->weights.n_vocab;
+    const size_t n_behind = session->n_rows - 1 - row;
+    return session->row - n_behind * session->model->weights.n_vocab;
 }

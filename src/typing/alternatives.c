@@ -82,7 +82,7 @@ static ink_status begin_next(ink_typing *t, uint32_t i, ink_error *error) {
                                                         s->n_tokens + next->behind, error);
         if (status != INK_OK) return status;
     }
-    return inki_branch_begin(t, i, t->o.max_tokens - next->behind, next, next->behind, error);
+    return inki_branch_begin(t, i, t->o.max_tokens, next, next->behind, error);
 }
 
 // Of each branch the best beginning that is left; the main session's last, since the others follow
@@ -111,8 +111,7 @@ ink_status inki_alternatives_begin(ink_typing *t, bool *again, ink_error *error)
     }
     s->beginnings.n = s->beginnings.next = 0;
     add_beginnings(s, 0, false);
-    if (s->n_tail == 0 || t->o.max_tokens < 2 || !take_whole_tail(s, &whole))
-        return begin_all(t, error);
+    if (s->n_tail == 0 || !take_whole_tail(s, &whole)) return begin_all(t, error);
     s->whole_tail = s->tokens[s->n_tokens] = whole.token;
     s->whole_logprob = whole.logprob;
     *again = true;

@@ -41,7 +41,7 @@ static uint32_t look_at_first_word(void *arg, const inki_run *run) {
     inki_branch *b = s->branches;
     while (&b->run != run) b++;
     const uint32_t n = run->r.n_generated;
-    if (n > 0 && n <= INKI_TYPING_TOKENS && n > 1) b->logprobs[n - 1] = run->logprob;
+    if (n > 1 && n <= INKI_TYPING_TOKENS + 1) b->logprobs[n - 1] = run->logprob;
     if (b->first_known || !fits(t, b, run->stream.n_held)) return 0;
     const size_t bytes = whole_text(b);
     bool whole = false;
@@ -56,7 +56,7 @@ static uint32_t look_at_first_word(void *arg, const inki_run *run) {
     b->first_logprob = 0;
     // What completed a word in front of a blank is part of another.
     const uint32_t n_word = n - inki_run_tokens_behind(run, bytes - (at + length));
-    for (uint32_t i = 0; i < n_word && i < INKI_TYPING_TOKENS; i++)
+    for (uint32_t i = 0; i < n_word && i <= INKI_TYPING_TOKENS; i++)
         b->first_logprob += b->logprobs[i];
     b->run.o.flags &= ~(uint32_t)INK_GENERATE_LOGPROBS;
     b->run.stream.hold = false;
@@ -352,6 +352,9 @@ static bool is_stale(const void *arg) {
            atomic_load_explicit(&t->leaving, memory_order_relaxed);
 }
 
+// Of a suggestion: the token that only writes the tail again is one more.
+static uint32_t n_new_tokens(const ink_typing *t) { return t->o.max_tokens + 1; }
+
 static ink_session_options session_options(const ink_typing *t) {
     ink_session_options o;
     ink_session_options_init(&o, sizeof o);
@@ -360,7 +363,7 @@ static ink_session_options session_options(const ink_typing *t) {
     o.n_batch = ROWS;
     // The prompt's row, one behind each token of the suggestion, and those that a user who deletes
     // comes back to.
-    o.n_held = t->o.max_tokens + MORE_HELD;
+    o.n_held = n_new_tokens(t) + MORE_HELD;
     if (o.n_held > o.n_ctx) o.n_held = o.n_ctx;
     return o;
 }
@@ -402,7 +405,7 @@ static ink_status make_branch(ink_typing *t, uint32_t i, ink_error *error) {
 // What depends on the model: the context, and the tokens that it leaves to the window.
 static ink_status find_window(const ink_typing *t, const ink_model *model, inki_suggester *s,
                               ink_error *error) {
-    const uint32_t most = model->weights.n_ctx, n_new = t->o.max_tokens;
+    const uint32_t most = model->weights.n_ctx, n_new = n_new_tokens(t);
     s->n_ctx = t->o.n_ctx;
     if (s->n_ctx == 0) s->n_ctx = most < INKI_TYPING_CTX ? most : INKI_TYPING_CTX;
     if (s->n_ctx > most)

@@ -27,10 +27,10 @@ typedef struct inki_branch {
     size_t bytes;
     ink_span span; // what to evaluate next; n_tokens 0: nothing
     bool used, over;
-    bool cut;                           // the text is complete: its unit, or no more room
-    float logprobs[INKI_TYPING_TOKENS]; // of its tokens
-    bool first_known;                   // its first word is complete
-    uint64_t first_word;                // signature of it
+    bool cut;                               // the text is complete: its unit, or no more room
+    float logprobs[INKI_TYPING_TOKENS + 1]; // of its tokens
+    bool first_known;                       // its first word is complete
+    uint64_t first_word;                    // signature of it
     float first_logprob;
 } inki_branch;
 
