@@ -207,7 +207,7 @@ static ink_status begin_revision(ink_typing *t, ink_error *error) {
 
 // --- a step --------------------------------------------------------------------------------------
 
-static ink_status evaluate(ink_typing *t, ink_error *error) {
+static ink_status evaluate_branches(ink_typing *t, ink_error *error) {
     inki_suggester *s = t->s;
     ink_span spans[INKI_TYPING_ALTERNATIVES];
     inki_branch *of[INKI_TYPING_ALTERNATIVES];
@@ -335,7 +335,7 @@ ink_status inki_suggester_step(ink_typing *t, uint32_t n_threads, ink_error *err
     if (s->revision != atomic_load(&t->live))
         status = begin_revision(t, error);
     else
-        status = evaluate(t, error);
+        status = evaluate_branches(t, error);
     if (status == INK_OK && s->branches[0].used) status = advance_all(t, error);
     if (status == INK_OK && s->branches[0].used) publish(t);
     if (status != INK_OK) s->revision = 0;
