@@ -143,13 +143,14 @@ void inki_service_retire(ink_service *s, inki_request *r) {
 // --- states and polling --------------------------------------------------------------------------
 
 static uint32_t tell_states_here(ink_service *s) {
+    static const ink_error none = {.size = sizeof none};
     uint32_t n = 0;
     for (uint32_t state = INK_SERVICE_READY; state <= INK_SERVICE_CLOSED; state++) {
         if ((s->untold >> state & 1) == 0) continue;
         s->untold &= ~(1u << state);
         n++;
         inki_lock_give(&s->lock);
-        s->o.on_state(s->o.user, state, &s->reason);
+        s->o.on_state(s->o.user, state, state == INK_SERVICE_FAILED ? &s->reason : &none);
         inki_lock_take(&s->lock);
     }
     return n;

@@ -119,24 +119,40 @@ uint32_t inki_service_tell_typing(ink_service *s) {
 
 // --- making it -----------------------------------------------------------------------------------
 
-static ink_status admit_typist(inki_typist *t, ink_error *error) {
-    ink_service *s = t->service;
-    ink_status status = INK_OK;
-    if (s->state == INK_SERVICE_CLOSED) {
-        status = inki_fail(error, INK_E_CLOSED, NULL, 0, "the service is closed");
-    } else if (s->state == INK_SERVICE_FAILED) {
+static ink_status may_join(const ink_service *s, ink_error *error) {
+    if (s->state == INK_SERVICE_CLOSED)
+        return inki_fail(error, INK_E_CLOSED, NULL, 0, "the service is closed");
+    if (s->state == INK_SERVICE_FAILED) {
         if (error != NULL) *error = s->reason;
-        status = (ink_status)s->reason.status;
-    } else if (s->n_members == s->o.n_clients) {
-        status =
-            inki_fail(error, INK_E_LIMIT, "n_clients", 0,
-                      "%u clients and typing sessions are there already", (unsigned)s->o.n_clients);
+        return (ink_status)s->reason.status;
     }
-    if (status != INK_OK) return status;
-    s->n_members++;
-    inki_link_add(&s->typists, &t->link);
-    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+    if (s->n_members == s->o.n_clients)
+        return inki_fail(error, INK_E_LIMIT, "n_clients", 0,
+                         "%u clients and typing sessions are there already",
+                         (unsigned)s->o.n_clients);
     return INK_OK;
+}
+
+// The lock is not held: a session is some memory to ask for, and to give back if the service was
+// closed meanwhile.
+static ink_status make_typing(inki_typist *t, ink_model *model, const ink_typing_options *options,
+                              ink_error *error) {
+    ink_service *s = t->service;
+    const inki_typing_hooks hooks = {t, typist_posted, typist_grown, typist_released};
+    ink_typing *typing = NULL;
+    ink_status status = inki_typing_make(&typing, &s->mem, model, options, &hooks, error);
+    if (status != INK_OK) return status;
+    inki_lock_take(&s->lock);
+    status = may_join(s, error);
+    if (status == INK_OK) {
+        t->typing = typing;
+        s->n_members++;
+        inki_link_add(&s->typists, &t->link);
+        atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+    }
+    inki_lock_give(&s->lock);
+    if (status != INK_OK) inki_typing_destroy(typing);
+    return status;
 }
 
 ink_status ink_service_typing(ink_service *s, ink_typing **out, const ink_typing_options *options,
@@ -145,26 +161,22 @@ ink_status ink_service_typing(ink_service *s, ink_typing **out, const ink_typing
         return inki_fail(error, INK_E_ARG, "ink_service_typing", 0, "service or out is NULL");
     if (inki_service_is_orphan(s))
         return inki_fail(error, INK_E_CLOSED, NULL, 0, "the service is closed");
-    inki_typist *t = inki_alloc_zero(&s->mem, 1, sizeof *t);
-    if (t == NULL) return inki_fail_nomem(error, sizeof *t);
-    t->service = s;
     inki_lock_take(&s->lock);
-    ink_model *model = ink_model_ref(s->model);
+    ink_status status = may_join(s, error);
+    ink_model *model = status == INK_OK ? ink_model_ref(s->model) : NULL;
     inki_lock_give(&s->lock);
-    const inki_typing_hooks hooks = {t, typist_posted, typist_grown, typist_released};
-    ink_typing *typing = NULL;
-    ink_status status = inki_typing_make(&typing, &s->mem, model, options, &hooks, error);
-    ink_model_unref(model);
-    if (status == INK_OK) {
-        inki_lock_take(&s->lock);
-        status = admit_typist(t, error);
-        if (status == INK_OK) t->typing = typing;
-        inki_lock_give(&s->lock);
-        if (status != INK_OK) inki_typing_destroy(typing);
+    if (status != INK_OK) return status;
+    inki_typist *t = inki_alloc_zero(&s->mem, 1, sizeof *t);
+    if (t != NULL) {
+        t->service = s;
+        status = make_typing(t, model, options, error);
+        if (status == INK_OK)
+            *out = t->typing;
+        else
+            inki_release(&s->mem, t, 1, sizeof *t);
+    } else {
+        status = inki_fail_nomem(error, sizeof *t);
     }
-    if (status == INK_OK)
-        *out = typing;
-    else
-        inki_release(&s->mem, t, 1, sizeof *t);
+    ink_model_unref(model);
     return status;
 }

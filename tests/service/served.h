@@ -5,6 +5,7 @@
 #define TESTS_SERVED_H
 
 #include "opened.h"
+#include "os/os.h"
 
 #include <pthread.h>
 #include <setjmp.h>
