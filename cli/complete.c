@@ -212,7 +212,10 @@ static int prepare(job *j, const char *prompt) {
 
 static int on_prefill(void *user, uint32_t done, uint32_t total) {
     job *j = user;
-    cli_progress_update(&j->progress, total > 0 ? (double)done / total : 1);
+    // The bar begins at the first column and is wiped: it must not stand in a line that has text,
+    // an echo of the prompt or, where the context slides, of the story.
+    if (!cli_out_is_terminal() || cli_out_at_line_start())
+        cli_progress_update(&j->progress, total > 0 ? (double)done / total : 1);
     return cli_interrupted();
 }
 
