@@ -6,12 +6,12 @@
 
 void ink_client_options_init(ink_client_options *options, size_t size) {
     const ink_client_options defaults = {0};
-    inki_service_fill(options, size, &defaults, sizeof defaults);
+    inki_options_fill(options, size, &defaults, sizeof defaults);
 }
 
 void ink_request_init(ink_request *request, size_t size) {
     const ink_request defaults = {.priority = INK_PRIORITY_FOREGROUND};
-    inki_service_fill(request, size, &defaults, sizeof defaults);
+    inki_options_fill(request, size, &defaults, sizeof defaults);
 }
 
 inki_request *inki_client_active(const ink_client *client) {
@@ -118,8 +118,8 @@ ink_status ink_client_free(ink_client *c) {
         return INK_OK;
     }
     inki_lock_take(&s->lock);
-    const bool mine = c->held && atomic_load(&s->worker_self) == inki_self();
-    if (c->caller == inki_self() || mine) {
+    const bool mine = c->held && atomic_load(&s->worker_self) == inki_thread_self();
+    if (c->caller == inki_thread_self() || mine) {
         inki_lock_give(&s->lock);
         return INK_E_REENTRANT;
     }

@@ -49,7 +49,7 @@ static bool keep_piece(inki_pieces *kept, const ink_piece *piece, const inki_mem
 // The lock is held, but for the callback.
 static int tell_piece(ink_client *c, uint64_t id, const ink_piece *piece) {
     ink_service *s = c->service;
-    c->caller = inki_self();
+    c->caller = inki_thread_self();
     inki_lock_give(&s->lock);
     const int stop = c->o.on_text(c->o.user, id, piece);
     inki_lock_take(&s->lock);
@@ -123,7 +123,7 @@ void inki_service_tell_done(ink_service *s, inki_request *r) {
         c->trim = 0;
         inki_client_trim(c, trim);
     }
-    c->caller = inki_self();
+    c->caller = inki_thread_self();
     inki_lock_give(&s->lock);
     if (c->o.on_done != NULL) c->o.on_done(c->o.user, r->id, r->status, &r->result, &r->error);
     inki_request_free(r);
@@ -214,7 +214,7 @@ ink_status ink_service_poll(ink_service *s, uint32_t timeout_ms, uint32_t *n) {
         status = INK_E_BUSY;
     } else {
         s->n_waiting++;
-        s->poller = inki_self();
+        s->poller = inki_thread_self();
         const uint32_t n_told = poll_entered(s, until);
         s->poller = 0;
         s->n_waiting--;

@@ -6,22 +6,15 @@
 
 enum { MOST_REQUESTS = 1 << 20, MOST_CLIENTS = 1 << 16, MOST_TOGETHER = 256, MOST_ROWS = 4096 };
 
-void inki_service_fill(void *out, size_t size, const void *defaults, size_t known_size) {
-    if (out == NULL || size < sizeof(uint32_t) || size > UINT16_MAX) return;
-    memset(out, 0, size);
-    memcpy(out, defaults, size < known_size ? size : known_size);
-    memcpy(out, &(uint32_t){(uint32_t)size}, sizeof(uint32_t));
-}
-
 void ink_service_options_init(ink_service_options *options, size_t size) {
     const ink_service_options defaults = {
         .n_queue = 64, .n_clients = 64, .n_batch = 8, .n_rows = 32};
-    inki_service_fill(options, size, &defaults, sizeof defaults);
+    inki_options_fill(options, size, &defaults, sizeof defaults);
 }
 
 // --- making --------------------------------------------------------------------------------------
 
-static ink_status check_count(const char *name, uint32_t n, uint32_t most, ink_error *error) {
+static ink_status check_bound(const char *name, uint32_t n, uint32_t most, ink_error *error) {
     if (n == 0) return inki_fail(error, INK_E_ARG, name, 0, "is 0, at least 1 was expected");
     if (n <= most) return INK_OK;
     return inki_fail(error, INK_E_LIMIT, name, 0, "is %u; the most is %u", (unsigned)n,
@@ -37,10 +30,10 @@ static ink_status read_service(ink_service *s, const ink_service_options *option
     ink_status status = inki_options_read(o, sizeof *o, options, "ink_service_options", error);
     if (status == INK_OK)
         status = inki_flags_check(o->flags, INK_SERVICE_POLL, "ink_service_options", error);
-    if (status == INK_OK) status = check_count("n_queue", o->n_queue, MOST_REQUESTS, error);
-    if (status == INK_OK) status = check_count("n_clients", o->n_clients, MOST_CLIENTS, error);
-    if (status == INK_OK) status = check_count("n_batch", o->n_batch, MOST_TOGETHER, error);
-    if (status == INK_OK) status = check_count("n_rows", o->n_rows, MOST_ROWS, error);
+    if (status == INK_OK) status = check_bound("n_queue", o->n_queue, MOST_REQUESTS, error);
+    if (status == INK_OK) status = check_bound("n_clients", o->n_clients, MOST_CLIENTS, error);
+    if (status == INK_OK) status = check_bound("n_batch", o->n_batch, MOST_TOGETHER, error);
+    if (status == INK_OK) status = check_bound("n_rows", o->n_rows, MOST_ROWS, error);
     if (status == INK_OK)
         status = inki_options_read(&s->source, sizeof s->source, o->source, "ink_source", error);
     if (status == INK_OK)
@@ -124,7 +117,7 @@ ink_status ink_service_new(ink_service **out, const ink_service_options *options
 
 // What is counted here as a callback: all of the host's that this thread could be in.
 bool inki_service_calls_me(const ink_service *s) {
-    const uintptr_t self = inki_self();
+    const uintptr_t self = inki_thread_self();
     if (atomic_load(&s->worker_self) == self || s->poller == self) return true;
     for (const inki_link *l = s->clients.next; l != &s->clients; l = l->next)
         if (((const ink_client *)l)->caller == self) return true;
@@ -258,7 +251,7 @@ ink_status ink_service_free(ink_service *s) {
     inki_lock_take(&s->lock);
     while (s->n_waiting > 0) inki_lock_wait(&s->lock, -1);
     // No poll will come any more: what is due is told here.
-    s->poller = inki_self();
+    s->poller = inki_thread_self();
     while (inki_service_tell_due(s) > 0) {}
     s->poller = 0;
     ink_model *model = s->model;

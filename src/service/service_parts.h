@@ -109,7 +109,7 @@ typedef struct inki_typist {
     inki_link link;
     ink_service *service; // a reference
     ink_typing *typing;
-    bool grown; // POLL: a suggestion waits to be told
+    bool grown; // POLL: there may be a suggestion to tell
     uint32_t trim;
     uint64_t round;
 } inki_typist;
@@ -155,14 +155,12 @@ struct ink_service {
     ink_error pass_error;
 };
 
-static inline uintptr_t inki_self(void) { return (uintptr_t)pthread_self(); }
 // In a forked child there is no worker, and whoever held the lock holds it for ever.
 static inline bool inki_service_is_orphan(const ink_service *s) { return s->pid != inki_os_pid(); }
 // Where memory of an orphan may be released: nobody was at work when the process forked.
 bool inki_service_was_idle(ink_service *service);
 void inki_service_unref(ink_service *service);
 void inki_service_main(void *service); // the worker
-void inki_service_fill(void *out, size_t size, const void *defaults, size_t known_size);
 
 // The lock is held by the caller of everything below, and again at the return.
 
@@ -177,8 +175,7 @@ void inki_client_let_go(ink_client *client); // no longer held
 // evaluation.
 void inki_service_evaluate(ink_service *service, uint32_t n);
 
-// An evaluation began at start_ms and is over now: how long to pause for it.
-void inki_service_count_time(ink_service *service, double start_ms);
+void inki_service_pause(ink_service *service, double spent_ms); // after an evaluation: the pace
 // One evaluation for a typing session that has work. False: none has.
 bool inki_service_step_typing(ink_service *service);
 

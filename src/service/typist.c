@@ -44,9 +44,10 @@ static ink_status typist_released(void *arg, ink_typing *typing) {
         return INK_OK;
     }
     inki_lock_take(&s->lock);
-    const uintptr_t self = inki_self();
-    if ((s->stepping == t && atomic_load(&s->worker_self) == self) ||
-        (s->telling == t && s->poller == self)) {
+    const uintptr_t self = inki_thread_self();
+    const bool mine = (s->stepping == t && atomic_load(&s->worker_self) == self) ||
+                      (s->telling == t && s->poller == self);
+    if (mine) {
         inki_lock_give(&s->lock);
         return INK_E_REENTRANT;
     }
@@ -77,12 +78,17 @@ bool inki_service_step_typing(ink_service *s) {
     inki_lock_give(&s->lock);
     const double start_ms = inki_os_now_ms();
     bool more = false;
-    ink_error error = {0};
-    ink_status status = inki_typing_load(typing, s->model, &error);
-    if (status == INK_OK) status = inki_typing_step(typing, n_threads, &more, &error);
-    if (status != INK_OK) inki_typing_fail(typing, &error);
+    ink_error error = s->reason; // without a model this is all there is
+    ink_status status = (ink_status)error.status;
+    if (status == INK_OK) status = inki_typing_load(typing, s->model, &error);
+    if (status == INK_OK)
+        inki_typing_step(typing, n_threads, &more, NULL);
+    else
+        inki_typing_fail(typing, &error);
+    const double spent_ms = inki_os_now_ms() - start_ms;
+    typist_grown(t, typing);
     inki_lock_take(&s->lock);
-    inki_service_count_time(s, start_ms);
+    inki_service_pause(s, spent_ms);
     if (t->trim > 0 && !more) {
         inki_typing_trim(typing, t->trim);
         t->trim = 0;

@@ -12,9 +12,9 @@ static bool is_paused(const ink_service *s) {
     return s->pause_until > 0 && inki_os_now_ms() < s->pause_until;
 }
 
-void inki_service_count_time(ink_service *s, double start_ms) {
-    const double now = inki_os_now_ms(), percent = s->percent;
-    s->pause_until = percent < 100 ? now + (now - start_ms) * (100 - percent) / percent : 0;
+void inki_service_pause(ink_service *s, double spent_ms) {
+    const double percent = s->percent;
+    s->pause_until = percent < 100 ? inki_os_now_ms() + spent_ms * (100 - percent) / percent : 0;
 }
 
 // --- opening -------------------------------------------------------------------------------------
@@ -45,10 +45,6 @@ static void open_model(ink_service *s) {
     s->untold |= s->o.on_state != NULL ? 1u << s->state : 0;
     if (status != INK_OK) s->reason = reason;
     inki_lock_notify(&s->lock);
-    for (inki_link *l = s->typists.next; status != INK_OK && l != &s->typists; l = l->next) {
-        ink_typing *typing = ((inki_typist *)l)->typing;
-        if (typing != NULL) inki_typing_fail(typing, &reason);
-    }
 }
 
 // --- requests ------------------------------------------------------------------------------------
@@ -120,8 +116,9 @@ static void evaluate_batch(ink_service *s, uint32_t n) {
     inki_lock_give(&s->lock);
     const double start_ms = inki_os_now_ms();
     inki_service_evaluate(s, n);
+    const double spent_ms = inki_os_now_ms() - start_ms;
     inki_lock_take(&s->lock);
-    inki_service_count_time(s, start_ms);
+    inki_service_pause(s, spent_ms);
     for (uint32_t i = 0; i < n; i++) {
         s->batch[i]->phase = INKI_EVALUATED;
         inki_client_let_go(s->batch[i]->client);
@@ -150,9 +147,9 @@ static bool serve_priority(ink_service *s, uint32_t priority, bool paused) {
 
 static bool serve(ink_service *s) {
     if (speak_one(s) || end_one(s)) return true;
-    if (s->state != INK_SERVICE_READY) return false;
     const bool paused = is_paused(s);
     if (!paused && inki_service_step_typing(s)) return true;
+    if (s->state != INK_SERVICE_READY) return false;
     for (uint32_t p = INK_PRIORITY_TYPING; p <= INK_PRIORITY_BACKGROUND; p++)
         if (serve_priority(s, p, paused)) return true;
     return false;
@@ -182,7 +179,7 @@ static void rest(ink_service *s) {
 void inki_service_main(void *arg) {
     ink_service *s = arg;
     inki_lock_take(&s->lock);
-    atomic_store(&s->worker_self, inki_self());
+    atomic_store(&s->worker_self, inki_thread_self());
     open_model(s);
     inki_service_tell_states(s);
     while (s->state != INK_SERVICE_CLOSED)
