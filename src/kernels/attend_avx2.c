@@ -47,10 +47,13 @@ INKI_TEMPLATE size_t column_bytes_avx2(uint32_t kv_type) {
 INKI_TEMPLATE void add_dimension_avx2(__m256 sum[4][4], const float *const *q, size_t d,
                                       const uint8_t *row, uint32_t kv_type, int n_q, int n_v) {
     __m256 k[4];
+    INKI_UNROLL
     for (int j = 0; j < n_v; j++)
         k[j] = load_columns_avx2(kv_type, row + (size_t)j * 8 * column_bytes_avx2(kv_type));
+    INKI_UNROLL
     for (int i = 0; i < n_q; i++) {
         const __m256 x = _mm256_broadcast_ss(q[i] + d);
+        INKI_UNROLL
         for (int j = 0; j < n_v; j++) sum[i][j] = _mm256_fmadd_ps(x, k[j], sum[i][j]);
     }
 }
@@ -62,8 +65,11 @@ INKI_TEMPLATE void dot_columns_avx2(__m256 dot[4][4], const float *const *q, siz
                                     int n_v, uintptr_t ahead) {
     const size_t stride = INKI_TILE * column_bytes_avx2(kv_type);
     __m256 even[4][4], odd[4][4];
-    for (int i = 0; i < n_q; i++)
+    INKI_UNROLL
+    for (int i = 0; i < n_q; i++) {
+        INKI_UNROLL
         for (int j = 0; j < n_v; j++) even[i][j] = odd[i][j] = _mm256_setzero_ps();
+    }
     size_t d = begin;
     const size_t step = 2 * 8 * (size_t)n_v * column_bytes_avx2(kv_type);
     for (; d + 2 <= end; d += 2, rows += 2 * stride, ahead += step) {
@@ -72,8 +78,11 @@ INKI_TEMPLATE void dot_columns_avx2(__m256 dot[4][4], const float *const *q, siz
         add_dimension_avx2(odd, q, d + 1, rows + stride, kv_type, n_q, n_v);
     }
     if (d < end) add_dimension_avx2(even, q, d, rows, kv_type, n_q, n_v);
-    for (int i = 0; i < n_q; i++)
+    INKI_UNROLL
+    for (int i = 0; i < n_q; i++) {
+        INKI_UNROLL
         for (int j = 0; j < n_v; j++) dot[i][j] = _mm256_add_ps(even[i][j], odd[i][j]);
+    }
 }
 
 // Scores of positions [first, first + 8 * n_v), whose values are fetched meanwhile.
@@ -87,25 +96,33 @@ INKI_TEMPLATE void score_avx2(attend_block_avx2 *b, size_t first, uint32_t kv_ty
         dot_columns_avx2(sum, b->q, 0, head_dim, keys + first * column_bytes_avx2(kv_type), kv_type,
                          n_q, n_v, ahead);
     } else {
-        for (int i = 0; i < n_q; i++)
+        INKI_UNROLL
+        for (int i = 0; i < n_q; i++) {
+            INKI_UNROLL
             for (int j = 0; j < n_v; j++) sum[i][j] = _mm256_setzero_ps();
+        }
         for (size_t d = 0; d < head_dim; d += INKI_Q8_BLOCK, keys += 34 * INKI_TILE) {
             const size_t end = head_dim - d < INKI_Q8_BLOCK ? head_dim : d + INKI_Q8_BLOCK;
             dot_columns_avx2(dot, b->q, d, end, keys + 2 * INKI_TILE + first, kv_type, n_q, n_v,
                              ahead);
             ahead += 34 * 8 * (size_t)n_v;
+            INKI_UNROLL
             for (int j = 0; j < n_v; j++) {
                 const __m256 step =
                     load_columns_avx2(INK_KV_F16, keys + 2 * (first + 8 * (size_t)j));
+                INKI_UNROLL
                 for (int i = 0; i < n_q; i++)
                     sum[i][j] = _mm256_fmadd_ps(step, dot[i][j], sum[i][j]);
             }
         }
     }
-    for (int i = 0; i < n_q; i++)
+    INKI_UNROLL
+    for (int i = 0; i < n_q; i++) {
+        INKI_UNROLL
         for (int j = 0; j < n_v; j++)
             _mm256_storeu_ps(b->p[i] + first + 8 * j,
                              _mm256_mul_ps(sum[i][j], _mm256_set1_ps(b->scale)));
+    }
 }
 
 // The steps of inki_exp for x <= 0, with fused multiply-adds.
@@ -153,7 +170,7 @@ static inline __m256i seen_lanes_avx2(size_t n) {
 
 // Scores become weights; the state moves on, and keep is what remains of the old values. Scores of
 // columns that the query does not see count as -infinity, whatever they hold.
-static void softmax_avx2(attend_block_avx2 *b, int i) {
+INKI_APART void softmax_avx2(attend_block_avx2 *b, int i) {
     float *p = b->p[i];
     const inki_softmax old = b->state[i];
     const size_t n = b->n[i], n_full = n / 8 * 8;
@@ -189,29 +206,27 @@ INKI_TEMPLATE size_t value_offset_avx2(uint32_t kv_type, size_t at) {
     return kv_type == INK_KV_Q8_0 ? at / 32 * 34 : at * column_bytes_avx2(kv_type);
 }
 
-// Columns [at, at + 8) of a value's row, or the first n < 8 of them, where the row is no longer. A
-// multiple of a half and a signed byte is exact as a float.
-INKI_TEMPLATE __m256 load_values_avx2(uint32_t kv_type, const uint8_t *row, size_t at, size_t n) {
-    if (kv_type == INK_KV_Q8_0) {
-        const uint8_t *block = row + at / 32 * 34; // rows end with a whole block
-        const __m128i step = _mm_set1_epi16((short)(block[0] | (unsigned)block[1] << 8));
-        return _mm256_mul_ps(_mm256_cvtph_ps(step),
-                             load_columns_avx2(INK_KV_Q8_0, block + 2 + at % 32));
-    }
-    const size_t bytes = column_bytes_avx2(kv_type);
-    if (n == 8) return load_columns_avx2(kv_type, row + at * bytes);
-    uint8_t end[32] = {0};
-    memcpy(end, row + at * bytes, n * bytes);
-    return load_columns_avx2(kv_type, end);
+// Columns [at, at + 8) of a value's row. A multiple of a half and a signed byte is exact as a
+// float.
+INKI_TEMPLATE __m256 load_values_avx2(uint32_t kv_type, const uint8_t *row, size_t at) {
+    if (kv_type != INK_KV_Q8_0)
+        return load_columns_avx2(kv_type, row + at * column_bytes_avx2(kv_type));
+    const uint8_t *block = row + at / 32 * 34; // rows end with a whole block
+    const __m128i step = _mm_set1_epi16((short)(block[0] | (unsigned)block[1] << 8));
+    return _mm256_mul_ps(_mm256_cvtph_ps(step),
+                         load_columns_avx2(INK_KV_Q8_0, block + 2 + at % 32));
 }
 
 INKI_TEMPLATE void add_position_avx2(__m256 sum[4][4], const attend_block_avx2 *b, size_t t,
-                                     const uint8_t *row, size_t at, size_t n, uint32_t kv_type,
-                                     int n_q, int n_v) {
+                                     const uint8_t *row, size_t at, uint32_t kv_type, int n_q,
+                                     int n_v) {
     __m256 v[4];
-    for (int j = 0; j < n_v; j++) v[j] = load_values_avx2(kv_type, row, at + 8 * (size_t)j, n);
+    INKI_UNROLL
+    for (int j = 0; j < n_v; j++) v[j] = load_values_avx2(kv_type, row, at + 8 * (size_t)j);
+    INKI_UNROLL
     for (int i = 0; i < n_q; i++) {
         const __m256 p = _mm256_broadcast_ss(b->p[i] + t);
+        INKI_UNROLL
         for (int j = 0; j < n_v; j++) sum[i][j] = _mm256_fmadd_ps(p, v[j], sum[i][j]);
     }
 }
@@ -219,10 +234,12 @@ INKI_TEMPLATE void add_position_avx2(__m256 sum[4][4], const attend_block_avx2 *
 // The same for queries that see position t only; for the others it is not even multiplied by 0,
 // since it may be a NaN.
 INKI_TEMPLATE void add_seen_position_avx2(__m256 sum[4][4], const attend_block_avx2 *b, size_t t,
-                                          const uint8_t *row, size_t at, size_t n, uint32_t kv_type,
-                                          int n_q, int n_v) {
+                                          const uint8_t *row, size_t at, uint32_t kv_type, int n_q,
+                                          int n_v) {
+    INKI_UNROLL
     for (int j = 0; j < n_v; j++) {
-        const __m256 v = load_values_avx2(kv_type, row, at + 8 * (size_t)j, n);
+        const __m256 v = load_values_avx2(kv_type, row, at + 8 * (size_t)j);
+        INKI_UNROLL
         for (int i = 0; i < n_q; i++) {
             const __m256 seen = _mm256_castsi256_ps(_mm256_set1_epi32(t < b->n[i] ? -1 : 0));
             const __m256 more = _mm256_fmadd_ps(_mm256_broadcast_ss(b->p[i] + t), v, sum[i][j]);
@@ -231,19 +248,21 @@ INKI_TEMPLATE void add_seen_position_avx2(__m256 sum[4][4], const attend_block_a
     }
 }
 
-// Columns [at, at + 8 * n_v) of the queries' values, of which the mask's are kept. n < 8: the row
-// has only so many.
+// Columns [at, at + 8 * n_v) of the queries' values, of which the mask's are kept.
 // A query on its own fetches the same part of the keys that follow these in memory: the next
 // head's, if the caller goes from head to head.
-INKI_TEMPLATE void add_values_avx2(const attend_block_avx2 *b, size_t at, __m256i mask, size_t n,
+INKI_TEMPLATE void add_values_avx2(const attend_block_avx2 *b, size_t at, __m256i mask,
                                    uint32_t kv_type, int n_q, int n_v) {
     __m256 even[4][4], odd[4][4];
-    for (int i = 0; i < n_q; i++)
+    INKI_UNROLL
+    for (int i = 0; i < n_q; i++) {
+        INKI_UNROLL
         for (int j = 0; j < n_v; j++) {
             const __m256 old = _mm256_maskload_ps(b->acc[i] + at + 8 * j, mask);
             even[i][j] = _mm256_mul_ps(old, _mm256_set1_ps(b->keep[i]));
             odd[i][j] = _mm256_setzero_ps();
         }
+    }
     const size_t n_all = b->n[0], n_some = b->n[n_q - 1];
     const size_t row_bytes = b->row_bytes, step = 2 * value_offset_avx2(kv_type, 8 * (size_t)n_v);
     const uint8_t *row = b->values;
@@ -251,62 +270,95 @@ INKI_TEMPLATE void add_values_avx2(const attend_block_avx2 *b, size_t at, __m256
     size_t t = 0;
     for (; t + 2 <= n_all; t += 2, row += 2 * row_bytes, ahead += step) {
         if (n_q == 1 && n_v == 4) inki_prefetch(ahead, step);
-        add_position_avx2(even, b, t, row, at, n, kv_type, n_q, n_v);
-        add_position_avx2(odd, b, t + 1, row + row_bytes, at, n, kv_type, n_q, n_v);
+        add_position_avx2(even, b, t, row, at, kv_type, n_q, n_v);
+        add_position_avx2(odd, b, t + 1, row + row_bytes, at, kv_type, n_q, n_v);
+    }
+    if (n_q == 1) { // nothing that one sees and another does not
+        if (t < n_all) add_position_avx2(even, b, t, row, at, kv_type, n_q, n_v);
+        t = n_some;
     }
     for (; t < n_some; t += 2, row += 2 * row_bytes) {
-        add_seen_position_avx2(even, b, t, row, at, n, kv_type, n_q, n_v);
+        add_seen_position_avx2(even, b, t, row, at, kv_type, n_q, n_v);
         if (t + 1 == n_some) break;
-        add_seen_position_avx2(odd, b, t + 1, row + row_bytes, at, n, kv_type, n_q, n_v);
+        add_seen_position_avx2(odd, b, t + 1, row + row_bytes, at, kv_type, n_q, n_v);
     }
-    for (int i = 0; i < n_q; i++)
+    INKI_UNROLL
+    for (int i = 0; i < n_q; i++) {
+        INKI_UNROLL
         for (int j = 0; j < n_v; j++)
             _mm256_maskstore_ps(b->acc[i] + at + 8 * j, mask, _mm256_add_ps(even[i][j], odd[i][j]));
-}
-
-// The last columns of a row from `at` on, fewer than eight. Where the row has eight in all, the
-// ones before them are read again and left alone, which is cheaper than reading a part; Q8_0's rows
-// have blocks, which a vector must not straddle, and end with a whole one.
-INKI_TEMPLATE void add_last_values_avx2(const attend_block_avx2 *b, size_t at, uint32_t kv_type,
-                                        int n_q) {
-    const size_t head_dim = b->head_dim, n = head_dim - at;
-    const __m256i first = seen_lanes_avx2(n);
-    if (kv_type == INK_KV_Q8_0) {
-        add_values_avx2(b, at, first, 8, kv_type, n_q, 1);
-    } else if (head_dim < 8) {
-        add_values_avx2(b, at, first, n, kv_type, n_q, 1);
-    } else {
-        const __m256i last = _mm256_xor_si256(seen_lanes_avx2(8 - n), _mm256_set1_epi32(-1));
-        add_values_avx2(b, head_dim - 8, last, 8, kv_type, n_q, 1);
     }
 }
 
-INKI_TEMPLATE void attend_four_avx2(attend_block_avx2 *b, uint32_t kv_type) {
+// The values of rows that have less than eight columns, which no vector may read: one by one, by
+// the operations of a lane.
+INKI_APART void add_narrow_values_avx2(const attend_block_avx2 *b, uint32_t kv_type, size_t n_q) {
+    for (size_t i = 0; i < n_q; i++) {
+        if (i > 0 && b->acc[i] == b->acc[i - 1]) break; // a query that stands in for others
+        for (size_t at = 0; at < b->head_dim; at++) {
+            __m128 sum[2] = {_mm_mul_ss(_mm_load_ss(b->acc[i] + at), _mm_load_ss(&b->keep[i])),
+                             _mm_setzero_ps()};
+            const uint8_t *value = b->values + at * (kv_type == INK_KV_F32 ? 4 : 2);
+            for (size_t t = 0; t < b->n[i]; t++, value += b->row_bytes) {
+                uint16_t half;
+                __m128 v;
+                if (kv_type == INK_KV_F32) {
+                    v = _mm_load_ss((const float *)(const void *)value);
+                } else {
+                    memcpy(&half, value, sizeof half);
+                    v = _mm_cvtph_ps(_mm_cvtsi32_si128(half));
+                }
+                sum[t % 2] = _mm_fmadd_ss(_mm_load_ss(b->p[i] + t), v, sum[t % 2]);
+            }
+            _mm_store_ss(b->acc[i] + at, _mm_add_ss(sum[0], sum[1]));
+        }
+    }
+}
+
+// add_values_avx2 of a type, once for each number of queries and vectors.
+typedef void (*add_fn_avx2)(const attend_block_avx2 *b, size_t at, __m256i mask);
+
+// The last columns of a row from `at` on, fewer than eight. The ones before them are read again and
+// left alone, which is cheaper than reading a part; Q8_0's rows have blocks, which a vector must
+// not straddle, and end with a whole one.
+INKI_APART void add_last_values_avx2(const attend_block_avx2 *b, size_t at, uint32_t kv_type,
+                                     size_t n_q, add_fn_avx2 add) {
+    const size_t head_dim = b->head_dim, n = head_dim - at;
+    if (kv_type == INK_KV_Q8_0)
+        add(b, at, seen_lanes_avx2(n));
+    else if (head_dim < 8)
+        add_narrow_values_avx2(b, kv_type, n_q);
+    else
+        add(b, head_dim - 8, _mm256_xor_si256(seen_lanes_avx2(8 - n), _mm256_set1_epi32(-1)));
+}
+
+INKI_TEMPLATE void attend_four_avx2(attend_block_avx2 *b, uint32_t kv_type, add_fn_avx2 add) {
     const size_t head_dim = b->head_dim;
     const __m256i all = _mm256_set1_epi32(-1);
     size_t at = 0;
     for (size_t t = 0; t < b->n[3]; t += 8) score_avx2(b, t, kv_type, 4, 1);
     for (int i = 0; i < 4; i++) softmax_avx2(b, i);
-    for (; at + 8 <= head_dim; at += 8) add_values_avx2(b, at, all, 8, kv_type, 4, 1);
-    if (at < head_dim) add_last_values_avx2(b, at, kv_type, 4);
+    for (; at + 8 <= head_dim; at += 8) add(b, at, all);
+    if (at < head_dim) add_last_values_avx2(b, at, kv_type, 4, add);
 }
 
-INKI_TEMPLATE void attend_one_avx2(attend_block_avx2 *b, uint32_t kv_type) {
+INKI_TEMPLATE void attend_one_avx2(attend_block_avx2 *b, uint32_t kv_type, add_fn_avx2 add_four,
+                                   add_fn_avx2 add_one) {
     const size_t head_dim = b->head_dim, n = b->n[0];
     const __m256i all = _mm256_set1_epi32(-1);
     size_t t = 0, at = 0;
     for (; t + 16 < n; t += 32) score_avx2(b, t, kv_type, 1, 4);
     if (t < n) score_avx2(b, t, kv_type, 1, 2);
     softmax_avx2(b, 0);
-    for (; at + 32 <= head_dim; at += 32) add_values_avx2(b, at, all, 8, kv_type, 1, 4);
-    for (; at + 8 <= head_dim; at += 8) add_values_avx2(b, at, all, 8, kv_type, 1, 1);
-    if (at < head_dim) add_last_values_avx2(b, at, kv_type, 1);
+    for (; at + 32 <= head_dim; at += 32) add_four(b, at, all);
+    for (; at + 8 <= head_dim; at += 8) add_one(b, at, all);
+    if (at < head_dim) add_last_values_avx2(b, at, kv_type, 1, add_one);
 }
 
 INKI_TEMPLATE void attend_avx2(float *acc, size_t acc_stride, inki_softmax *state, const float *q,
                                size_t q_stride, size_t n_q, const uint8_t *keys,
                                const uint8_t *values, size_t n_pos, size_t head_dim, float scale,
-                               uint32_t kv_type) {
+                               uint32_t kv_type, const add_fn_avx2 add[3]) {
     attend_block_avx2 b; // not initialised as a whole: the scores alone take a kilobyte
     b.keys = keys;
     b.values = values;
@@ -323,23 +375,34 @@ INKI_TEMPLATE void attend_avx2(float *acc, size_t acc_stride, inki_softmax *stat
             b.n[i] = n_pos + at < INKI_TILE ? n_pos + at : INKI_TILE;
         }
         if (n > 1)
-            attend_four_avx2(&b, kv_type);
+            attend_four_avx2(&b, kv_type, add[0]);
         else
-            attend_one_avx2(&b, kv_type);
+            attend_one_avx2(&b, kv_type, add[1], add[2]);
         for (size_t i = 0; i < n; i++) state[first + i] = b.state[i];
     }
 }
 
-#define ATTEND_SLOT(name, kv_type)                                                                 \
-    static void name(float *acc, size_t acc_stride, inki_softmax *state, const float *q,           \
-                     size_t q_stride, size_t n_q, const void *keys, const void *values,            \
-                     size_t n_pos, size_t head_dim, float scale) {                                 \
-        attend_avx2(acc, acc_stride, state, q, q_stride, n_q, (const uint8_t *)keys,               \
-                    (const uint8_t *)values, n_pos, head_dim, scale, kv_type);                     \
+#define ATTEND_ADD(name, kv_type, n_q, n_v)                                                        \
+    INKI_APART void name(const attend_block_avx2 *b, size_t at, __m256i mask) {                    \
+        add_values_avx2(b, at, mask, kv_type, n_q, n_v);                                           \
     }
-ATTEND_SLOT(attend_f32_avx2, INK_KV_F32)
-ATTEND_SLOT(attend_f16_avx2, INK_KV_F16)
-ATTEND_SLOT(attend_q8_0_avx2, INK_KV_Q8_0)
+#define ATTEND_SLOT(type, kv_type)                                                                 \
+    ATTEND_ADD(add_##type##_4_1_avx2, kv_type, 4, 1)                                               \
+    ATTEND_ADD(add_##type##_1_4_avx2, kv_type, 1, 4)                                               \
+    ATTEND_ADD(add_##type##_1_1_avx2, kv_type, 1, 1)                                               \
+    static void attend_##type##_avx2(float *acc, size_t acc_stride, inki_softmax *state,           \
+                                     const float *q, size_t q_stride, size_t n_q,                  \
+                                     const void *keys, const void *values, size_t n_pos,           \
+                                     size_t head_dim, float scale) {                               \
+        static const add_fn_avx2 add[3] = {add_##type##_4_1_avx2, add_##type##_1_4_avx2,           \
+                                           add_##type##_1_1_avx2};                                 \
+        attend_avx2(acc, acc_stride, state, q, q_stride, n_q, (const uint8_t *)keys,               \
+                    (const uint8_t *)values, n_pos, head_dim, scale, kv_type, add);                \
+    }
+ATTEND_SLOT(f32, INK_KV_F32)
+ATTEND_SLOT(f16, INK_KV_F16)
+ATTEND_SLOT(q8_0, INK_KV_Q8_0)
+#undef ATTEND_ADD
 #undef ATTEND_SLOT
 
 static inline __m128i to_halves_avx2(const float *x) {

@@ -46,10 +46,13 @@ INKI_TEMPLATE size_t column_bytes_avx512(uint32_t kv_type) { return kv_type == I
 INKI_TEMPLATE void add_dimension_avx512(__m512 sum[4][4], const float *const *q, size_t d,
                                         const uint8_t *row, uint32_t kv_type, int n_q, int n_v) {
     __m512 k[4];
+    INKI_UNROLL
     for (int j = 0; j < n_v; j++)
         k[j] = load_columns_avx512(kv_type, row + (size_t)j * 16 * column_bytes_avx512(kv_type));
+    INKI_UNROLL
     for (int i = 0; i < n_q; i++) {
         const __m512 x = _mm512_set1_ps(q[i][d]);
+        INKI_UNROLL
         for (int j = 0; j < n_v; j++) sum[i][j] = _mm512_fmadd_ps(x, k[j], sum[i][j]);
     }
 }
@@ -61,8 +64,11 @@ INKI_TEMPLATE void dot_columns_avx512(__m512 dot[4][4], const float *const *q, s
                                       int n_v, uintptr_t ahead) {
     const size_t stride = INKI_TILE * column_bytes_avx512(kv_type);
     __m512 even[4][4], odd[4][4];
-    for (int i = 0; i < n_q; i++)
+    INKI_UNROLL
+    for (int i = 0; i < n_q; i++) {
+        INKI_UNROLL
         for (int j = 0; j < n_v; j++) even[i][j] = odd[i][j] = _mm512_setzero_ps();
+    }
     size_t d = begin;
     const size_t step = 2 * 16 * (size_t)n_v * column_bytes_avx512(kv_type);
     for (; d + 2 <= end; d += 2, rows += 2 * stride, ahead += step) {
@@ -71,8 +77,11 @@ INKI_TEMPLATE void dot_columns_avx512(__m512 dot[4][4], const float *const *q, s
         add_dimension_avx512(odd, q, d + 1, rows + stride, kv_type, n_q, n_v);
     }
     if (d < end) add_dimension_avx512(even, q, d, rows, kv_type, n_q, n_v);
-    for (int i = 0; i < n_q; i++)
+    INKI_UNROLL
+    for (int i = 0; i < n_q; i++) {
+        INKI_UNROLL
         for (int j = 0; j < n_v; j++) dot[i][j] = _mm512_add_ps(even[i][j], odd[i][j]);
+    }
 }
 
 // Scores of positions [first, first + 16 * n_v), whose values are fetched meanwhile.
@@ -86,25 +95,33 @@ INKI_TEMPLATE void score_avx512(attend_block_avx512 *b, size_t first, uint32_t k
         dot_columns_avx512(sum, b->q, 0, head_dim, keys + first * column_bytes_avx512(kv_type),
                            kv_type, n_q, n_v, ahead);
     } else {
-        for (int i = 0; i < n_q; i++)
+        INKI_UNROLL
+        for (int i = 0; i < n_q; i++) {
+            INKI_UNROLL
             for (int j = 0; j < n_v; j++) sum[i][j] = _mm512_setzero_ps();
+        }
         for (size_t d = 0; d < head_dim; d += INKI_Q8_BLOCK, keys += 34 * INKI_TILE) {
             const size_t end = head_dim - d < INKI_Q8_BLOCK ? head_dim : d + INKI_Q8_BLOCK;
             dot_columns_avx512(dot, b->q, d, end, keys + 2 * INKI_TILE + first, kv_type, n_q, n_v,
                                ahead);
             ahead += 34 * 16 * (size_t)n_v;
+            INKI_UNROLL
             for (int j = 0; j < n_v; j++) {
                 const __m512 step =
                     load_columns_avx512(INK_KV_F16, keys + 2 * (first + 16 * (size_t)j));
+                INKI_UNROLL
                 for (int i = 0; i < n_q; i++)
                     sum[i][j] = _mm512_fmadd_ps(step, dot[i][j], sum[i][j]);
             }
         }
     }
-    for (int i = 0; i < n_q; i++)
+    INKI_UNROLL
+    for (int i = 0; i < n_q; i++) {
+        INKI_UNROLL
         for (int j = 0; j < n_v; j++)
             _mm512_storeu_ps(b->p[i] + first + 16 * j,
                              _mm512_mul_ps(sum[i][j], _mm512_set1_ps(b->scale)));
+    }
 }
 
 // The steps of inki_exp for x <= 0: the power of two comes in one go and rounds what is subnormal.
@@ -191,12 +208,8 @@ INKI_TEMPLATE void softmax_avx512(attend_block_avx512 *b, int n_q) {
 }
 
 // Once for all types.
-static __attribute__((noinline)) void softmax_four_avx512(attend_block_avx512 *b) {
-    softmax_avx512(b, 4);
-}
-static __attribute__((noinline)) void softmax_one_avx512(attend_block_avx512 *b) {
-    softmax_avx512(b, 1);
-}
+INKI_APART void softmax_four_avx512(attend_block_avx512 *b) { softmax_avx512(b, 4); }
+INKI_APART void softmax_one_avx512(attend_block_avx512 *b) { softmax_avx512(b, 1); }
 
 INKI_TEMPLATE size_t value_offset_avx512(uint32_t kv_type, size_t at) {
     return kv_type == INK_KV_Q8_0 ? at / 32 * 34 : at * column_bytes_avx512(kv_type);
@@ -217,10 +230,13 @@ INKI_TEMPLATE void add_position_avx512(__m512 sum[4][4], const attend_block_avx5
                                        const uint8_t *row, size_t at, __mmask16 mask,
                                        uint32_t kv_type, int n_q, int n_v) {
     __m512 v[4];
+    INKI_UNROLL
     for (int j = 0; j < n_v; j++)
         v[j] = load_values_avx512(kv_type, row, at + 16 * (size_t)j, mask);
+    INKI_UNROLL
     for (int i = 0; i < n_q; i++) {
         const __m512 p = _mm512_set1_ps(b->p[i][t]);
+        INKI_UNROLL
         for (int j = 0; j < n_v; j++) sum[i][j] = _mm512_fmadd_ps(p, v[j], sum[i][j]);
     }
 }
@@ -230,8 +246,10 @@ INKI_TEMPLATE void add_position_avx512(__m512 sum[4][4], const attend_block_avx5
 INKI_TEMPLATE void add_seen_position_avx512(__m512 sum[4][4], const attend_block_avx512 *b,
                                             size_t t, const uint8_t *row, size_t at, __mmask16 mask,
                                             uint32_t kv_type, int n_q, int n_v) {
+    INKI_UNROLL
     for (int j = 0; j < n_v; j++) {
         const __m512 v = load_values_avx512(kv_type, row, at + 16 * (size_t)j, mask);
+        INKI_UNROLL
         for (int i = 0; i < n_q; i++) {
             const __mmask16 seen = t < b->n[i] ? 0xffff : 0;
             sum[i][j] = _mm512_mask3_fmadd_ps(_mm512_set1_ps(b->p[i][t]), v, sum[i][j], seen);
@@ -245,12 +263,15 @@ INKI_TEMPLATE void add_seen_position_avx512(__m512 sum[4][4], const attend_block
 INKI_TEMPLATE void add_values_avx512(const attend_block_avx512 *b, size_t at, __mmask16 mask,
                                      uint32_t kv_type, int n_q, int n_v) {
     __m512 even[4][4], odd[4][4];
-    for (int i = 0; i < n_q; i++)
+    INKI_UNROLL
+    for (int i = 0; i < n_q; i++) {
+        INKI_UNROLL
         for (int j = 0; j < n_v; j++) {
             const __m512 old = _mm512_maskz_loadu_ps(mask, b->acc[i] + at + 16 * j);
             even[i][j] = _mm512_mul_ps(old, _mm512_set1_ps(b->keep[i]));
             odd[i][j] = _mm512_setzero_ps();
         }
+    }
     const size_t n_all = b->n[0], n_some = b->n[n_q - 1];
     const size_t row_bytes = b->row_bytes,
                  step = 2 * value_offset_avx512(kv_type, 16 * (size_t)n_v);
@@ -263,15 +284,22 @@ INKI_TEMPLATE void add_values_avx512(const attend_block_avx512 *b, size_t at, __
         add_position_avx512(even, b, t, row, at, mask, kv_type, n_q, n_v);
         add_position_avx512(odd, b, t + 1, row + row_bytes, at, mask, kv_type, n_q, n_v);
     }
+    if (n_q == 1) { // nothing that one sees and another does not
+        if (t < n_all) add_position_avx512(even, b, t, row, at, mask, kv_type, n_q, n_v);
+        t = n_some;
+    }
     for (; t < n_some; t += 2, row += 2 * row_bytes) {
         add_seen_position_avx512(even, b, t, row, at, mask, kv_type, n_q, n_v);
         if (t + 1 == n_some) break;
         add_seen_position_avx512(odd, b, t + 1, row + row_bytes, at, mask, kv_type, n_q, n_v);
     }
-    for (int i = 0; i < n_q; i++)
+    INKI_UNROLL
+    for (int i = 0; i < n_q; i++) {
+        INKI_UNROLL
         for (int j = 0; j < n_v; j++)
             _mm512_mask_storeu_ps(b->acc[i] + at + 16 * j, mask,
                                   _mm512_add_ps(even[i][j], odd[i][j]));
+    }
 }
 
 INKI_TEMPLATE void attend_four_avx512(attend_block_avx512 *b, uint32_t kv_type) {

@@ -166,9 +166,12 @@ INKI_TEMPLATE void tile_q8_0_avx2(float *sums, const block_panel_avx2 *p, const 
     for (size_t j = 0; j < n; j++, q += 32, d += 4) {
         const __m256i *w0 = p[0].w + 8 * j, *w1 = p[1].w + 8 * j;
         __m256i acc[2][4];
+        INKI_UNROLL
         for (int b = 0; b < n_b; b++) acc[0][b] = acc[1][b] = _mm256_setzero_si256();
+        INKI_UNROLL
         for (int t = 0; t < 8; t++) {
             const __m256i a0 = _mm256_abs_epi8(w0[t]), a1 = _mm256_abs_epi8(w1[t]);
+            INKI_UNROLL
             for (int b = 0; b < n_b; b++) {
                 const __m256i v = splat_four_avx2(q + (size_t)b * stride + 4 * t);
                 const __m256i m0 = _mm256_maddubs_epi16(a0, _mm256_sign_epi8(v, w0[t]));
@@ -177,8 +180,10 @@ INKI_TEMPLATE void tile_q8_0_avx2(float *sums, const block_panel_avx2 *p, const 
                 acc[1][b] = in_turn_avx2(_mm256_add_epi32(acc[1][b], _mm256_madd_epi16(m1, ones)));
             }
         }
+        INKI_UNROLL
         for (int b = 0; b < n_b; b++) {
             const __m256 xd = splat_float_avx2(d + (size_t)b * stride);
+            INKI_UNROLL
             for (int h = 0; h < 2; h++) {
                 float *to = sums + 16 * b + 8 * h;
                 _mm256_store_ps(to,
@@ -289,7 +294,9 @@ static inline void block_piece_avx2(float *sums, block_panel_avx2 p[2], const bl
     kind->pack(&p[1], row + 8, at, n_blocks, ahead + 16 * at + 8 * n_blocks * kind->block_bytes);
     for (size_t b = 0; b < n_batch;) {
         const block_acts_avx2 x = block_acts_at_avx2(m, b0 + b, k);
-        const size_t left = n_batch - b, n_b = left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        const size_t left = n_batch - b, n_b = left >= 4                          ? 4
+                                               : left >= 2 && kind->tile2 != NULL ? 2
+                                                                                  : 1;
         const block_tile_avx2 tile = n_b == 4 ? kind->tile4 : n_b == 2 ? kind->tile2 : kind->tile1;
         tile(sums + AVX2_ROWS * b, p, &x, n / 32);
         b += n_b;
@@ -331,17 +338,11 @@ static void block_matmul_avx2(const block_product_avx2 *m, size_t n_batch) {
             block_rows_avx2(m, r, b, n_batch - b < AVX2_BATCH ? n_batch - b : AVX2_BATCH);
 }
 
-#define AVX2_KIND(type, elems, bytes, one)                                                         \
+#define AVX2_KIND(type, elems, bytes, one, tile2)                                                  \
     AVX2_TILE(type, 1)                                                                             \
-    AVX2_TILE(type, 2)                                                                             \
     AVX2_TILE(type, 4)                                                                             \
-    static const block_kind_avx2 kind_##type##_avx2 = {elems,                                      \
-                                                       bytes,                                      \
-                                                       pack_##type##_avx2,                         \
-                                                       tile_##type##_1_avx2,                       \
-                                                       tile_##type##_2_avx2,                       \
-                                                       tile_##type##_4_avx2,                       \
-                                                       one};                                       \
+    static const block_kind_avx2 kind_##type##_avx2 = {                                            \
+        elems, bytes, pack_##type##_avx2, tile_##type##_1_avx2, tile2, tile_##type##_4_avx2, one}; \
     static void matmul_##type##_avx2(                                                              \
         float *out, size_t out_stride, const void *weights, size_t row_bytes, const void *acts,    \
         size_t act_stride, const float *bias, size_t n_rows, size_t n_cols, size_t n_batch) {      \
@@ -357,12 +358,14 @@ static void block_matmul_avx2(const block_product_avx2 *m, size_t n_batch) {
                                       n_cols};                                                     \
         block_matmul_avx2(&m, n_batch);                                                            \
     }
-AVX2_KIND(q8_0, 32, 34, one_q8_0_avx2)
-AVX2_KIND(q4_0, 32, 18, one_q4_0_avx2)
-AVX2_KIND(q5_0, 32, 22, one_q5_0_avx2)
-AVX2_KIND(q4_k, 256, 144, NULL)
-AVX2_KIND(q5_k, 256, 176, NULL)
-AVX2_KIND(q6_k, 256, 210, NULL)
+AVX2_TILE(q8_0, 2)
+AVX2_KIND(q8_0, 32, 34, one_q8_0_avx2, tile_q8_0_2_avx2)
+AVX2_TILE(q4_0, 2)
+AVX2_KIND(q4_0, 32, 18, one_q4_0_avx2, tile_q4_0_2_avx2)
+AVX2_KIND(q5_0, 32, 22, one_q5_0_avx2, NULL)
+AVX2_KIND(q4_k, 256, 144, NULL, NULL)
+AVX2_KIND(q5_k, 256, 176, NULL, NULL)
+AVX2_KIND(q6_k, 256, 210, NULL, NULL)
 #undef AVX2_TILE
 #undef AVX2_KIND
 

@@ -49,9 +49,8 @@ typedef struct act_piece_avx512vnni {
 } act_piece_avx512vnni;
 
 // Block j to j + n - 1, n <= 8, of n_rows activation rows' pieces; `from` is the first one's scale.
-INKI_APART_AVX512VNNI void load_acts_avx512vnni(act_piece_avx512vnni *c, size_t j,
-                                                const acts_avx512vnni *a, const uint8_t *from,
-                                                size_t n_rows, size_t n) {
+INKI_APART void load_acts_avx512vnni(act_piece_avx512vnni *c, size_t j, const acts_avx512vnni *a,
+                                     const uint8_t *from, size_t n_rows, size_t n) {
     const __mmask8 mask = (__mmask8)((1u << n) - 1);
     const __m256i zero = _mm256_set1_epi16((int16_t)-a->zero), one = _mm256_set1_epi16(1);
     const size_t stride = a->stride, sum_at = a->n_cols / 8;
@@ -66,9 +65,9 @@ INKI_APART_AVX512VNNI void load_acts_avx512vnni(act_piece_avx512vnni *c, size_t 
 }
 
 // The same where scales are fine: two numbers for each block.
-INKI_APART_AVX512VNNI void load_fine_acts_avx512vnni(act_piece_avx512vnni *c, size_t j,
-                                                     const acts_avx512vnni *a, const uint8_t *from,
-                                                     size_t n_rows, size_t n) {
+INKI_APART void load_fine_acts_avx512vnni(act_piece_avx512vnni *c, size_t j,
+                                          const acts_avx512vnni *a, const uint8_t *from,
+                                          size_t n_rows, size_t n) {
     const __mmask8 mask = (__mmask8)((1u << n) - 1);
     const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
     const __m512i zero = _mm512_set1_epi32(-a->zero);
@@ -203,7 +202,7 @@ typedef void (*direct_fn_avx512vnni)(float *out, size_t out_stride, const uint8_
 typedef struct kind_avx512vnni {
     const facts_avx512vnni *facts;
     direct_fn_avx512vnni one, pairs;
-    void (*fill)(panel_avx512vnni *p, size_t g, rows_avx512vnni r);
+    void (*fill)(panel_avx512vnni *p, size_t g, const uint8_t *w, size_t row_bytes);
 } kind_avx512vnni;
 
 // Fills group g of the panel from the rows, which begin with its first block.
@@ -283,8 +282,8 @@ INKI_TEMPLATE void tile_avx512vnni(float *out, size_t out_stride, panel_avx512vn
 }
 
 // All activation rows against a panel, in tiles of 6, 4, 2 or 1.
-INKI_APART_AVX512VNNI void panel_run_avx512vnni(float *out, size_t out_stride, panel_avx512vnni *p,
-                                                const acts_avx512vnni *a, size_t n_batch) {
+INKI_APART void panel_run_avx512vnni(float *out, size_t out_stride, panel_avx512vnni *p,
+                                     const acts_avx512vnni *a, size_t n_batch) {
     act_piece_avx512vnni c[VNNI_TILE];
     for (size_t b = 0, n; b < n_batch; b += n) {
         n = n_batch - b;
@@ -315,10 +314,10 @@ static void add_bias_avx512vnni(float *out, size_t out_stride, const float *bias
 
 // n_rows >= VNNI_PANEL_ROWS. The last panel ends with the last row: some rows are computed twice,
 // from the start, to the same numbers.
-INKI_APART_AVX512VNNI void panels_avx512vnni(const kind_avx512vnni *kind, float *out,
-                                             size_t out_stride, const uint8_t *weights,
-                                             size_t row_bytes, const acts_avx512vnni *a,
-                                             const float *bias, size_t n_rows, size_t n_batch) {
+INKI_APART void panels_avx512vnni(const kind_avx512vnni *kind, float *out, size_t out_stride,
+                                  const uint8_t *weights, size_t row_bytes,
+                                  const acts_avx512vnni *a, const float *bias, size_t n_rows,
+                                  size_t n_batch) {
     const facts_avx512vnni *type = kind->facts;
     const size_t n_blocks = a->n_cols / INKI_Q8_BLOCK, last = n_rows - VNNI_PANEL_ROWS;
     const size_t rest = n_batch % VNNI_TILE; // 4, 2 and 1 make up any number below 6
@@ -339,7 +338,7 @@ INKI_APART_AVX512VNNI void panels_avx512vnni(const kind_avx512vnni *kind, float 
             const uint8_t *w =
                 weights + row * row_bytes + p.first / VNNI_CHUNK_BLOCKS * type->chunk_bytes;
             for (size_t g = 0; g < 2; g++, w += VNNI_ROWS * row_bytes)
-                kind->fill(&p, g, rows_of_avx512vnni(w, row_bytes));
+                kind->fill(&p, g, w, row_bytes);
             panel_run_avx512vnni(out + row, out_stride, &p, a, n_batch);
         }
         if (bias != NULL) add_bias_avx512vnni(out + row, out_stride, bias + row, n_batch);
@@ -362,18 +361,18 @@ static void matmul_avx512vnni(const kind_avx512vnni *kind, float *out, size_t ou
 }
 
 #define VNNI_DIRECT(name, type, n_batch, n_groups)                                                 \
-    INKI_APART_AVX512VNNI void name##_avx512vnni(                                                  \
-        float *out, size_t out_stride, const uint8_t *weights, size_t row_bytes,                   \
-        const acts_avx512vnni *a, const float *bias, size_t n_rows, size_t batch) {                \
+    INKI_APART void name##_avx512vnni(float *out, size_t out_stride, const uint8_t *weights,       \
+                                      size_t row_bytes, const acts_avx512vnni *a,                  \
+                                      const float *bias, size_t n_rows, size_t batch) {            \
         (void)batch;                                                                               \
         direct_avx512vnni(&type_##type##_avx512vnni, out, out_stride, weights, row_bytes, a, bias, \
                           n_rows, n_batch, n_groups);                                              \
     }
 #define VNNI_SLOT(name, pairs)                                                                     \
     VNNI_DIRECT(one_##name, name, 1, 1)                                                            \
-    INKI_APART_AVX512VNNI void fill_##name##_avx512vnni(panel_avx512vnni *p, size_t g,             \
-                                                        rows_avx512vnni r) {                       \
-        panel_fill_avx512vnni(&type_##name##_avx512vnni, p, g, r);                                 \
+    INKI_APART void fill_##name##_avx512vnni(panel_avx512vnni *p, size_t g, const uint8_t *w,      \
+                                             size_t row_bytes) {                                   \
+        panel_fill_avx512vnni(&type_##name##_avx512vnni, p, g, rows_of_avx512vnni(w, row_bytes));  \
     }                                                                                              \
     static const kind_avx512vnni kind_##name##_avx512vnni = {                                      \
         &facts_##name##_avx512vnni, one_##name##_avx512vnni, pairs, fill_##name##_avx512vnni};     \
@@ -396,7 +395,6 @@ VNNI_SLOT(q5_k, NULL)
 VNNI_SLOT(q6_k, NULL)
 #undef VNNI_DIRECT
 #undef VNNI_SLOT
-#undef INKI_APART_AVX512VNNI
 
 INKI_TARGET_END
 

@@ -20,9 +20,6 @@ enum {
 
 INKI_TARGET_BEGIN_AVX512VNNI
 
-// Code that is not in the hot loop, once and not in each place that calls it.
-#define INKI_APART_AVX512VNNI static __attribute__((noinline))
-
 // A chunk of sixteen rows: at[i] is row 4 i, `stride` bytes lie between neighbours.
 typedef struct rows_avx512vnni {
     const uint8_t *at[4];
@@ -113,7 +110,7 @@ INKI_TEMPLATE __m512 half_of_lanes_avx512vnni(__m512i v, unsigned shift) {
 }
 
 // The half floats at `offset` of all rows.
-INKI_APART_AVX512VNNI __m512 load_halves_avx512vnni(const rows_avx512vnni *r, size_t offset) {
+INKI_APART __m512 load_halves_avx512vnni(const rows_avx512vnni *r, size_t offset) {
     uint16_t half[VNNI_ROWS];
     for (size_t i = 0; i < VNNI_ROWS; i++)
         memcpy(&half[i], r->at[i / 4] + i % 4 * r->stride + offset, sizeof *half);
@@ -161,8 +158,8 @@ INKI_TEMPLATE void scales_of_halves_avx512vnni(scales_avx512vnni *s, const rows_
         _mm512_storeu_ps(s->d[j], half_of_lanes_avx512vnni(v[j / 2], j % 2 * 16));
 }
 
-INKI_APART_AVX512VNNI void scales_q8_0_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
-                                                  size_t n_blocks) {
+INKI_APART void scales_q8_0_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
+                                       size_t n_blocks) {
     scales_of_halves_avx512vnni(s, r, n_blocks, 34);
 }
 INKI_TEMPLATE void unpack_q8_0_avx512vnni(__m512i *w, const rows_avx512vnni *r, size_t unit) {
@@ -170,8 +167,8 @@ INKI_TEMPLATE void unpack_q8_0_avx512vnni(__m512i *w, const rows_avx512vnni *r, 
     for (int t = 0; t < 8; t++) w[t] = _mm512_xor_si512(w[t], _mm512_set1_epi8(-128));
 }
 
-INKI_APART_AVX512VNNI void scales_q4_0_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
-                                                  size_t n_blocks) {
+INKI_APART void scales_q4_0_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
+                                       size_t n_blocks) {
     scales_of_halves_avx512vnni(s, r, n_blocks, 18);
 }
 INKI_TEMPLATE void unpack_q4_0_avx512vnni(__m512i *w, const rows_avx512vnni *r, size_t unit) {
@@ -183,8 +180,8 @@ INKI_TEMPLATE void unpack_q4_0_avx512vnni(__m512i *w, const rows_avx512vnni *r, 
     }
 }
 
-INKI_APART_AVX512VNNI void scales_q5_0_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
-                                                  size_t n_blocks) {
+INKI_APART void scales_q5_0_avx512vnni(scales_avx512vnni *s, const rows_avx512vnni *r,
+                                       size_t n_blocks) {
     scales_of_halves_avx512vnni(s, r, n_blocks, 22);
 }
 
@@ -223,8 +220,8 @@ INKI_TEMPLATE __m512 byte_times_avx512vnni(__m512i v, unsigned k, __m512 factor)
 // of six bits. Dwords s, m, h: the first four scales (minimums) are the low six bits of the bytes
 // of s (of m); the last four have their low four bits in the low (high) nibbles of h, and their
 // high two where s (m) has its own highest.
-INKI_APART_AVX512VNNI void scales_q4_k_avx512vnni(scales_avx512vnni *out, const rows_avx512vnni *r,
-                                                  size_t n_blocks) {
+INKI_APART void scales_q4_k_avx512vnni(scales_avx512vnni *out, const rows_avx512vnni *r,
+                                       size_t n_blocks) {
     (void)n_blocks;
     __m512i v[4];
     load_columns_avx512vnni(v, r, 0);
@@ -271,8 +268,8 @@ INKI_TEMPLATE void unpack_q5_k_avx512vnni(__m512i *w, const rows_avx512vnni *r, 
     }
 }
 
-INKI_APART_AVX512VNNI void scales_q6_k_avx512vnni(scales_avx512vnni *out, const rows_avx512vnni *r,
-                                                  size_t n_blocks) {
+INKI_APART void scales_q6_k_avx512vnni(scales_avx512vnni *out, const rows_avx512vnni *r,
+                                       size_t n_blocks) {
     (void)n_blocks;
     __m512i v[4];
     load_columns_avx512vnni(v, r, 192);

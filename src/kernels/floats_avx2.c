@@ -38,13 +38,13 @@ INKI_TEMPLATE __m128i end_halves_avx2(const uint8_t *w, size_t n) {
 INKI_TEMPLATE __m256 load_f32_avx2(const uint8_t *w) {
     return _mm256_loadu_ps((const float *)(const void *)w);
 }
-INKI_TEMPLATE __m256 load_end_f32_avx2(const uint8_t *w, size_t n) {
+static __m256 load_end_f32_avx2(const uint8_t *w, size_t n) {
     return _mm256_maskload_ps((const float *)(const void *)w, end_lanes_avx2(n));
 }
 INKI_TEMPLATE __m256 load_f16_avx2(const uint8_t *w) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)w));
 }
-INKI_TEMPLATE __m256 load_end_f16_avx2(const uint8_t *w, size_t n) {
+static __m256 load_end_f16_avx2(const uint8_t *w, size_t n) {
     return _mm256_cvtph_ps(end_halves_avx2(w, n));
 }
 INKI_TEMPLATE __m256 widen_bf16_avx2(__m128i w) {
@@ -53,7 +53,7 @@ INKI_TEMPLATE __m256 widen_bf16_avx2(__m128i w) {
 INKI_TEMPLATE __m256 load_bf16_avx2(const uint8_t *w) {
     return widen_bf16_avx2(_mm_loadu_si128((const __m128i *)(const void *)w));
 }
-INKI_TEMPLATE __m256 load_end_bf16_avx2(const uint8_t *w, size_t n) {
+static __m256 load_end_bf16_avx2(const uint8_t *w, size_t n) {
     return widen_bf16_avx2(end_halves_avx2(w, n));
 }
 
@@ -99,21 +99,23 @@ INKI_TEMPLATE void store_pair_avx2(float *out, const size_t at[2], const float *
     _mm_store_ss(out + at[1], _mm_add_ss(_mm256_extractf128_ps(one, 1), second));
 }
 
-// s += n columns of a half of sixteen of n_at_once weight rows times those of n_batch activation
-// rows; n is 8, or less at the end of a row.
-INKI_TEMPLATE void step_avx2(__m256 s[FLOATS_TILE_AVX2][FLOATS_ROWS_AVX2][2],
-                             const __m256 w[FLOATS_ROWS_AVX2],
-                             const uint8_t *const x[FLOATS_TILE_AVX2], size_t k, size_t half,
-                             size_t n, size_t n_at_once, size_t n_batch) {
-    INKI_UNROLL
-    for (size_t b = 0; b < n_batch; b++) {
-        const uint8_t *from = x[b] + (k + 8 * half) * sizeof(float);
-        __m256 u = n == 8 ? load_f32_avx2(from) : load_end_f32_avx2(from, n);
-        KEEP_AVX2(u);
-        INKI_UNROLL
-        for (size_t i = 0; i < n_at_once; i++)
-            s[b][i][half] = _mm256_fmadd_ps(w[i], u, s[b][i][half]);
-    }
+// The last columns from k on and the outputs of the rows of a group: s [n_batch][n_at_once] are the
+// sums so far. Apart from the tiles, since few models have rows that are no multiple of sixteen.
+INKI_APART void finish_avx2(const product_avx2 *p, const size_t *at, size_t k,
+                            __m256 s[][FLOATS_ROWS_AVX2][2], size_t n_at_once, size_t n_batch,
+                            size_t elem_bytes, load_end_avx2 load_end) {
+    for (size_t b = 0; b < n_batch; b++)
+        for (size_t half = 0; half < 2 && k + 8 * half < p->n_cols; half++) {
+            const size_t n = in_half_avx2(p->n_cols - k, half), at_k = k + 8 * half;
+            const __m256 u = load_end_f32_avx2(p->x + b * p->act_stride + at_k * sizeof(float), n);
+            for (size_t i = 0; i < n_at_once; i++) {
+                const __m256 w = load_end(p->w + at[i] * p->row_bytes + at_k * elem_bytes, n);
+                s[b][i][half] = _mm256_fmadd_ps(w, u, s[b][i][half]);
+            }
+        }
+    for (size_t b = 0; b < n_batch; b++)
+        for (size_t i = 0; i < n_at_once; i += 2)
+            store_pair_avx2(p->out + b * p->out_stride, at + i, p->bias, &s[b][i]);
 }
 
 // All weight rows, n_at_once together, times n_batch activation rows.
@@ -143,17 +145,28 @@ INKI_TEMPLATE void tile_avx2(const product_avx2 *p, size_t elem_bytes, size_t n_
                 INKI_UNROLL
                 for (size_t i = 0; i < n_at_once; i++)
                     w[i] = load(rows[i] + (k + 8 * half) * elem_bytes);
-                step_avx2(s, w, x, k, half, 8, n_at_once, n_batch);
+                INKI_UNROLL
+                for (size_t b = 0; b < n_batch; b++) {
+                    __m256 u = load_f32_avx2(x[b] + (k + 8 * half) * sizeof(float));
+                    KEEP_AVX2(u);
+                    INKI_UNROLL
+                    for (size_t i = 0; i < n_at_once; i++)
+                        s[b][i][half] = _mm256_fmadd_ps(w[i], u, s[b][i][half]);
+                }
             }
         }
-        INKI_UNROLL
-        for (size_t half = 0; half < 2; half++) {
-            const size_t n = in_half_avx2(n_cols - k, half);
-            if (n == 0) break;
+        if (k < n_cols) {
+            __m256 kept[FLOATS_TILE_AVX2][FLOATS_ROWS_AVX2][2]; // s itself stays in registers
             INKI_UNROLL
-            for (size_t i = 0; i < n_at_once; i++)
-                w[i] = load_end(rows[i] + (k + 8 * half) * elem_bytes, n);
-            step_avx2(s, w, x, k, half, n, n_at_once, n_batch);
+            for (size_t b = 0; b < n_batch; b++) {
+                INKI_UNROLL
+                for (size_t i = 0; i < n_at_once; i++) {
+                    kept[b][i][0] = s[b][i][0];
+                    kept[b][i][1] = s[b][i][1];
+                }
+            }
+            finish_avx2(p, at, k, kept, n_at_once, n_batch, elem_bytes, load_end);
+            continue;
         }
         INKI_UNROLL
         for (size_t b = 0; b < n_batch; b++) {

@@ -25,6 +25,15 @@
 #define INKI_TEMPLATE static inline
 #endif
 
+// A function that is to be there once: neither copied into its callers nor for what they pass.
+#if defined(__clang__)
+#define INKI_APART static __attribute__((noinline))
+#elif defined(__GNUC__)
+#define INKI_APART static __attribute__((noinline, noclone))
+#else
+#define INKI_APART static
+#endif
+
 // Before a loop of a small constant count over an array of vectors: unrolled early enough for the
 // array to become registers. (clang has the pragma of gcc too, but obeys it too late for that.)
 #if defined(__clang__)
