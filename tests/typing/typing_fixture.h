@@ -60,7 +60,7 @@ static inline uint32_t next_number(uint64_t *state, uint32_t below) {
 // --- the field -----------------------------------------------------------------------------------
 
 typedef struct field {
-    char text[FIELD_BYTES];
+    char text[FIELD_BYTES + 1]; // a 0 byte behind what was put there
     size_t bytes, caret;
 } field;
 
@@ -85,6 +85,7 @@ static inline void field_replace(field *f, size_t at, size_t n_removed, const ch
     memmove(f->text + at + bytes, f->text + at + n_removed, f->bytes - at - n_removed);
     if (bytes > 0) memcpy(f->text + at, text, bytes);
     f->bytes = f->bytes - n_removed + bytes;
+    f->text[f->bytes] = 0;
     if (f->caret >= at + n_removed)
         f->caret = f->caret - n_removed + bytes;
     else if (f->caret > at)
