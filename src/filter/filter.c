@@ -100,7 +100,7 @@ ink_status inki_filter_new(ink_filter **out, const inki_mem *mem, const char *co
         return inki_fail(error, INK_E_LIMIT, "ink_filter_new", 0,
                          "%zu phrases, there may be %d at most", n, INKI_FILTER_MAX_PHRASES);
     size_t bytes = sizeof(ink_filter) + n * sizeof(uint32_t), longest = 0;
-    phrase_form form;
+    phrase_form form = {0};
     for (size_t i = 0; i < n; i++) {
         const ink_status status = phrase_check(phrases[i], i, &form, error);
         if (status != INK_OK) return status;
