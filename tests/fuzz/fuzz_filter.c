@@ -10,7 +10,7 @@
 enum { PHRASES_BYTES = 4096, TEXT_BYTES = 192 };
 
 extern const size_t fuzz_quick_runs;
-const size_t fuzz_quick_runs = 4000;
+const size_t fuzz_quick_runs = 1200;
 
 static void check_refused(ink_status status, const ink_error *error, const ink_filter *f) {
     FUZZ_CHECK(f == NULL && error->status == status && error->message[0] != 0);

@@ -73,9 +73,9 @@ static void test_against_oracle(void **state) {
     static char phrases[8][128], text[ORACLE_TEXT];
     const char *list[8];
     const bool all = getenv("INKLING_TEST_LONG") != NULL;
-    const uint64_t n_cases = all ? 200000 : 2500;
+    const uint64_t n_cases = all ? 200000 : 1500;
     size_t n_hits = 0, n_open = 0;
-    if (!all) print_message("left out: 197500 of 200000 random cases (INKLING_TEST_LONG)\n");
+    if (!all) print_message("left out: 198500 of 200000 random cases (INKLING_TEST_LONG)\n");
     for (uint64_t seed = 1; seed <= n_cases; seed++) {
         random_state = seed;
         const uint32_t n = 1 + below(6), few = 3 + below(IN_PHRASES - 2);
