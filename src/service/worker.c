@@ -7,9 +7,11 @@
 
 // --- the pace ------------------------------------------------------------------------------------
 
-// Evaluations may take `percent` of the time; what else is to do goes on.
-static bool is_paused(const ink_service *s) {
-    return s->pause_until > 0 && inki_os_now_ms() < s->pause_until;
+// Evaluations may take `percent` of the time; what else is to do goes on. A pause is over when it
+// is found to be: who waits for its end may rely on what was decided before.
+static bool is_paused(ink_service *s) {
+    if (s->pause_until > 0 && inki_os_now_ms() >= s->pause_until) s->pause_until = 0;
+    return s->pause_until > 0;
 }
 
 void inki_service_pause(ink_service *s, double spent_ms) {
@@ -167,7 +169,7 @@ static double first_deadline(const ink_service *s) {
 
 static void rest(ink_service *s) {
     double until = -1;
-    if (is_paused(s)) {
+    if (s->pause_until > 0) {
         const double deadline = first_deadline(s);
         until = deadline < s->pause_until ? deadline : s->pause_until;
     }

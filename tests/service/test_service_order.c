@@ -220,6 +220,14 @@ static void test_pace(void **state) {
     assert_int_equal(ink_service_set_pace(s.service, 0, 100), INK_OK);
     watcher_wait(&other, 1);
     assert_int_equal(other.result.stop, INK_STOP_LENGTH);
+    // Pauses that are over before anybody looks.
+    assert_int_equal(ink_service_set_pace(s.service, 1, 99), INK_OK);
+    a.n_tokens = 120;
+    for (uint32_t i = 0; i < 10; i++) {
+        watcher_ask(&other, &a);
+        watcher_wait(&other, 2 + i);
+        assert_int_equal(other.result.stop, INK_STOP_LENGTH);
+    }
     close_watcher(&w);
     close_watcher(&other);
     served_end(&s);
