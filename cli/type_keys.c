@@ -3,6 +3,10 @@
 
 #include <curses.h>
 #include <stdint.h>
+#include <unistd.h>
+
+// Last: it makes macros of words such as "columns".
+#include <term.h>
 
 enum { ESCAPE = 27, CTRL = 0x1f };
 
@@ -32,11 +36,21 @@ static const struct {
     {NULL, "\033\177", TYPE_KEY_DELETE_WORD},
 };
 
+static bool has(const char *capability) { return capability != NULL && (intptr_t)capability != -1; }
+
+bool type_keys_terminal_known(void) {
+    int found = 0;
+    if (setupterm(NULL, STDOUT_FILENO, &found) != OK) return false;
+    const bool can_move = has(tigetstr("cup"));
+    del_curterm(cur_term);
+    return can_move;
+}
+
 void type_keys_define(void) {
     for (size_t i = 0; i < sizeof extended / sizeof *extended; i++) {
         const int code = OWN_FIRST + (int)extended[i].key;
         const char *own = extended[i].name != NULL ? tigetstr(extended[i].name) : NULL;
-        if (own != NULL && (intptr_t)own != -1) define_key(own, code);
+        if (has(own)) define_key(own, code);
         define_key(extended[i].sequence, code);
     }
     define_key("\033[200~", OWN_PASTE);

@@ -6,6 +6,9 @@
 #include "cli/type_editor.h"
 #include "cli/type_input.h"
 
+// Whether terminfo knows the terminal, and how to move its cursor. Before newterm, which loses
+// memory where it does not.
+bool type_keys_terminal_known(void);
 // After newterm: the sequences that curses does not know by itself.
 void type_keys_define(void);
 

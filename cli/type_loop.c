@@ -32,6 +32,8 @@ typedef struct loop {
     bool overwrite, give_up; // a second key confirms
     bool leave, ended, lost; // ended: by a signal; lost: the terminal is gone
     bool unsaved;            // left although saving failed
+    bool failed, gone;       // saving at the end; any other place too
+    char rescued[4096];      // that other place
 } loop;
 
 static void wake(void) { type_signal_wake(TYPE_WAKE_GHOST); }
@@ -215,37 +217,44 @@ static void edit(loop *l) {
     }
 }
 
-// At the end: in a file of its own what had no other place to go.
-static int rescue(loop *l, int code) {
-    char path[4096];
-    const type_editor *editor = l->editor;
-    const char *text = editor->text.data; // made one piece by keep_text
-    if (editor->text.n == 0) return code;
-    if (!type_file_rescue(text, editor->text.n, path, sizeof path))
-        return cli_fail(CLI_FILE, "the text could not be saved anywhere and is lost");
-    cli_note("inkling: the text was saved as %s", path);
-    return code;
+// In a file of its own, what had no other place to go.
+static void rescue(loop *l, const char *text) {
+    if (l->editor->text.n == 0 || l->rescued[0] != 0) return;
+    if (!type_file_rescue(text, l->editor->text.n, l->rescued, sizeof l->rescued)) {
+        l->rescued[0] = 0;
+        l->gone = true;
+    }
 }
 
-static int keep_text(loop *l) {
-    const type_editor *editor = l->editor;
-    const int code = l->ended || l->lost ? CLI_INTERRUPTED : CLI_OK;
+// The end, while the terminal is still ours: putting that right may have to wait for it.
+static void store(loop *l) {
     const char *text = type_text_all(&l->editor->text);
-    if (text == NULL) return cli_fail_memory();
-    if (has_file(l)) {
-        if (!needs_saving(l)) return code;
-        if (!l->unsaved) {
-            if (save(l)) return code;
-            cli_fail(CLI_FILE, "%s", l->message);
-            return rescue(l, CLI_FILE);
-        }
-    } else if (l->lost) {
-        return rescue(l, code);
+    l->overwrite = false; // that was for a key to say
+    if (text == NULL) {
+        l->gone = true;
+    } else if (!has_file(l)) {
+        if (l->lost) rescue(l, text);
+    } else if (needs_saving(l) && !l->unsaved && !save(l)) {
+        l->failed = true;
+        rescue(l, text);
     }
-    cli_out_text(text, editor->text.n);
-    if (editor->text.n > 0 && !cli_out_at_line_start()) cli_out("\n");
-    if (!cli_out_flush()) return rescue(l, CLI_FILE);
-    return l->unsaved ? cli_fail(CLI_FILE, "%s: was not saved", l->session->file.path) : code;
+}
+
+// The end, with the terminal as it was.
+static int tell(loop *l) {
+    const type_editor *editor = l->editor;
+    int code = l->ended || l->lost ? CLI_INTERRUPTED : CLI_OK;
+    if (l->failed) code = cli_fail(CLI_FILE, "%s", l->message);
+    const bool print = l->unsaved || (!has_file(l) && !l->lost);
+    if (print && !l->gone && editor->text.n > 0) {
+        cli_out_text(editor->text.data, editor->text.n);
+        if (!cli_out_at_line_start()) cli_out("\n");
+        if (!cli_out_flush()) rescue(l, editor->text.data);
+    }
+    if (l->unsaved) code = cli_fail(CLI_FILE, "%s: was not saved", l->session->file.path);
+    if (l->rescued[0] != 0) cli_note("inkling: the text was saved as %s", l->rescued);
+    if (l->gone) code = cli_fail(CLI_FILE, "the text could not be saved anywhere and is lost");
+    return code;
 }
 
 int type_loop(type_session *session) {
@@ -261,10 +270,13 @@ int type_loop(type_session *session) {
     if (code == CLI_OK) code = type_screen_open();
     if (code == CLI_OK) {
         l.keys.window = type_screen_input();
-        const bool fits = fit(&l);
-        if (fits) edit(&l);
+        const bool fits = l.keys.window != NULL && fit(&l);
+        if (fits) {
+            edit(&l);
+            store(&l);
+        }
         type_screen_close();
-        code = fits ? keep_text(&l) : cli_fail_memory();
+        code = fits ? tell(&l) : cli_fail_memory();
     }
     type_ghost_close(&l.ghost);
     type_grid_free(&l.grid);

@@ -82,17 +82,6 @@ static void write_terminal(const char *s, size_t n) {
     (void)put; // a terminal that has gone is noticed elsewhere
 }
 
-static void leave_curses(void) {
-    if (screen.terminal != NULL) {
-        if (screen.input != NULL) delwin(screen.input);
-        endwin();
-        delscreen(screen.terminal);
-    }
-    screen.terminal = NULL;
-    screen.input = NULL;
-    setlocale(LC_CTYPE, "C");
-}
-
 int type_screen_open(void) {
     const char *type = getenv("TERM");
     if (tcgetattr(STDIN_FILENO, &screen.modes) != 0)
@@ -100,9 +89,9 @@ int type_screen_open(void) {
     if (!use_utf8()) return cli_fail(CLI_OTHER, "type: the system has no locale with UTF-8");
     // An escape alone is a key, and is told from a sequence by the time after it.
     if (getenv("ESCDELAY") == NULL) set_escdelay(ESCAPE_MS);
-    screen.terminal = newterm(NULL, stdout, stdin);
-    if (screen.terminal == NULL || tigetstr("cup") == NULL) {
-        leave_curses();
+    screen.terminal = type_keys_terminal_known() ? newterm(NULL, stdout, stdin) : NULL;
+    if (screen.terminal == NULL) {
+        setlocale(LC_CTYPE, "C");
         return cli_fail(CLI_USAGE,
                         "type: a terminal of the kind \"%.60s\" is not known or cannot move its "
                         "cursor (TERM)",
@@ -125,7 +114,11 @@ int type_screen_open(void) {
 void type_screen_close(void) {
     if (screen.terminal == NULL) return;
     write_terminal(paste_off, sizeof paste_off - 1);
-    leave_curses();
+    if (screen.input != NULL) delwin(screen.input);
+    endwin();
+    delscreen(screen.terminal);
+    screen.terminal = NULL;
+    setlocale(LC_CTYPE, "C");
     type_signal_on_crash(NULL, 0, NULL);
     tcsetattr(STDIN_FILENO, TCSADRAIN, &screen.modes);
 }

@@ -10,7 +10,7 @@
 int type_screen_open(void);
 // The terminal as it was.
 void type_screen_close(void);
-// For type_keys.
+// For type_keys; NULL: there was no memory for it.
 void *type_screen_input(void);
 
 void type_screen_size(size_t *rows, size_t *cols);
