@@ -33,6 +33,14 @@ typedef struct branch_of {
     uint32_t index;
 } branch_of;
 
+// The first word has n_tokens; how probable they are together ranks it.
+static void know_first_word(inki_branch *b, uint32_t n_tokens) {
+    b->first_known = true;
+    b->first_logprob = 0;
+    for (uint32_t i = 0; i < n_tokens && i <= INKI_TYPING_TOKENS; i++)
+        b->first_logprob += b->logprobs[i];
+}
+
 // The first word is looked at as soon as it is complete: one that was refused is taken back at the
 // token that completed it.
 static uint32_t look_at_first_word(void *arg, const inki_run *run) {
@@ -52,12 +60,8 @@ static uint32_t look_at_first_word(void *arg, const inki_run *run) {
     b->first_word = length > 0 ? inki_typing_signature(b->text + at, length) : 0;
     if (length > 0 && is_refused(s, b->first_word))
         return inki_run_tokens_behind(run, bytes - (at + length) + 1);
-    b->first_known = true;
-    b->first_logprob = 0;
     // What completed a word in front of a blank is part of another.
-    const uint32_t n_word = n - inki_run_tokens_behind(run, bytes - (at + length));
-    for (uint32_t i = 0; i < n_word && i <= INKI_TYPING_TOKENS; i++)
-        b->first_logprob += b->logprobs[i];
+    know_first_word(b, n - inki_run_tokens_behind(run, bytes - (at + length)));
     b->run.o.flags &= ~(uint32_t)INK_GENERATE_LOGPROBS;
     b->run.stream.hold = false;
     return 0;
@@ -193,7 +197,7 @@ static ink_status begin_revision(ink_typing *t, ink_error *error) {
         s->branches[i].used = false;
         s->branches[i].span.n_tokens = 0;
     }
-    s->prompt_done = s->branching = false;
+    s->begun = s->prompt_done = s->branching = false;
     s->n_prompt_evaluated = s->n_evaluated = 0;
     s->first_token_ms = 0;
     if (!take_field(t, error, &status) || status != INK_OK) return status;
@@ -202,6 +206,7 @@ static ink_status begin_revision(ink_typing *t, ink_error *error) {
     if (t->o.n_alternatives > 1) inki_alternatives_adopt(t);
     s->branching = t->o.n_alternatives > 1;
     s->whole_tail = -1;
+    s->begun = true;
     return inki_branch_begin(t, 0, s->branching ? 0 : t->o.max_tokens, NULL, false, error);
 }
 
@@ -237,6 +242,10 @@ static ink_status advance(ink_typing *t, inki_branch *b) {
     if (status == INK_OK && !b->cut) {
         size_t end = 0;
         if (inki_words_until(b->text, b->bytes, t->o.until, &end)) b->bytes = end;
+    }
+    if (!b->first_known) {
+        b->first_word = inki_typing_first_word(b->text, b->bytes);
+        know_first_word(b, b->run.n_timeline - b->run.n_prompt);
     }
     return status;
 }
@@ -336,8 +345,8 @@ ink_status inki_suggester_step(ink_typing *t, uint32_t n_threads, ink_error *err
         status = begin_revision(t, error);
     else
         status = evaluate_branches(t, error);
-    if (status == INK_OK && s->branches[0].used) status = advance_all(t, error);
-    if (status == INK_OK && s->branches[0].used) publish(t);
+    if (status == INK_OK && s->begun) status = advance_all(t, error);
+    if (status == INK_OK && s->begun) publish(t);
     if (status != INK_OK) s->revision = 0;
     return status;
 }

@@ -59,6 +59,7 @@ typedef struct inki_suggester {
     size_t tokens_cap, n_tail;
     uint64_t refused[INKI_TYPING_REFUSED];
     uint32_t n_refused;
+    bool begun;       // the revision's prompt is known
     bool branching;   // several alternatives, and the prompt is not evaluated yet
     bool prompt_done; // n_prompt_evaluated counts
     uint32_t n_prompt_evaluated, n_evaluated;
