@@ -543,7 +543,7 @@ typedef struct ink_result {
     double decode_ms;      // all after the first token
     uint32_t n_evaluated;  // tokens evaluated, of the prompt and of the continuation
     uint32_t n_taken_back; // tokens chosen and taken back by the filter
-    double queue_ms;       // a service's request: from its submission to its first evaluation
+    double queue_ms;       // a service's request: from its submission to the beginning of its work
 } ink_result;
 
 // Tokenizes text [bytes], appends it to the session's past and continues it, piece by piece.
@@ -717,8 +717,10 @@ INK_API ink_status ink_typing_measure(const ink_source *source, const ink_typing
 // ---------------------------------------------------------------------------------------------
 //
 // All calls may come from any thread and wait for no evaluation, where nothing else is said.
-// Callbacks run on the worker, or in ink_service_poll; in there calls that wait (ink_service_wait,
-// poll, close, free) are INK_E_REENTRANT, as is ink_client_free of the client that is called.
+// Callbacks run on the worker (1 MiB of stack), or in ink_service_poll; in there calls that wait
+// (ink_service_wait, poll, close, free) are INK_E_REENTRANT, as is ink_client_free of the client
+// that is called. In a forked child a service is closed; what was at work at the fork stays unfreed
+// there.
 
 typedef struct ink_service ink_service;
 typedef struct ink_client ink_client;
@@ -741,11 +743,12 @@ typedef struct ink_service_options {
                               // stand for stays until the service is not LOADING
     const ink_runtime_options *runtime;
     const ink_model_options *model;
-    uint32_t n_queue;   // most requests that wait or run: 64
-    uint32_t n_clients; // most clients and typing sessions at a time: 64
-    uint32_t n_batch;   // most requests of one priority evaluated in one pass: 8
-    uint32_t n_rows;    // most rows of prompts in one pass, after which a typing session may go
-                        // first: 32
+    uint32_t n_queue;   // most requests whose on_done has not been called: 64; at most 2^20
+    uint32_t n_clients; // most clients and typing sessions at a time: 64; at most 65536
+    uint32_t n_batch;   // most requests of one priority evaluated in one pass: 8; at most 256
+    uint32_t n_rows;    // most rows (tokens) in one pass, after which a typing session may go
+                        // first: 32; at most 4096
+    // Each change; reason->status is INK_OK unless it failed.
     void (*on_state)(void *user, uint32_t state, const ink_error *reason); // NULL: none
     void (*wake)(void *user); // POLL: on any thread, when ink_service_poll has work. NULL: none
     void *user;
@@ -773,17 +776,17 @@ INK_API ink_status ink_service_poll(ink_service *service, uint32_t timeout_ms, u
 INK_API ink_status ink_service_set_pace(ink_service *service, uint32_t n_threads, uint32_t percent);
 
 enum {
-    INK_TRIM_LOGITS = 1, // rows of logits held for idle clients
-    INK_TRIM_CACHE = 2,  // and all other memory of idle clients: their texts are evaluated again
+    INK_TRIM_LOGITS = 1, // rows of logits held for clients and typing sessions
+    INK_TRIM_CACHE = 2,  // and their caches: their texts are evaluated again, to the same bytes
     INK_TRIM_FILE = 3    // and pages of the mapped file, which the system reads again when needed
 };
-// Gives memory back, at once where nothing is evaluated with it, else at the end of that
-// evaluation. *bytes (may be NULL): given back until the return, pages of the file not counted.
-// Errors: INK_E_ARG, INK_E_CLOSED.
+// Gives memory back: at once that of who has nothing under way, else when that is over. *bytes (may
+// be NULL): given back until the return, pages of the file not counted. Errors: INK_E_ARG,
+// INK_E_CLOSED.
 INK_API ink_status ink_service_trim(ink_service *service, uint32_t level, uint64_t *bytes);
 // Stops: what waits or runs ends as cancelled, the callbacks for that are delivered (POLL: by later
-// polls), the worker is gone at the return. Later calls on the service, its clients and typing
-// sessions are INK_E_CLOSED. Errors: INK_E_REENTRANT.
+// polls, or ink_service_free), the worker is gone at the return. Later calls on the service, its
+// clients and typing sessions are INK_E_CLOSED. Errors: INK_E_REENTRANT.
 INK_API ink_status ink_service_close(ink_service *service);
 // Closes it and ends the handle. Clients and typing sessions of it stay, closed, until they are
 // freed. NULL is allowed. Errors: INK_E_REENTRANT (nothing was freed).
@@ -797,8 +800,10 @@ INK_API ink_status ink_service_typing(ink_service *service, ink_typing **out,
 
 typedef struct ink_client_options {
     uint32_t size;
-    const ink_session_options *session; // of the client's own cache, kept between its requests
-    // The text of a request, piece by piece; nonzero stops it. NULL: none.
+    // Of the client's own cache, kept between its requests; n_rows takes the place of n_batch.
+    const ink_session_options *session;
+    // The text of a request, piece by piece; nonzero stops it: what POLL has kept behind that piece
+    // is not told. NULL: none.
     int (*on_text)(void *user, uint64_t request, const ink_piece *piece);
     // Once for every request that was accepted. status: INK_OK, result->stop then says why it
     // ended; or what it failed with, as error says too. All borrowed until the return. NULL: none.
@@ -811,8 +816,9 @@ INK_API void ink_client_options_init(ink_client_options *options, size_t size);
 // Errors: INK_E_ARG, INK_E_LIMIT (n_clients), INK_E_UNSUPPORTED, INK_E_NOMEM, INK_E_CLOSED.
 INK_API ink_status ink_client_new(ink_client **out, ink_service *service,
                                   const ink_client_options *options, ink_error *error);
-// Cancels its requests and frees it. Waits for a layer and for a callback of it that runs; none
-// comes after the return. NULL is allowed. Errors: INK_E_REENTRANT.
+// Cancels its requests and frees it. Waits for a layer and for a callback of it that runs; then
+// on_done is called here for those that it has not been called for, and none comes after the
+// return. NULL is allowed. Errors: INK_E_REENTRANT.
 INK_API ink_status ink_client_free(ink_client *client);
 
 typedef struct ink_request {
@@ -834,8 +840,8 @@ INK_API void ink_request_init(ink_request *request, size_t size);
 // what opening the model failed with. What only shows itself later comes through on_done.
 INK_API ink_status ink_client_submit(ink_client *client, const ink_request *request, uint64_t *id,
                                      ink_error *error);
-// Ends a request after its layer; on_done tells its result so far. id 0: all of this client.
-// Errors: INK_E_NOT_FOUND (done already, or never known), INK_E_CLOSED.
+// Ends a request after its layer; on_done tells its result so far. id 0: all of this client, if
+// there are any. Errors: INK_E_NOT_FOUND (done already, or never known), INK_E_CLOSED.
 INK_API ink_status ink_client_cancel(ink_client *client, uint64_t id);
 
 // ---------------------------------------------------------------------------------------------

@@ -66,6 +66,7 @@ int inki_service_take_piece(void *request, const ink_piece *piece) {
     inki_lock_take(&s->lock);
     if (!polls(s)) {
         stop = c->leaving ? 0 : tell_piece(c, r->id, piece);
+        fesetenv(FE_DFL_ENV); // on the worker, in the middle of a run
     } else if (!r->mute && keep_piece(&r->written, piece, &s->mem)) {
         stop = 0;
         inki_service_due(s);

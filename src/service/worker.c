@@ -184,8 +184,10 @@ void inki_service_main(void *arg) {
     atomic_store(&s->worker_self, inki_thread_self());
     open_model(s);
     inki_service_tell_states(s);
-    while (s->state != INK_SERVICE_CLOSED)
+    while (s->state != INK_SERVICE_CLOSED) {
+        fesetenv(FE_DFL_ENV); // a callback may have left another one
         if (!serve(s)) rest(s);
+    }
     while (end_one(s)) {}
     inki_service_tell_states(s);
     atomic_store(&s->worker_self, 0);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Who comes when: priorities, turns, a full queue, deadlines in it and out of it, the pace. Shown
 // by the order of events, never by time. n_threads: a worker runs.
+#include "engine/engine.h"
 #include "served.h"
 
 static tiny_model tiny;
@@ -22,6 +23,12 @@ static ask plain(uint32_t priority, uint32_t n_tokens) {
 }
 
 static void close_watcher(watcher *w) { assert_int_equal(ink_client_free(w->client), INK_OK); }
+
+static void wait_at_piece(watcher *w, uint64_t id) {
+    (void)w;
+    (void)id;
+    wait_for_gate();
+}
 
 // --- priorities ----------------------------------------------------------------------------------
 
@@ -98,6 +105,59 @@ static void test_turns(void **state) {
     (void)state;
     take_turns(1, "abcabcabcABCaaaA");
     take_turns(8, "abcabcabcABCaaaA");
+}
+
+// --- in one pass ---------------------------------------------------------------------------------
+
+static inki_matmul_fn true_matmul;
+static size_t n_matmuls; // by the worker, and read when it has told that it is done
+
+static void counting_matmul(float *out, size_t out_stride, const void *weights, size_t row_bytes,
+                            const void *acts, size_t act_stride, const float *bias, size_t n_rows,
+                            size_t n_cols, size_t n_batch) {
+    n_matmuls++;
+    true_matmul(out, out_stride, weights, row_bytes, acts, act_stride, bias, n_rows, n_cols,
+                n_batch);
+}
+
+// Matrix products that four clients cost, whose weights are read once for all in a pass.
+static size_t products(uint32_t n_batch) {
+    served s;
+    watcher w[4], first;
+    ink_service_options o = served_options();
+    o.n_batch = n_batch;
+    served_begin(&s, &tiny, o);
+    served_go(&s);
+    inki_kernels *k = &ink_service_model(s.service)->runtime->kernels;
+    true_matmul = k->matmul[INKI_F32];
+    k->matmul[INKI_F32] = counting_matmul;
+    n_matmuls = 0;
+    gate_set(false);
+    watcher_begin(&first, &s, 'f');
+    first.at_piece = wait_at_piece;
+    ask a = plain(INK_PRIORITY_FOREGROUND, 1);
+    watcher_ask(&first, &a);
+    watcher_wait_pieces(&first, 1);
+    a.n_tokens = 16;
+    for (uint32_t i = 0; i < 4; i++) {
+        watcher_begin(&w[i], &s, (char)('a' + i));
+        watcher_ask(&w[i], &a);
+    }
+    gate_set(true);
+    for (uint32_t i = 0; i < 4; i++) watcher_wait(&w[i], 1);
+    const size_t n = n_matmuls;
+    for (uint32_t i = 0; i < 4; i++) close_watcher(&w[i]);
+    close_watcher(&first);
+    served_end(&s);
+    return n;
+}
+
+static void test_one_pass(void **state) {
+    (void)state;
+    const size_t apart = products(1), pairs = products(2), together = products(4);
+    print_message("%zu products one by one, %zu in pairs, %zu together\n", apart, pairs, together);
+    assert_in_range(pairs, apart / 2, apart * 5 / 8);
+    assert_in_range(together, apart / 4, apart * 3 / 8);
 }
 
 // --- a full queue --------------------------------------------------------------------------------
@@ -236,8 +296,9 @@ static void test_pace(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_priorities), cmocka_unit_test(test_preemption),
-        cmocka_unit_test(test_turns),      cmocka_unit_test(test_full),
-        cmocka_unit_test(test_deadlines),  cmocka_unit_test(test_pace),
+        cmocka_unit_test(test_turns),      cmocka_unit_test(test_one_pass),
+        cmocka_unit_test(test_full),       cmocka_unit_test(test_deadlines),
+        cmocka_unit_test(test_pace),
     };
     return cmocka_run_group_tests_name("order", tests, set_up, NULL);
 }

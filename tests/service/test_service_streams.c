@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 // What a client hears is what ink_session_generate says, byte for byte: alone, in one pass with
 // others, interrupted by others, and after its memory was taken away. n_threads: a worker runs.
+#define INK_EXPERIMENTAL
 #include "served.h"
+
+#include <fenv.h>
+#include <math.h>
 
 static tiny_model tiny;
 static opened own;
@@ -185,12 +189,93 @@ static void test_preempted(void **state) {
     served_end(&s);
 }
 
+// --- guests that behave badly ------------------------------------------------------------------
+
+static void round_upward(watcher *w, uint64_t id) {
+    (void)w;
+    (void)id;
+    EXPECT(fegetround() == FE_TONEAREST);
+    fesetround(FE_UPWARD);
+}
+
+static void test_rounding(void **state) {
+    (void)state;
+    served s;
+    watcher w[3];
+    served_begin(&s, &tiny, served_options());
+    for (size_t i = 0; i < 3; i++) {
+        watcher_begin(&w[i], &s, 0);
+        w[i].at_piece = w[i].at_done = round_upward;
+        watcher_ask(&w[i], &asks[i]);
+    }
+    served_go(&s);
+    for (size_t i = 0; i < 3; i++) {
+        watcher_wait(&w[i], 1);
+        compare_fresh(&w[i], &asks[i]);
+        ink_client_free(w[i].client);
+    }
+    served_end(&s);
+}
+
+static uint64_t embedding_of(const ink_model *model, ink_token token, uint32_t n_embd) {
+    for (size_t i = 0; i < ink_model_n_tensors(model); i++) {
+        ink_tensor_info info = {0};
+        assert_int_equal(ink_model_tensor(model, i, &info), INK_OK);
+        if (strcmp(info.name, "token_embd.weight") == 0)
+            return info.offset + (uint64_t)token * n_embd * sizeof(float);
+    }
+    fail();
+    return 0;
+}
+
+// A token whose embedding is a NaN: who has it in the prompt fails, in a pass with the others.
+static void test_one_fails(void **state) {
+    (void)state;
+    served s;
+    watcher w[4];
+    tiny_model untied = tiny;
+    untied.tied = false;
+    opened reference = opened_tiny(&untied, 1, NULL);
+    served_begin(&s, &untied, served_options());
+    ink_token bad = -1;
+    size_t n = 0;
+    const float nan = NAN;
+    assert_int_equal(ink_tokenize(reference.model, "~", 1, 0, &bad, 1, &n, NULL), INK_OK);
+    memcpy(s.bytes + embedding_of(reference.model, bad, untied.n_embd), &nan, sizeof nan);
+    for (size_t i = 0; i < 4; i++) {
+        const ask a = {.text = i == 1 ? "well ~ then" : asks[i].text,
+                       .priority = 1,
+                       .seed = i,
+                       .n_tokens = 12};
+        watcher_begin(&w[i], &s, 0);
+        watcher_ask(&w[i], &a);
+    }
+    served_go(&s);
+    for (size_t i = 0; i < 4; i++) {
+        collected expected;
+        ink_result result = {0};
+        const ask a = {.text = asks[i].text, .seed = i, .n_tokens = 12};
+        watcher_wait(&w[i], 1);
+        if (i == 1) {
+            assert_int_equal(w[i].status, INK_E_NUMERIC);
+            assert_non_null(strstr(w[i].error.message, "token_embd.weight"));
+        } else {
+            ink_session *session = opened_session(&reference, 0, INK_KV_F16, 1);
+            session_ask(session, reference.model, &a, &expected, &result);
+            assert_same(&w[i], &expected, &result);
+            ink_session_free(session);
+        }
+        ink_client_free(w[i].client);
+    }
+    served_end(&s);
+    opened_close(&reference);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_alone),
-        cmocka_unit_test(test_one_after_the_other),
-        cmocka_unit_test(test_together),
-        cmocka_unit_test(test_preempted),
+        cmocka_unit_test(test_alone),    cmocka_unit_test(test_one_after_the_other),
+        cmocka_unit_test(test_together), cmocka_unit_test(test_preempted),
+        cmocka_unit_test(test_rounding), cmocka_unit_test(test_one_fails),
     };
     return cmocka_run_group_tests_name("streams", tests, set_up, tear_down);
 }
