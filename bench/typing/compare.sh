@@ -1,8 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Usage: bench/typing/compare.sh [--rounds N] [--threads N] [--vocabulary DIR] [--theirs FILE.c] [MODEL.gguf]
+# Usage: bench/typing/compare.sh [--quick] [--rounds N] [--threads N] [--vocabulary DIR] [--theirs FILE.c]
+#        [MODEL.gguf]
 # Replays recorded typing through this library and, in turns, through llama.cpp, and prints the bars of the
 # project with PASS or short. Without a model: random weights of GPT-2's small shape in Q8_0.
+#   --quick       one round of the first 150 keys
 #   --vocabulary  a folder with GPT-2's vocab.json and merges.txt for that model (or TYPING_VOCABULARY);
 #                 without it the model's vocabulary is made by rule, and a text takes more tokens
 #   --theirs      a program that replays keys through llama.cpp: FILE.c MODEL THREADS KEYS TOKENS prints
@@ -14,6 +16,7 @@ set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 here=$root/bench/typing
 rounds=5
+first=0
 threads=2
 vocabulary=${TYPING_VOCABULARY:-}
 theirs=${TYPING_THEIRS:-}
@@ -34,8 +37,12 @@ while [ $# -gt 0 ]; do
         esac
         shift
         ;;
+    --quick)
+        rounds=1
+        first=150
+        ;;
     -h | --help)
-        sed -n '3,13s/^# //p' "$0"
+        sed -n '3,15s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     -*) fail "unknown option $1 (see --help)" ;;
@@ -52,13 +59,7 @@ case $rounds$threads in *[!0-9]* | '') fail '--rounds and --threads need numbers
 build=$root/build/release
 out=$root/build/bench
 mkdir -p "$out"
-"$root/tools/build.sh" release >&2
-log=$build/typing.log
-if ! cmake --build "$build" --parallel "${JOBS:-2}" --target inkling_typing_replay inkling_typing_model \
-    >"$log" 2>&1; then
-    cat "$log" >&2
-    exit 1
-fi
+TARGETS='inkling_program inkling_typing_replay inkling_typing_model' "$root/tools/build.sh" release >&2
 replay=$build/bin/typing_replay
 
 if [ -z "$model" ]; then
@@ -84,7 +85,7 @@ fi
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-"$replay" --keys "$scratch/keys" "$here/append.trace"
+"$replay" --first "$first" --keys "$scratch/keys" "$here/append.trace"
 
 # Lines "ours|theirs|NAME text of the replay" for the table below.
 measure() {
@@ -93,7 +94,9 @@ measure() {
     "$@" >"$scratch/out" || exit 1
     sed "s/^/$name /" "$scratch/out" >>"$scratch/all"
 }
-ours() { measure "$1" "$replay" --model "$model" --threads "$threads" ${3:+--window-words "$3"} "$here/$2.trace"; }
+ours() {
+    measure "$1" "$replay" --model "$model" --threads "$threads" --first "$first" --window-words "$2" "$here/$1.trace"
+}
 their_turn() { measure theirs "$out/typing_theirs" "$model" "$threads" "$scratch/keys" 8; }
 
 echo "$model, $threads threads, $rounds rounds; median of the rounds [lowest, highest]"
@@ -101,12 +104,12 @@ round=0
 while [ "$round" -lt "$rounds" ]; do
     # Who begins changes, so that what a turn leaves behind (clock rates, caches) is shared fairly.
     [ -z "$theirs" ] || [ $((round % 2)) -eq 0 ] || their_turn
-    ours append append
+    ours append 0
     [ -z "$theirs" ] || [ $((round % 2)) -eq 1 ] || their_turn
-    measure story "$replay" --threads "$threads" "$here/append.trace"
+    measure story "$replay" --threads "$threads" --first "$first" "$here/append.trace"
     round=$((round + 1))
 done
-ours jumps jumps
-ours document document 50
+ours jumps 0
+ours document 50
 
 awk -f "$here/compare.awk" "$scratch/all"

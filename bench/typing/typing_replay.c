@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Usage: typing_replay [--model FILE] [--threads N] [--tokens N] [--window-words N] [--context N]
-//                      [--overlap MS] [--json] TRACE
-//        typing_replay --keys FILE TRACE
+//                      [--overlap MS] [--first N] [--json] TRACE
+//        typing_replay --keys FILE [--first N] TRACE
 // Replays recorded typing (docs/FORMATS.md) through a typing session and prints what each key cost.
-// --overlap: a key every MS milliseconds, whether the suggestion is done or not. --keys: writes a
-// trace that only appends and deletes as plain keys, 0x08 for a backspace, as other programs read
-// them. Without --model: the built-in model.
+// --first: only that many keys. --overlap: a key every MS milliseconds, whether the suggestion is
+// done or not. --keys: writes a trace that only appends and deletes as plain keys, 0x08 for a
+// backspace, as other programs read them. Without --model: the built-in model.
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -183,6 +183,7 @@ static bool read_option(typing_setup *s, const char *name, const char *value, co
     if (strcmp(name, "--tokens") == 0) return read_count(name, value, 256, &s->n_tokens);
     if (strcmp(name, "--window-words") == 0) return read_count(name, value, 1e6, &s->window_words);
     if (strcmp(name, "--context") == 0) return read_count(name, value, 1e6, &s->n_ctx);
+    if (strcmp(name, "--first") == 0) return read_count(name, value, 1e6, &s->n_first);
     if (strcmp(name, "--overlap") == 0) {
         s->overlap = true;
         return read_number(name, value, 1, 1e5, &s->interval_ms);
@@ -221,6 +222,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "typing_replay: %s\n", message);
         return 3;
     }
+    if (setup.n_first > 0 && setup.n_first < setup.trace.n_keys) setup.trace.n_keys = setup.n_first;
     const bool good = keys != NULL ? write_keys(&setup, keys) : measure(&setup);
     typing_trace_free(&setup.trace);
     return good && fflush(stdout) == 0 ? 0 : 1;

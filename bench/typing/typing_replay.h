@@ -12,6 +12,7 @@
 typedef struct typing_setup {
     const char *model_path, *trace_path; // model NULL: the built-in one
     uint32_t n_threads, n_tokens, window_words, n_ctx;
+    uint32_t n_first;   // keys that are played; 0: all
     double interval_ms; // between keys, with --overlap
     bool overlap, json;
     ink_runtime *runtime;
