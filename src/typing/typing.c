@@ -24,7 +24,7 @@ static ink_status over(const char *what, uint32_t is, uint32_t most, ink_error *
                      (unsigned)most);
 }
 
-static ink_status check_options(const ink_typing_options *o, ink_error *error) {
+static ink_status check_typing_options(const ink_typing_options *o, ink_error *error) {
     if (o->until > INK_UNTIL_PARAGRAPH)
         return inki_fail(error, INK_E_ARG, "until", 0, "unknown number %u", (unsigned)o->until);
     if (o->max_tokens == 0 || o->n_alternatives == 0)
@@ -101,7 +101,7 @@ ink_status inki_typing_make(ink_typing **out, const inki_mem *mem, ink_model *mo
     ink_typing_options o;
     ink_typing_options_init(&o, sizeof o);
     ink_status status = inki_options_read(&o, sizeof o, options, "ink_typing_options", error);
-    if (status == INK_OK) status = check_options(&o, error);
+    if (status == INK_OK) status = check_typing_options(&o, error);
     ink_typing *t = NULL;
     if (status == INK_OK) status = alloc_typing(&t, mem, &o, error);
     if (status != INK_OK) return status;
