@@ -38,7 +38,8 @@ typedef struct inki_run {
     // then banned at its place. NULL: never.
     uint32_t (*veto)(void *arg, const struct inki_run *run);
     void *veto_arg;
-    bool lazy; // the last token is not evaluated: nobody goes on from there
+    bool holds; // the stream holds everything again when tokens were taken back; veto lets go
+    bool lazy;  // the last token is not evaluated: nobody goes on from there
 
     // [timeline_cap] What the session's past shall be: the prompt, cut if it is too long, and what
     // was chosen. The session's past is a beginning of it. A sliding context moves it.

@@ -20,6 +20,7 @@ void inki_run_take_back(inki_run *g, uint32_t n) {
     g->n_timeline -= n;
     g->r.n_generated -= n;
     if (g->n_timeline == g->n_prompt) g->n_rewritten = 0;
+    if (g->holds) g->stream.hold = true;
     g->r.n_taken_back += n;
     const inki_ban ban = {g->n_timeline, g->timeline[g->n_timeline]};
     while (g->n_bans > 0 && g->bans[g->n_bans - 1].at > ban.at) g->n_bans--;

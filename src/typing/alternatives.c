@@ -148,11 +148,7 @@ ink_status inki_alternatives_compare(ink_typing *t, ink_error *error) {
         while (b->used && !cancelled && gives_way(s, n, i) && status == INK_OK) {
             status = begin_next(t, i, error);
             if (status != INK_OK || !b->used) break;
-            if (!inki_run_next(&b->run, &b->span)) {
-                b->span.n_tokens = 0;
-                b->over = true;
-                status = inki_run_finish(&b->run);
-            }
+            status = inki_branch_advance(t, b);
         }
     }
     return status;

@@ -50,6 +50,9 @@ static uint32_t look_at_first_word(void *arg, const inki_run *run) {
     while (&b->run != run) b++;
     const uint32_t n = run->r.n_generated;
     if (n > 1 && n <= INKI_TYPING_TOKENS + 1) b->logprobs[n - 1] = run->logprob;
+    // The filter may have taken back the first word that was known.
+    if (run->r.n_taken_back != b->n_taken_back) b->first_known = false;
+    b->n_taken_back = run->r.n_taken_back;
     if (b->first_known || !fits(t, b, run->stream.n_held)) return 0;
     const size_t bytes = whole_text(b);
     bool whole = false;
@@ -62,7 +65,8 @@ static uint32_t look_at_first_word(void *arg, const inki_run *run) {
         return inki_run_tokens_behind(run, bytes - (at + length) + 1);
     // What completed a word in front of a blank is part of another.
     know_first_word(b, n - inki_run_tokens_behind(run, bytes - (at + length)));
-    b->run.o.flags &= ~(uint32_t)INK_GENERATE_LOGPROBS;
+    if (t->o.filter == NULL && s->n_refused == 0)
+        b->run.o.flags &= ~(uint32_t)INK_GENERATE_LOGPROBS;
     b->run.stream.hold = false;
     return 0;
 }
@@ -114,7 +118,8 @@ ink_status inki_branch_begin(ink_typing *t, uint32_t i, uint32_t n_tokens,
         status = inki_prompt_set(&b->run, s->tokens, s->n_tokens + whole_tail,
                                  s->text + s->n_text - n_tail, n_tail);
     if (status != INK_OK) return status;
-    b->run.stream.hold = s->n_refused > 0;
+    b->run.stream.hold = b->run.holds = s->n_refused > 0;
+    b->n_taken_back = 0;
     if (first == NULL) return INK_OK;
     memset(b->run.allowed, 0, b->run.allowed_words * sizeof *b->run.allowed);
     b->run.allowed[first->token / 64] = 1ull << first->token % 64;
@@ -233,7 +238,7 @@ static ink_status evaluate_branches(ink_typing *t, ink_error *error) {
     return status == INK_E_CANCELLED ? INK_OK : status;
 }
 
-static ink_status advance(ink_typing *t, inki_branch *b) {
+ink_status inki_branch_advance(ink_typing *t, inki_branch *b) {
     if (!b->used || b->over || b->span.n_tokens > 0) return INK_OK;
     if (inki_run_next(&b->run, &b->span)) return INK_OK;
     b->span.n_tokens = 0;
@@ -264,18 +269,18 @@ static ink_status branch_out(ink_typing *t, ink_error *error) {
         if (s->branches[0].run.r.stop == INK_STOP_LENGTH)
             status = inki_alternatives_begin(t, &again, error);
         s->branching = again;
-        if (again && status == INK_OK) status = advance(t, &s->branches[0]);
+        if (again && status == INK_OK) status = inki_branch_advance(t, &s->branches[0]);
     }
     return status;
 }
 
 static ink_status advance_all(ink_typing *t, ink_error *error) {
     inki_suggester *s = t->s;
-    ink_status status = advance(t, &s->branches[0]);
+    ink_status status = inki_branch_advance(t, &s->branches[0]);
     if (status == INK_OK) status = branch_out(t, error);
     if (t->o.n_alternatives > 1 && !s->branching) {
         for (uint32_t i = 0; i < t->o.n_alternatives && status == INK_OK; i++)
-            status = advance(t, &s->branches[i]);
+            status = inki_branch_advance(t, &s->branches[i]);
         if (status == INK_OK) status = inki_alternatives_compare(t, error);
     }
     const inki_run *run = &s->branches[0].run;

@@ -29,6 +29,7 @@ typedef struct inki_branch {
     bool used, over;
     bool cut;                               // the text is complete: its unit, or no more room
     float logprobs[INKI_TYPING_TOKENS + 1]; // of its tokens
+    uint32_t n_taken_back;                  // when the first word was looked at
     bool first_known;                       // its first word is complete
     uint64_t first_word;                    // signature of it
     float first_logprob;
@@ -137,6 +138,8 @@ ink_generate_options inki_suggester_options(const ink_typing *typing, uint32_t n
 // with. whole_tail: the prompt has that token at its end, instead of a tail to write again.
 ink_status inki_branch_begin(ink_typing *typing, uint32_t i, uint32_t n_tokens,
                              const inki_beginning *first, bool whole_tail, ink_error *error);
+// Chooses as far as the logits that are there go: then something is to be evaluated, or it is over.
+ink_status inki_branch_advance(ink_typing *typing, inki_branch *branch);
 // The prompt is evaluated: finds the best beginnings and begins a branch with each of the first
 // ones. *again: the main session evaluates its prompt with the whole tail first, then this is
 // called once more.
