@@ -5,8 +5,8 @@
 //
 // One activation row: one group at a time, straight from memory, whose speed is then the limit;
 // meanwhile the next groups are fetched in the order of their bytes. A few, with types that unpack
-// easily: the same with two groups. Otherwise weights are unpacked once into a panel on the stack
-// that all activation rows meet.
+// easily: the same with one or two groups. Otherwise weights are unpacked once into a panel on the
+// stack that all activation rows meet.
 //
 // What unpacks is copied into each of these ways; the rest stands here once for all types.
 #include "kernels/levels.h"
@@ -23,7 +23,8 @@
 INKI_TARGET_BEGIN_AVX512VNNI
 
 enum {
-    VNNI_MAX_DIRECT = 8,    // more activation rows than this meet a panel in any case
+    VNNI_MAX_SINGLE = 4,    // more activation rows than this meet two groups at a time (pairs),
+    VNNI_MAX_DIRECT = 8,    // more than this a panel in any case
     VNNI_PANEL_ROWS = 32,   // two groups
     VNNI_PANEL_BLOCKS = 16, // 512 columns
     VNNI_TILE = 6           // activation rows that meet a panel at a time
@@ -195,13 +196,15 @@ typedef struct panel_avx512vnni {
     size_t step;
 } panel_avx512vnni;
 
-// A type's ways: one activation row, a few of them (or NULL), and what fills a group of a panel.
+// A type's ways: one activation row; a few of them, with one group of weight rows and with two, or
+// NULL; and what fills a group of a panel, which takes two numbers and no struct: one that is
+// passed by value would be read before its stores have arrived.
 typedef void (*direct_fn_avx512vnni)(float *out, size_t out_stride, const uint8_t *weights,
                                      size_t row_bytes, const acts_avx512vnni *a, const float *bias,
                                      size_t n_rows, size_t n_batch);
 typedef struct kind_avx512vnni {
     const facts_avx512vnni *facts;
-    direct_fn_avx512vnni one, pairs;
+    direct_fn_avx512vnni one, few, pairs;
     void (*fill)(panel_avx512vnni *p, size_t g, const uint8_t *w, size_t row_bytes);
 } kind_avx512vnni;
 
@@ -262,6 +265,7 @@ INKI_TEMPLATE void tile_avx512vnni(float *out, size_t out_stride, panel_avx512vn
                     const __m512i v = _mm512_set1_epi32(four);
                     acc[b][0] = _mm512_dpbusd_epi32(acc[b][0], w[t][0], v);
                     acc[b][1] = _mm512_dpbusd_epi32(acc[b][1], w[t][1], v);
+                    // Behind this they must be there: gcc would gather and copy the sums.
                     __asm__("" : "+v"(acc[b][0]), "+v"(acc[b][1]));
                 }
             w += 4;
@@ -350,7 +354,8 @@ static void matmul_avx512vnni(const kind_avx512vnni *kind, float *out, size_t ou
                               const float *bias, size_t n_rows, size_t n_batch) {
     if (n_batch > 1 && n_rows >= 2 * VNNI_ROWS) {
         if (kind->pairs != NULL && n_batch <= VNNI_MAX_DIRECT)
-            kind->pairs(out, out_stride, weights, row_bytes, &a, bias, n_rows, n_batch);
+            (n_batch <= VNNI_MAX_SINGLE ? kind->few : kind->pairs)(
+                out, out_stride, weights, row_bytes, &a, bias, n_rows, n_batch);
         else
             panels_avx512vnni(kind, out, out_stride, weights, row_bytes, &a, bias, n_rows, n_batch);
         return;
@@ -368,14 +373,15 @@ static void matmul_avx512vnni(const kind_avx512vnni *kind, float *out, size_t ou
         direct_avx512vnni(&type_##type##_avx512vnni, out, out_stride, weights, row_bytes, a, bias, \
                           n_rows, n_batch, n_groups);                                              \
     }
-#define VNNI_SLOT(name, pairs)                                                                     \
+#define VNNI_SLOT(name, few, pairs)                                                                \
     VNNI_DIRECT(one_##name, name, 1, 1)                                                            \
     INKI_APART void fill_##name##_avx512vnni(panel_avx512vnni *p, size_t g, const uint8_t *w,      \
                                              size_t row_bytes) {                                   \
         panel_fill_avx512vnni(&type_##name##_avx512vnni, p, g, rows_of_avx512vnni(w, row_bytes));  \
     }                                                                                              \
-    static const kind_avx512vnni kind_##name##_avx512vnni = {                                      \
-        &facts_##name##_avx512vnni, one_##name##_avx512vnni, pairs, fill_##name##_avx512vnni};     \
+    static const kind_avx512vnni kind_##name##_avx512vnni = {&facts_##name##_avx512vnni,           \
+                                                             one_##name##_avx512vnni, few, pairs,  \
+                                                             fill_##name##_avx512vnni};            \
     static void matmul_##name##_avx512vnni(                                                        \
         float *out, size_t out_stride, const void *weights, size_t row_bytes, const void *acts,    \
         size_t act_stride, const float *bias, size_t n_rows, size_t n_cols, size_t n_batch) {      \
@@ -385,14 +391,18 @@ static void matmul_avx512vnni(const kind_avx512vnni *kind, float *out, size_t ou
         matmul_avx512vnni(&kind_##name##_avx512vnni, out, out_stride, (const uint8_t *)weights,    \
                           row_bytes, a, bias, n_rows, n_batch);                                    \
     }
+#define VNNI_AT_MOST(n, most) ((n) < (most) ? (n) : (most)) // the loop's end is known
+VNNI_DIRECT(few_q8_0, q8_0, VNNI_AT_MOST(batch, VNNI_MAX_SINGLE), 1)
+VNNI_DIRECT(few_q4_0, q4_0, VNNI_AT_MOST(batch, VNNI_MAX_SINGLE), 1)
 VNNI_DIRECT(pairs_q8_0, q8_0, batch, 2)
 VNNI_DIRECT(pairs_q4_0, q4_0, batch, 2)
-VNNI_SLOT(q8_0, pairs_q8_0_avx512vnni)
-VNNI_SLOT(q4_0, pairs_q4_0_avx512vnni)
-VNNI_SLOT(q5_0, NULL)
-VNNI_SLOT(q4_k, NULL)
-VNNI_SLOT(q5_k, NULL)
-VNNI_SLOT(q6_k, NULL)
+VNNI_SLOT(q8_0, few_q8_0_avx512vnni, pairs_q8_0_avx512vnni)
+VNNI_SLOT(q4_0, few_q4_0_avx512vnni, pairs_q4_0_avx512vnni)
+VNNI_SLOT(q5_0, NULL, NULL)
+VNNI_SLOT(q4_k, NULL, NULL)
+VNNI_SLOT(q5_k, NULL, NULL)
+VNNI_SLOT(q6_k, NULL, NULL)
+#undef VNNI_AT_MOST
 #undef VNNI_DIRECT
 #undef VNNI_SLOT
 
