@@ -115,6 +115,9 @@ void type_screen_close(void) {
     if (screen.terminal == NULL) return;
     write_terminal(paste_off, sizeof paste_off - 1);
     if (screen.input != NULL) delwin(screen.input);
+    // A terminal without a second screen would keep what was drawn.
+    erase();
+    refresh();
     endwin();
     delscreen(screen.terminal);
     screen.terminal = NULL;
