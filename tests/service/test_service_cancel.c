@@ -108,6 +108,50 @@ static void test_every_layer(void **state) {
     served_end(&s);
 }
 
+// A client that goes on from a past whose memory was given back: it is still there after requests
+// that came to nothing, be they ended in any layer or too long.
+static void test_past_given_back(void **state) {
+    (void)state;
+    served s;
+    collected expected;
+    ink_result result = {0};
+    const ask first = {.text = "it was a dark and stormy", .priority = 1, .n_tokens = 10};
+    const ask second = {.text = " night, and", .priority = 1, .n_tokens = 10, .seed = 2};
+    char tall[400];
+    memset(tall, 'x', sizeof tall - 1);
+    tall[sizeof tall - 1] = 0;
+    const ask too_long = {.text = tall, .priority = 1, .n_tokens = 10};
+    ink_session *session = opened_session(&own, 0, INK_KV_F16, 1);
+    session_ask(session, own.model, &first, &expected, &result);
+    session_ask(session, own.model, &second, &expected, &result);
+    served_begin(&s, &tiny, served_options());
+    served_go(&s);
+    count_norms(&s);
+    for (size_t at = 1; at < 150; at += 23) {
+        watcher_begin(&victim, &s, 0);
+        expect_at(SIZE_MAX, do_nothing);
+        watcher_ask(&victim, &first);
+        watcher_wait(&victim, 1);
+        assert_int_equal(ink_service_trim(s.service, INK_TRIM_CACHE, NULL), INK_OK);
+        watcher_ask(&victim, &too_long);
+        watcher_wait(&victim, 2);
+        assert_int_equal(victim.status, INK_E_CONTEXT);
+        expect_at(at, cancel_victim);
+        watcher_ask(&victim, &second);
+        watcher_wait(&victim, 3);
+        assert_int_equal(victim.result.stop, INK_STOP_CANCELLED);
+        assert_int_equal(victim.result.n_generated, 0);
+        expect_at(SIZE_MAX, do_nothing);
+        if (at % 2 == 0) ink_service_trim(s.service, INK_TRIM_CACHE, NULL);
+        watcher_ask(&victim, &second);
+        watcher_wait(&victim, 4);
+        assert_same(&victim, &expected, &result);
+        assert_int_equal(ink_client_free(victim.client), INK_OK);
+    }
+    ink_session_free(session);
+    served_end(&s);
+}
+
 // --- among others --------------------------------------------------------------------------------
 
 static ask other_ask(size_t i) {
@@ -406,10 +450,10 @@ static void test_from_callbacks(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_layer),         cmocka_unit_test(test_among_others),
-        cmocka_unit_test(test_in_the_queue),        cmocka_unit_test(test_vanishing),
-        cmocka_unit_test(test_stopped_by_callback), cmocka_unit_test(test_closed_in_a_layer),
-        cmocka_unit_test(test_from_callbacks),
+        cmocka_unit_test(test_every_layer),       cmocka_unit_test(test_past_given_back),
+        cmocka_unit_test(test_among_others),      cmocka_unit_test(test_in_the_queue),
+        cmocka_unit_test(test_vanishing),         cmocka_unit_test(test_stopped_by_callback),
+        cmocka_unit_test(test_closed_in_a_layer), cmocka_unit_test(test_from_callbacks),
     };
     return cmocka_run_group_tests_name("cancel", tests, set_up, tear_down);
 }
