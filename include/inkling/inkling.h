@@ -586,10 +586,11 @@ INK_API const ink_result *ink_engine_result(const ink_engine *engine);
 //     if (ink_typing_suggestion(t, 0, &s) == INK_OK && s.revision == revision && s.bytes > 0)
 //         show_behind_the_caret(s.text);
 //
-// A suggestion is a pure function of the text before the caret, the settings and the model: what
-// was typed before, what the cache holds and how run was interrupted change its cost, never its
-// bytes. Threads: ink_typing_run belongs to one thread at a time (INK_E_BUSY for a second one). All
-// other calls may come from any thread, also while one runs; they wait for no evaluation.
+// A suggestion, never of blanks alone, is a pure function of the text before the caret, the
+// settings and the model: what was typed before, what the cache holds and how run was interrupted
+// change its cost, never its bytes. Threads: ink_typing_run belongs to one thread at a time
+// (INK_E_BUSY for a second one). All other calls may come from any thread, also while one runs;
+// they wait for no evaluation.
 
 typedef struct ink_typing ink_typing;
 

@@ -248,9 +248,10 @@ ink_status inki_branch_advance(ink_typing *t, inki_branch *b) {
         size_t end = 0;
         if (inki_words_until(b->text, b->bytes, t->o.until, &end)) b->bytes = end;
     }
-    // A filter may have cut the word that was looked at to one that was refused.
+    // Blanks alone are nothing to show. And a filter may have cut the word that was looked at to
+    // one that was refused.
     const uint64_t word = inki_typing_first_word(b->text, b->bytes);
-    if (word != 0 && is_refused(t->s, word)) b->bytes = 0;
+    if (word == 0 || is_refused(t->s, word)) b->bytes = 0;
     if (!b->first_known) {
         b->first_word = inki_typing_first_word(b->text, b->bytes);
         know_first_word(b, b->run.n_timeline - b->run.n_prompt);
