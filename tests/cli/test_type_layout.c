@@ -136,7 +136,7 @@ static void rows_are_those_of_a_whole_line(void **state) {
     (void)state;
     char *s = malloc(MAX_TEXT);
     mark_of *all = calloc(MAX_TEXT, sizeof *all);
-    for (int round = 0; round < 400; round++) {
+    for (int round = 0; round < 150; round++) {
         const size_t width = 1 + below(40), bytes = random_text(s, below(120));
         type_text text = text_of(s);
         const size_t n = decode_all(s, bytes, 0, false, all);
@@ -246,7 +246,7 @@ static void a_ghost_is_text_that_moves_nothing_before_it(void **state) {
     char *s = malloc(MAX_TEXT), ghost[2048];
     mark_of *all = calloc(MAX_TEXT, sizeof *all), *plain_marks = calloc(MAX_TEXT, sizeof *all);
     type_grid with = {0}, without = {0};
-    for (int round = 0; round < 500; round++) {
+    for (int round = 0; round < 250; round++) {
         const size_t cols = 2 + below(40), rows = 60;
         const size_t bytes = random_text(s, below(60)), n_ghost = random_text(ghost, below(12));
         type_text text = text_of(s);
@@ -335,9 +335,9 @@ static void long_lines_are_cut_into_rows_all_the_same(void **state) {
         const char *s = i % 701 == 700 ? "\n" : i % 7 == 0 ? "\xe4\xbd\xa0" : "lorem ipsum dolor ";
         assert_true(type_text_replace(&text, text.n, 0, s, strlen(s)));
     }
-    char *line = malloc(5 * TYPE_BLOCK);
-    memset(line, 'x', 5 * TYPE_BLOCK);
-    assert_true(type_text_replace(&text, below((uint32_t)text.n / 8) * 0, 0, line, 5 * TYPE_BLOCK));
+    char *line = malloc(3 * TYPE_BLOCK);
+    memset(line, 'x', 3 * TYPE_BLOCK);
+    assert_true(type_text_replace(&text, 0, 0, line, 3 * TYPE_BLOCK));
     free(line);
     size_t n_rows = 0, back[20000];
     for (size_t start = 0, next;; start = next) {
