@@ -21,7 +21,7 @@ static const char *const overflow_names[] = {"error", "left", "slide",
                                              NULL}; // in the order of INK_OVERFLOW_*
 
 static struct {
-    const char *model;
+    const char *model, *filter;
     cli_uint n_tokens, top_k, seed, context, keep, threads, no_repeat_ngram;
     cli_real temperature, top_p, min_p, repeat_penalty;
     cli_list stop;
@@ -95,6 +95,11 @@ static const cli_option options[] = {
      .kind = CLI_FLAG,
      .target = &set.ignore_eos,
      .help = "never choose the end token: go on to -n tokens, or to the end of the context"},
+    {.name = "filter",
+     .kind = CLI_TEXT,
+     .target = &set.filter,
+     .value = "FILE",
+     .help = "words and phrases, one a line, that are neither read nor written"},
     {.name = "no-repeat-ngram",
      .kind = CLI_UINT,
      .target = &set.no_repeat_ngram,
@@ -166,6 +171,7 @@ typedef struct job {
     ink_model *model;
     ink_session *session;
     ink_sampler *sampler;
+    ink_filter *filter;
     cli_bytes prompt;
     cli_progress progress;
     double started, load_ms;
@@ -197,6 +203,7 @@ static int make_sampler(job *j) {
 static int prepare(job *j, const char *prompt) {
     ink_session_options session;
     int code = cli_read_text(prompt, &j->prompt);
+    if (code == CLI_OK) code = cli_read_filter(set.filter, &j->filter);
     if (code != CLI_OK) return code;
     j->started = cli_now_ms();
     code = cli_model_open(&j->model, set.model, (uint32_t)set.threads.value, 0);
@@ -292,6 +299,7 @@ static int generate(job *j) {
     how.overflow = set.overflow.value;
     how.n_keep = (uint32_t)set.keep.value;
     how.sampler = j->sampler;
+    how.filter = j->filter;
     how.stop = set.stop.items;
     how.n_stop = set.stop.n;
     how.progress = on_prefill;
@@ -332,6 +340,7 @@ static int run(char **args, size_t n_args) {
     if (code == CLI_OK) code = generate(&j);
     ink_session_free(j.session);
     ink_sampler_free(j.sampler);
+    ink_filter_unref(j.filter);
     ink_model_unref(j.model);
     free(j.prompt.data);
     return code;

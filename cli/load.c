@@ -140,3 +140,38 @@ int cli_tokenize(const ink_model *model, const char *text, size_t bytes, uint32_
     *tokens = fitted != NULL ? fitted : ids;
     return CLI_OK;
 }
+
+enum { MAX_FILTER_BYTES = 64 * 1000 * 1000 };
+
+int cli_read_filter(const char *path, ink_filter **out) {
+    ink_error error = {0};
+    cli_bytes file;
+    size_t n = 0;
+    if (path == NULL) return CLI_OK;
+    int code = cli_read_file(path, MAX_FILTER_BYTES, "the list", &file);
+    if (code != CLI_OK) return code;
+    size_t lines = 1;
+    for (size_t i = 0; i < file.n; i++) lines += file.data[i] == '\n';
+    const char **phrases = malloc(lines * sizeof *phrases);
+    if (phrases == NULL) code = cli_fail_memory();
+    if (code == CLI_OK && memchr(file.data, 0, file.n) != NULL)
+        code = cli_fail(CLI_FILE, "%s: holds a zero byte, lines of text were expected", path);
+    for (char *line = file.data; code == CLI_OK && line != NULL;) {
+        char *end = strchr(line, '\n'), *last = end != NULL ? end : line + strlen(line);
+        if (last > line && last[-1] == '\r') last[-1] = 0;
+        *last = 0;
+        if (line[strspn(line, " \t")] != 0) phrases[n++] = line;
+        line = end != NULL ? end + 1 : NULL;
+    }
+    if (code == CLI_OK && n == 0)
+        code = cli_fail(CLI_FILE, "%s: has no phrases, one a line was expected", path);
+    if (code == CLI_OK) {
+        const ink_status status = ink_filter_new(out, NULL, phrases, n, &error);
+        if (status != INK_OK)
+            code = cli_fail(status == INK_E_NOMEM ? CLI_NOMEM : CLI_FILE, "%s: %s", path,
+                            error.message);
+    }
+    free((void *)phrases);
+    free(file.data);
+    return code;
+}

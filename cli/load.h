@@ -20,6 +20,8 @@ typedef struct cli_bytes {
 } cli_bytes;
 // path "-": standard input. what: how a message calls it where it is too long.
 int cli_read_file(const char *path, size_t max_bytes, const char *what, cli_bytes *out);
+// Listed phrases, one a line of a file; empty lines count for nothing. path NULL: no filter.
+int cli_read_filter(const char *path, ink_filter **out);
 // An argument: the text itself, or with "-" all bytes of standard input.
 int cli_read_text(const char *arg, cli_bytes *out);
 

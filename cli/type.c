@@ -9,8 +9,6 @@
 #include "cli/report.h"
 #include "cli/type_loop.h"
 
-enum { MAX_FILTER_BYTES = 64 * 1000 * 1000 };
-
 static const char *const until_names[] = {"length",    "word", "sentence", "line",
                                           "paragraph", NULL}; // in the order of INK_UNTIL_*
 
@@ -85,40 +83,6 @@ static void defaults(void) {
 
 #if CLI_HAS_CURSES
 
-// One phrase a line; empty lines count for nothing.
-static int read_filter(ink_filter **out) {
-    ink_error error = {0};
-    cli_bytes file;
-    size_t n = 0;
-    if (set.filter == NULL) return CLI_OK;
-    int code = cli_read_file(set.filter, MAX_FILTER_BYTES, "the list", &file);
-    if (code != CLI_OK) return code;
-    size_t lines = 1;
-    for (size_t i = 0; i < file.n; i++) lines += file.data[i] == '\n';
-    const char **phrases = malloc(lines * sizeof *phrases);
-    if (phrases == NULL) code = cli_fail_memory();
-    if (code == CLI_OK && memchr(file.data, 0, file.n) != NULL)
-        code = cli_fail(CLI_FILE, "%s: holds a zero byte, lines of text were expected", set.filter);
-    for (char *line = file.data; code == CLI_OK && line != NULL;) {
-        char *end = strchr(line, '\n'), *last = end != NULL ? end : line + strlen(line);
-        if (last > line && last[-1] == '\r') last[-1] = 0;
-        *last = 0;
-        if (line[strspn(line, " \t")] != 0) phrases[n++] = line;
-        line = end != NULL ? end + 1 : NULL;
-    }
-    if (code == CLI_OK && n == 0)
-        code = cli_fail(CLI_FILE, "%s: has no phrases, one a line was expected", set.filter);
-    if (code == CLI_OK) {
-        const ink_status status = ink_filter_new(out, NULL, phrases, n, &error);
-        if (status != INK_OK)
-            code = cli_fail(status == INK_E_NOMEM ? CLI_NOMEM : CLI_FILE, "%s: %s", set.filter,
-                            error.message);
-    }
-    free((void *)phrases);
-    free(file.data);
-    return code;
-}
-
 static const char *model_name(void) {
     if (set.model == NULL) return "builtin:story";
     const char *slash = strrchr(set.model, '/');
@@ -135,7 +99,7 @@ static int run(char **args, size_t n_args) {
     if (code != CLI_OK) return code;
     if (!type_editor_load(&session.editor, text.data, text.n)) code = cli_fail_memory();
     free(text.data);
-    if (code == CLI_OK) code = read_filter(&filter);
+    if (code == CLI_OK) code = cli_read_filter(set.filter, &filter);
     if (code == CLI_OK) {
         type_ghost_settings *settings = &session.settings;
         settings->source = cli_source(set.model);

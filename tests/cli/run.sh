@@ -97,7 +97,7 @@ for command in complete tokenize inspect convert quantize perplexity bench; do
     is "$command --help fits 100 columns" "$(awk 'length > 100' "$T/out" | wc -l | tr -d ' ')" 0
     usage "$command: unknown option" "$command: unknown option --no-such" $command --no-such x
 done
-for option in -n -m --temperature --top-k --top-p --min-p --repeat-penalty --seed --greedy --stop --ignore-eos \
+for option in -n -m --temperature --top-k --top-p --min-p --repeat-penalty --seed --greedy --stop --ignore-eos --filter --no-repeat-ngram --no-heal \
     --context --overflow --keep --kv-type --threads --special --stats --json --echo; do
     says "complete --help has $option" "$T/help_complete" "^ +(-., )?${option}[ ,]"
 done
@@ -181,6 +181,29 @@ head -c "$(wc -c <"$T/ended" | tr -d ' ')" "$T/out" >"$T/part"
 same 'ignore-eos, the same until then' "$T/part" "$T/ended"
 run 'ignore-eos, the reason' 0 ink complete --greedy -n 1000 --overflow slide --ignore-eos --json 'Once upon a time'
 says 'ignore-eos ends by its length' "$T/out" '"summary":.*"stop":"length",.*"n_generated":1000,'
+
+# A prompt cut inside a word goes on as the whole one does, word and all.
+run 'from inside a word' 0 ink complete --greedy -n 40 'Once upon a ti'
+printf 'me' >"$T/want"
+head -c 60 "$T/greedy" >>"$T/want"
+head -c 62 "$T/out" >"$T/part"
+same 'a prompt cut inside a word is healed' "$T/part" "$T/want"
+run 'no-heal' 0 ink complete --greedy -n 40 --no-heal 'Once upon a ti'
+is 'no-heal is another text' "$(cmp -s "$T/out" "$T/want" || echo yes)" yes
+
+# A listed word that the story wants is neither written nor read.
+printf '\r\nLITTLE girl\r\n\nlittle boy\n' >"$T/list"
+says 'the story has a listed phrase' "$T/greedy" 'little girl'
+run 'filter' 0 ink complete --greedy -n 40 --filter "$T/list" 'Once upon a time'
+is 'filter, not written' "$(grep -ciE 'little (girl|boy)' "$T/out" || true)" 0
+run 'filter, read' 1 ink complete --greedy --filter "$T/list" 'One little
+boy'
+says 'filter, the line' "$T/err" 'holds a listed phrase, 10 bytes at byte 4'
+run 'filter, no file' 3 ink complete --filter "$T/never" x
+: >"$T/empty_list"
+run 'filter, empty' 3 ink complete --filter "$T/empty_list" x
+says 'filter, empty, the line' "$T/err" 'has no phrases, one a line was expected'
+run 'no-repeat-ngram' 0 ink complete --greedy -n 200 --ignore-eos --no-repeat-ngram 2 'Once upon a time'
 
 # The stop text lies across two pieces: the last two characters of one and the first two of the next.
 run 'pieces' 0 ink complete --greedy -n 40 --json 'Once upon a time'
