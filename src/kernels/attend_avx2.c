@@ -457,6 +457,7 @@ static void store_value_f16_avx2(void *values, size_t pos, const float *x, size_
 static inline float largest_of_block_avx2(const __m256 v[4]) {
     const __m256i mask = _mm256_set1_epi32(0x7fffffff);
     __m256i max = _mm256_and_si256(_mm256_castps_si256(v[0]), mask);
+    INKI_UNROLL
     for (int i = 1; i < 4; i++)
         max = _mm256_max_epi32(max, _mm256_and_si256(_mm256_castps_si256(v[i]), mask));
     __m128i m = _mm_max_epi32(_mm256_castsi256_si128(max), _mm256_extracti128_si256(max, 1));
@@ -470,11 +471,13 @@ static uint16_t quantize_block_avx2(int8_t q[INKI_Q8_BLOCK], const float *x, siz
     float padded[INKI_Q8_BLOCK] = {0};
     __m256 v[4];
     if (n < INKI_Q8_BLOCK) x = (const float *)memcpy(padded, x, n * sizeof *x);
+    INKI_UNROLL
     for (int i = 0; i < 4; i++) v[i] = _mm256_loadu_ps(x + 8 * i);
     const uint16_t d = inki_f32_to_f16(largest_of_block_avx2(v) / 127.0f);
     const float scale = inki_f16_to_f32(d), limit = scale * 127.0f;
     const __m256 factor = _mm256_set1_ps(scale > 0.0f ? 1.0f / scale : 0.0f);
     __m256i k[4];
+    INKI_UNROLL
     for (int i = 0; i < 4; i++) {
         v[i] = _mm256_min_ps(_mm256_set1_ps(limit), v[i]); // the second where one is a NaN
         v[i] = _mm256_max_ps(_mm256_set1_ps(-limit), v[i]);
@@ -497,12 +500,11 @@ static void store_key_q8_0_avx2(void *keys, size_t pos, const float *x, size_t h
         const uint16_t d[16] = {quantize_block_avx2(q, x + i, n)};
         uint8_t *column = block + 2 * INKI_TILE + pos;
         memcpy(block + 2 * pos, d, pos % 16 == 0 ? sizeof d : sizeof d[0]);
-        for (int j = 0; j < INKI_Q8_BLOCK; j++, column += INKI_TILE) {
-            if (pos % 16 == 0)
+        if (pos % 16 == 0)
+            for (int j = 0; j < INKI_Q8_BLOCK; j++, column += INKI_TILE)
                 _mm_storeu_si128((__m128i *)(void *)column, _mm_cvtsi32_si128((uint8_t)q[j]));
-            else
-                *column = (uint8_t)q[j];
-        }
+        else
+            for (int j = 0; j < INKI_Q8_BLOCK; j++, column += INKI_TILE) *column = (uint8_t)q[j];
     }
 }
 
