@@ -240,7 +240,7 @@ static void test_budget(void **state) {
 
 static int set_up(void **state) {
     (void)state;
-    story = opened_story(2, NULL);
+    story = opened_story(1, NULL);
     return 0;
 }
 
