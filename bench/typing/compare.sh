@@ -108,6 +108,7 @@ while [ "$round" -lt "$rounds" ]; do
     [ -z "$theirs" ] || [ $((round % 2)) -eq 1 ] || their_turn
     measure story "$replay" --threads "$threads" --first "$first" "$here/append.trace"
     round=$((round + 1))
+    echo "round $round of $rounds" >&2
 done
 ours jumps 0
 ours document 50
