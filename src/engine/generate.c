@@ -134,6 +134,8 @@ static void take_step(inki_run *g) {
     } else if (g->stopped && g->r.stop <= INK_STOP_LENGTH) {
         look_back(g);
     }
+    // Nobody goes on from what was taken back last.
+    if (g->stopped && g->s->n_past > g->n_timeline) inki_rewind_entered(g->s, g->n_timeline);
 }
 
 // --- the machine ---------------------------------------------------------------------------------

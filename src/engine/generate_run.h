@@ -44,7 +44,8 @@ typedef struct inki_run {
     // [timeline_cap] What the session's past shall be: the prompt, cut if it is too long, and what
     // was chosen. The session's past is a beginning of it. A sliding context moves it.
     ink_token *timeline;
-    uint32_t n_timeline, n_prompt;
+    uint32_t n_timeline;
+    uint32_t n_prompt; // > 0: where the first new token stands; what is before is not taken back
     size_t timeline_cap;
     uint8_t *heal; // [n_heal] bytes that the first new token begins with
     size_t n_heal, heal_cap;

@@ -173,12 +173,30 @@ ink_status inki_prompt_set(inki_run *g, const ink_token *tokens, uint32_t n, con
     return status == INK_OK ? set_context(g) : status;
 }
 
+// What is known of places in the timeline moves with them. Where the first new token is forgotten,
+// all that stands where it was moved to can be taken back, but never the last token there is.
+static void move_places(inki_run *g, uint32_t from, uint32_t n_dropped) {
+    uint32_t n_bans = 0;
+    for (size_t i = 0; i < g->n_bans; i++)
+        if (g->bans[i].at >= from)
+            g->bans[n_bans++] = (inki_ban){g->bans[i].at - n_dropped, g->bans[i].token};
+    g->n_bans = n_bans;
+    if (g->n_prompt >= from) {
+        g->n_prompt -= n_dropped;
+        return;
+    }
+    g->n_prompt = g->o.n_keep > 0 ? g->o.n_keep : 1;
+    g->n_heal = 0;
+    g->restricted = false;
+    g->r.n_generated -= g->n_rewritten;
+    g->n_rewritten = 0;
+}
+
 void inki_prompt_slide(inki_run *g) {
     const uint32_t n = g->n_timeline, n_keep = g->o.n_keep;
     const uint32_t tail = (g->s->options.n_ctx - n_keep) / 2;
     memmove(g->timeline + n_keep, g->timeline + n - tail, tail * sizeof *g->timeline);
     g->n_timeline = n_keep + tail;
-    g->n_bans = 0; // their places are gone
-    g->n_heal = 0;
+    move_places(g, n - tail, n - g->n_timeline);
     g->s->n_forgotten += n - g->n_timeline;
 }
