@@ -195,12 +195,13 @@ uint32_t inki_service_tell_due(ink_service *s) {
     return n;
 }
 
+// What came while the last of the time ran out is told too.
 static uint32_t poll_entered(ink_service *s, double until) {
-    uint32_t n = 0;
-    do {
-        if (s->due) n = inki_service_tell_due(s);
-    } while (n == 0 && (s->due || (!s->worker_gone && inki_lock_wait(&s->lock, until))));
-    return n;
+    for (bool in_time = true;;) {
+        const uint32_t n = s->due ? inki_service_tell_due(s) : 0;
+        if (n > 0 || !in_time || (s->worker_gone && !s->due)) return n;
+        if (!s->due) in_time = inki_lock_wait(&s->lock, until);
+    }
 }
 
 ink_status ink_service_poll(ink_service *s, uint32_t timeout_ms, uint32_t *n) {
@@ -219,7 +220,7 @@ ink_status ink_service_poll(ink_service *s, uint32_t timeout_ms, uint32_t *n) {
         const uint32_t n_told = poll_entered(s, until);
         s->poller = 0;
         s->n_waiting--;
-        if (n_told == 0 && s->worker_gone) status = INK_E_CLOSED;
+        if (n_told == 0 && s->worker_gone && !s->due) status = INK_E_CLOSED;
         if (n != NULL && status == INK_OK) *n = n_told;
         inki_lock_notify(&s->lock); // ink_service_free may wait for this
     }

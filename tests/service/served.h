@@ -6,6 +6,7 @@
 
 #include "opened.h"
 #include "os/os.h"
+#include "service/service_parts.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -131,6 +132,16 @@ static inline void served_go(const served *s) {
     ink_error error = {0};
     gate_set(true);
     if (ink_service_wait(s->service, UINT32_MAX, &error) != INK_OK) fail_msg("%s", error.message);
+}
+
+// The worker has done everything and rests: it gives memory back behind a callback too.
+static inline void served_settle(const served *s) {
+    for (bool rests = false; !rests;) {
+        sched_yield();
+        inki_lock_take(&s->service->lock);
+        rests = s->service->resting;
+        inki_lock_give(&s->service->lock);
+    }
 }
 
 // Nothing may be left of it.

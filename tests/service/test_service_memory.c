@@ -68,6 +68,7 @@ static void test_trims(void **state) {
     assert_int_equal(bytes, 0);
     gate_set(true);
     watcher_wait(&runs, 1);
+    served_settle(&s);
     assert_true(s.memory.live_bytes < live - m.session_heap_bytes); // it was asked for meanwhile
     assert_int_equal(runs.result.stop, INK_STOP_LENGTH);
     // Before it is told that it is done, and only once.
@@ -110,6 +111,7 @@ static void test_held_rows(void **state) {
         watcher_wait(&w, i);
         if (i > 1) assert_string_equal(first, w.text);
         memcpy(first, w.text, sizeof first);
+        served_settle(&s);
         const size_t live = s.memory.live_bytes;
         assert_int_equal(ink_service_trim(s.service, INK_TRIM_LOGITS, &bytes), INK_OK);
         assert_true(bytes >= 8 * tiny.n_vocab * sizeof(float));

@@ -273,7 +273,7 @@ static void test_pace(void **state) {
     watcher_wait_pieces(&w, 1);
     assert_int_equal(ink_client_cancel(w.client, 0), INK_OK);
     watcher_wait(&w, 1);
-    assert_int_equal(w.result.stop, INK_STOP_CANCELLED);
+    assert_true(w.result.stop == INK_STOP_CANCELLED || w.result.stop == INK_STOP_LENGTH);
     a.n_tokens = 3;
     watcher_ask(&other, &a);
     watcher_wait_pieces(&other, 1);

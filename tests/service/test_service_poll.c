@@ -159,9 +159,10 @@ static void test_stopped(void **state) {
     assert_int_equal(w.n_pieces, 3);
     w.stop_after = 0;
     const uint64_t id = watcher_ask(&w, &story);
-    assert_int_equal(ink_client_cancel(w.client, id), INK_OK);
+    const bool in_time = ink_client_cancel(w.client, id) == INK_OK;
     poll_until_done(&s, &w, 2);
-    assert_int_equal(w.result.stop, INK_STOP_CANCELLED);
+    assert_true(w.result.stop == INK_STOP_LENGTH ||
+                (in_time && w.result.stop == INK_STOP_CANCELLED));
     assert_int_equal(ink_client_free(w.client), INK_OK);
     served_end(&s);
 }

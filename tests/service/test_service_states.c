@@ -368,8 +368,8 @@ static void test_forked(void **state) {
     watcher_begin(&w, &s, 0);
     watcher_ask(&w, &few);
     watcher_wait(&w, 1);
-    // Not yet sure that the worker rests: it only has called back.
-    in_child(&s, &w, false);
+    served_settle(&s);
+    in_child(&s, &w, true);
     gate_set(false);
     w.at_piece = wait_at_piece;
     watcher_ask(&w, &few);

@@ -106,6 +106,7 @@ static void test_one_after_the_other(void **state) {
                 continue;
             }
             if (i > 0) assert_int_equal(w.result.n_reused, 0); // it was all taken away
+            served_settle(&s);
             const size_t before = s.memory.live_bytes;
             assert_int_equal(ink_service_trim(s.service, INK_TRIM_LOGITS + (uint32_t)trims, &bytes),
                              INK_OK);

@@ -194,7 +194,7 @@ static void *poll_all(void *arg) {
     (void)arg;
     ink_status status = INK_OK;
     while (status != INK_E_CLOSED && !atomic_load(&over))
-        status = ink_service_poll(scene.service, 5, NULL);
+        status = ink_service_poll(scene.service, 1, NULL);
     return NULL;
 }
 
@@ -251,8 +251,7 @@ static void test_polled(void **state) {
 
 static void test_closed_under_them(void **state) {
     (void)state;
-    run_all(0, true);
-    run_all(INK_SERVICE_POLL, true);
+    for (int i = 0; i < 8; i++) run_all(i % 2 == 0 ? INK_SERVICE_POLL : 0, true);
 }
 
 int main(void) {
