@@ -13,9 +13,10 @@ static ink_session_options branch_options(const ink_session_options *parent) {
     return o;
 }
 
-// In the worst case the parent's last page has one free position.
+// In the worst case the new tokens begin in the last position of a page: where the parent has no
+// logits behind its last token, that is evaluated again.
 static uint32_t branch_pages(const ink_session_options *options, uint32_t n_new) {
-    const uint32_t needed = inki_kv_pages_for(INKI_TILE - 1 + n_new);
+    const uint32_t needed = 1 + inki_kv_pages_for(n_new);
     const uint32_t most = inki_kv_pages_for(options->n_ctx);
     return needed < most ? needed : most;
 }

@@ -9,6 +9,7 @@
 // shared through a cache that holds it.
 struct inki_kv_page {
     atomic_uint n_holders;
+    inki_kv_page *next; // of the spare ones of a cache
 };
 enum { PAGE_HEAD = INKI_ALIGN }; // the rows begin at a cache line
 
@@ -40,12 +41,28 @@ static inki_kv_page *page_new(const inki_kv *kv) {
     return page;
 }
 
+static void page_free(const inki_kv *kv, inki_kv_page *page) {
+    inki_release(&kv->mem, page, 1, inki_kv_page_alloc_bytes(&kv->layout));
+}
+
+// A spare page, or a new one.
+static inki_kv_page *page_take(inki_kv *kv) {
+    inki_kv_page *page = kv->spare;
+    if (page == NULL) return page_new(kv);
+    kv->spare = page->next;
+    return page;
+}
+
+static void free_spare(inki_kv *kv) {
+    while (kv->spare != NULL) page_free(kv, page_take(kv));
+}
+
 static void page_drop(const inki_kv *kv, uint32_t index) {
     inki_kv_page *page = kv->pages[index];
     kv->pages[index] = NULL;
     // Release: our reads and writes of the page come before its end; acquire: so do the others'.
     if (page != NULL && atomic_fetch_sub_explicit(&page->n_holders, 1, memory_order_acq_rel) == 1)
-        inki_release(&kv->mem, page, 1, inki_kv_page_alloc_bytes(&kv->layout));
+        page_free(kv, page);
 }
 
 static bool page_is_shared(inki_kv_page *page) {
@@ -74,6 +91,7 @@ static void drop_from(inki_kv *kv, uint32_t first, bool only_shared) {
 
 void inki_kv_free(inki_kv *kv) {
     drop_from(kv, 0, false);
+    free_spare(kv);
     kv->n_pages = 0;
 }
 
@@ -103,7 +121,7 @@ static void copy_past(const inki_kv_layout *l, uint8_t *to, const uint8_t *from,
 static ink_status own_page(inki_kv *kv, uint32_t i, size_t n_kept, ink_error *error) {
     inki_kv_page *old = kv->pages[i];
     if (old != NULL && !page_is_shared(old)) return INK_OK;
-    inki_kv_page *page = page_new(kv);
+    inki_kv_page *page = page_take(kv);
     if (page == NULL) return inki_fail_nomem(error, inki_kv_page_alloc_bytes(&kv->layout));
     if (old != NULL && n_kept > 0) copy_past(&kv->layout, page_rows(page), page_rows(old), n_kept);
     page_drop(kv, i);
@@ -116,26 +134,22 @@ bool inki_kv_is_shared(const inki_kv *kv, uint32_t pos) {
     return i < kv->n_pages && kv->pages[i] != NULL && page_is_shared(kv->pages[i]);
 }
 
-// The child's own pages make room for the parent's: they go behind them, as far as there is room.
-static void own_pages_behind(inki_kv *child, uint32_t n_shared) {
-    uint32_t to = n_shared;
-    for (uint32_t i = 0; i < n_shared; i++) {
-        while (to < child->n_pages && child->pages[to] != NULL) to++;
-        if (child->pages[i] == NULL) continue;
-        if (to == child->n_pages) {
-            page_drop(child, i);
-        } else {
-            child->pages[to] = child->pages[i];
-            child->pages[i] = NULL;
-        }
+// All pages leave the table. Own ones serve again, wherever the cache needs a page next.
+static void spare_pages(inki_kv *kv) {
+    drop_from(kv, 0, true);
+    for (uint32_t i = 0; i < kv->n_pages; i++) {
+        inki_kv_page *page = kv->pages[i];
+        if (page == NULL) continue;
+        page->next = kv->spare;
+        kv->spare = page;
+        kv->pages[i] = NULL;
     }
 }
 
 ink_status inki_kv_branch(inki_kv *child, const inki_kv *parent, uint32_t n_past,
                           ink_error *error) {
     const uint32_t n_whole = n_past / INKI_TILE, n_rest = n_past % INKI_TILE;
-    drop_from(child, 0, true);
-    own_pages_behind(child, n_whole);
+    spare_pages(child);
     if (n_rest > 0) {
         const ink_status status = own_page(child, n_whole, 0, error);
         if (status != INK_OK) return status;
@@ -177,12 +191,16 @@ void inki_kv_rewind(inki_kv *kv, uint32_t n_past) {
     drop_from(kv, inki_kv_pages_for(n_past), true);
 }
 
-void inki_kv_trim(inki_kv *kv, uint32_t n_past) { drop_from(kv, inki_kv_pages_for(n_past), false); }
+void inki_kv_trim(inki_kv *kv, uint32_t n_past) {
+    drop_from(kv, inki_kv_pages_for(n_past), false);
+    free_spare(kv);
+}
 
 uint64_t inki_kv_held_bytes(const inki_kv *kv, bool shared) {
     uint64_t n = 0;
     for (uint32_t i = 0; i < kv->n_pages; i++)
         n += kv->pages[i] != NULL && (shared || !page_is_shared(kv->pages[i]));
+    for (const inki_kv_page *page = kv->spare; page != NULL; page = page->next) n++;
     return n * inki_kv_page_alloc_bytes(&kv->layout);
 }
 

@@ -29,6 +29,8 @@ typedef struct inki_kv {
     inki_mem mem;
     inki_kv_page **pages; // [n_pages]; NULL: not there yet. The table is the owner's memory
     uint32_t n_pages;
+    inki_kv_page
+        *spare; // own pages that stand nowhere in the table: taken before new ones are made
 } inki_kv;
 
 // Bytes that one page takes from the allocator, header included; and pages for n_ctx positions.
@@ -46,7 +48,8 @@ void inki_kv_free(inki_kv *kv); // drops every page; a zeroed cache is allowed
 void inki_kv_share(inki_kv *child, const inki_kv *parent, uint32_t n_past);
 // child (same layout and n_ctx) holds the first n_past positions of the parent: whole pages are
 // shared, of a partly filled last one it has a copy. Pages of its own stay with it as reserve, and
-// serve for the copy. Errors: INK_E_NOMEM (the child then holds no position).
+// serve for the copy and for what is prepared later. Errors: INK_E_NOMEM (the child then holds no
+// position).
 ink_status inki_kv_branch(inki_kv *child, const inki_kv *parent, uint32_t n_past, ink_error *error);
 // Positions [begin, end) become those of `from`, a cache of the same layout that agrees with this
 // one before them. False, and nothing is changed, if a page of this one is missing or shared.

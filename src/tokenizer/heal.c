@@ -86,7 +86,7 @@ static size_t tail_tokens(const inki_tokenizer *t, const char *end, const int32_
 // Finds the tail of the text's last pre-token, word [n].
 static ink_status word_tail(const inki_tokenizer *t, const char *word, size_t n, size_t *n_back,
                             size_t *n_tail, ink_error *error) {
-    enum { FEW = 64 };
+    enum { FEW = 256 }; // what inki_tokenizer_encode needs no memory for
     int32_t few[FEW], *ids = few;
     inki_encode_stats stats;
     ink_status status = inki_tokenizer_encode(t, word, n, false, few, FEW, &stats, error);

@@ -48,6 +48,10 @@ static void encode_text(encode_walk *walk, const char *text, size_t bytes) {
     }
 }
 
+// Working memory for words of up to so many bytes is on the stack: longer ones are rare, also in
+// scripts without blanks, and whoever encodes at each key does not want to allocate.
+enum { USUAL_WORD = 256, USUAL_WORK = 6 * USUAL_WORD };
+
 // Twice over the text: the first time finds out how much working memory the longest word needs, so
 // that nothing is written before the only thing that can fail has been done.
 ink_status inki_tokenizer_encode(const inki_tokenizer *t, const char *text, size_t bytes,
@@ -59,14 +63,16 @@ ink_status inki_tokenizer_encode(const inki_tokenizer *t, const char *text, size
     encode_walk walk = {.t = t, .special = special};
     encode_text(&walk, text, bytes);
     const size_t n_work = inki_bpe_work_numbers(walk.longest);
-    if (n_work > 0) {
+    uint32_t usual[USUAL_WORK];
+    walk.work = usual;
+    if (n_work > USUAL_WORK) {
         walk.work = inki_alloc(&t->mem, n_work, sizeof *walk.work);
         if (walk.work == NULL) return inki_fail_nomem(error, n_work * sizeof *walk.work);
     }
     walk.merge = true;
     walk.sink = (inki_bpe_sink){.out = out, .cap = cap};
     encode_text(&walk, text, bytes);
-    inki_release(&t->mem, walk.work, n_work, sizeof *walk.work);
+    if (walk.work != usual) inki_release(&t->mem, walk.work, n_work, sizeof *walk.work);
     if (stats != NULL)
         *stats = (inki_encode_stats){
             .n_tokens = walk.sink.n,

@@ -50,7 +50,7 @@ typedef struct inki_encode_stats {
 } inki_encode_stats;
 // text [bytes] → out [cap] (as many as fit); stats->n_tokens is how many there are.
 // special: read special tokens in the text (longest match first). Deterministic and thread-safe.
-// stats may be NULL. Allocates only when a word has more than 32 bytes: 24 bytes for each of its
+// stats may be NULL. Allocates only when a word has more than 256 bytes: 24 bytes for each of its
 // own. Errors: INK_E_LIMIT (over 2^31 - 1 bytes), INK_E_NOMEM; `out` and `stats` are then
 // untouched.
 ink_status inki_tokenizer_encode(const inki_tokenizer *, const char *text, size_t bytes,

@@ -173,8 +173,12 @@ uint32_t inki_alternatives_order(const ink_typing *t, uint32_t *order) {
     return n;
 }
 
+// Then they let go of the pages that they share with the main session: it would have to copy those
+// that it writes to.
 void inki_alternatives_adopt(ink_typing *t) {
     inki_suggester *s = t->s;
     for (uint32_t i = 1; i < t->o.n_alternatives; i++)
         inki_session_adopt(s->branches[0].session, s->branches[i].session, s->tokens, s->n_tokens);
+    for (uint32_t i = 1; i < t->o.n_alternatives; i++)
+        inki_rewind_entered(s->branches[i].session, 0);
 }
