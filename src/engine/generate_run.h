@@ -88,9 +88,10 @@ ink_status inki_run_begin(inki_run *run, ink_session *session, const ink_generat
 
 // Tokenizes the prompt and decides what the continuation stands on.
 ink_status inki_prompt_read(inki_run *run, const char *text, size_t bytes);
-// The same for tokens [n], 0 < n <= n_ctx, that are the whole past; the first new token begins with
-// tail [n_tail].
-ink_status inki_prompt_set(inki_run *run, const ink_token *tokens, uint32_t n, const char *tail,
+// The same for tokens [n], 0 < n <= n_ctx, that are the whole past. text: what stands before the
+// continuation, for the filter (it may reach farther back than the tokens, and begin at any byte);
+// the first new token begins with the last n_tail bytes of it.
+ink_status inki_prompt_set(inki_run *run, const ink_token *tokens, uint32_t n, inki_str text,
                            size_t n_tail);
 // Room ahead of time, for runs that shall allocate nothing later.
 ink_status inki_run_need_timeline(inki_run *run, size_t n_tokens);

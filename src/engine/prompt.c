@@ -162,15 +162,19 @@ ink_status inki_prompt_read(inki_run *g, const char *text, size_t bytes) {
     return status;
 }
 
-ink_status inki_prompt_set(inki_run *g, const ink_token *tokens, uint32_t n, const char *tail,
+ink_status inki_prompt_set(inki_run *g, const ink_token *tokens, uint32_t n, inki_str text,
                            size_t n_tail) {
     ink_status status = check_options(g);
     if (status == INK_OK) status = make_timeline(g, 0, n);
     if (status != INK_OK) return status;
     memcpy(g->timeline, tokens, n * sizeof *tokens);
     g->n_timeline = g->n_prompt = n;
-    status = set_heal(g, tail, n_tail);
-    return status == INK_OK ? set_context(g) : status;
+    status = set_heal(g, text.data + text.bytes - n_tail, n_tail);
+    if (status != INK_OK || g->o.filter == NULL) return status;
+    const size_t reach = inki_filter_reach(g->o.filter);
+    const size_t before = text.bytes < reach ? text.bytes : reach;
+    const inki_str seen = {text.data + text.bytes - before, before};
+    return inki_text_stream_context(&g->stream, seen, g->error);
 }
 
 // What is known of places in the timeline moves with them. Where the first new token is forgotten,

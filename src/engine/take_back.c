@@ -54,14 +54,20 @@ static void add_banned(inki_run *g, uint32_t *n, int32_t token) {
     (*n)++;
 }
 
-// Every token that stood behind the last n - 1 ones before would make them n that stand twice.
+// Every token that stood behind the last n - 1 ones before would make them n that stand twice. The
+// one that only writes the prompt's tail again says nothing new: its text stands there already.
 static void ban_repetitions(inki_run *g, uint32_t *n_banned) {
     const uint32_t n = g->o.no_repeat_ngram, length = g->n_timeline;
     if (n == 0 || length < n) return;
     const ink_token *last = g->timeline + length - (n - 1);
-    for (uint32_t i = 0; i + n <= length; i++)
-        if (memcmp(g->timeline + i, last, (n - 1) * sizeof *last) == 0)
-            add_banned(g, n_banned, g->timeline[i + n - 1]);
+    const inki_tokenizer *tokenizer = g->s->model->tokenizer;
+    const size_t n_heal = length == g->n_prompt ? g->n_heal : 0;
+    for (uint32_t i = 0; i + n <= length; i++) {
+        if (memcmp(g->timeline + i, last, (n - 1) * sizeof *last) != 0) continue;
+        const ink_token token = g->timeline[i + n - 1];
+        if (n_heal == 0 || inki_tokenizer_piece(tokenizer, token).bytes != n_heal)
+            add_banned(g, n_banned, token);
+    }
 }
 
 inki_constraint inki_run_constraint(inki_run *g) {

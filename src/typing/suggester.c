@@ -113,10 +113,10 @@ ink_status inki_branch_begin(ink_typing *t, uint32_t i, uint32_t n_tokens,
     b->first_word = 0;
     b->span.n_tokens = 0;
     ink_status status = inki_run_begin(&b->run, b->session, &o, s->chain, s->updated_ms, error);
-    const size_t n_tail = whole_tail ? 0 : s->n_tail;
+    const inki_str text = {s->text, s->n_before + s->n_text};
     if (status == INK_OK)
-        status = inki_prompt_set(&b->run, s->tokens, s->n_tokens + whole_tail,
-                                 s->text + s->n_text - n_tail, n_tail);
+        status = inki_prompt_set(&b->run, s->tokens, s->n_tokens + whole_tail, text,
+                                 whole_tail ? 0 : s->n_tail);
     if (status != INK_OK) return status;
     b->run.stream.hold = b->run.holds = s->n_refused > 0;
     b->n_taken_back = 0;
@@ -135,7 +135,9 @@ static bool take_field(ink_typing *t, ink_error *error, ink_status *status) {
     inki_suggester *s = t->s;
     *status = INK_OK;
     inki_lock_take(&t->lock);
-    const size_t n = t->n_text - t->window_at;
+    const size_t reach = t->o.filter != NULL ? inki_filter_reach(t->o.filter) : 0;
+    const size_t before = t->window_at < reach ? t->window_at : reach;
+    const size_t n = before + t->n_text - t->window_at;
     const bool wanted = t->wanted && !t->closed;
     if (wanted && n > s->text_cap) {
         const size_t cap = t->text_cap;
@@ -154,8 +156,9 @@ static bool take_field(ink_typing *t, ink_error *error, ink_status *status) {
         }
     }
     if (wanted && *status == INK_OK) {
-        memcpy(s->text, t->text + t->window_at, n);
-        s->n_text = n;
+        memcpy(s->text, t->text + t->window_at - before, n);
+        s->n_before = before;
+        s->n_text = n - before;
         s->updated_ms = t->updated_ms;
         memcpy(s->refused, t->refused, t->n_refused * sizeof *s->refused);
         s->n_refused = t->n_refused;
@@ -171,13 +174,14 @@ static ink_status read_window(ink_typing *t, ink_error *error) {
     inki_suggester *s = t->s;
     const inki_tokenizer *tokenizer = s->model->tokenizer;
     const int32_t end = inki_tokenizer_end(tokenizer);
+    const char *window = s->text + s->n_before;
     inki_encode_stats stats = {0};
     s->n_tail = 0;
-    ink_status status = inki_tokenizer_encode_healed(
-        tokenizer, s->text, s->n_text, false, s->tokens, s->tokens_cap, &stats, &s->n_tail, error);
+    ink_status status = inki_tokenizer_encode_healed(tokenizer, window, s->n_text, false, s->tokens,
+                                                     s->tokens_cap, &stats, &s->n_tail, error);
     if (status == INK_OK && stats.n_tokens == 0 && end < 0) {
         s->n_tail = 0;
-        status = inki_tokenizer_encode(tokenizer, s->text, s->n_text, false, s->tokens,
+        status = inki_tokenizer_encode(tokenizer, window, s->n_text, false, s->tokens,
                                        s->tokens_cap, &stats, error);
     }
     if (status != INK_OK) return status;
@@ -331,6 +335,7 @@ static void publish(ink_typing *t) {
     }
     if (done || !less) t->n_shown = n;
     t->report.done = done;
+    t->report.stop = done ? s->branches[0].run.r.stop : 0; // of what is not shown
     t->report.n_prompt = s->n_tokens;
     t->report.n_prompt_evaluated = s->prompt_done ? s->n_prompt_evaluated : s->n_evaluated;
     t->report.n_evaluated = s->n_evaluated;

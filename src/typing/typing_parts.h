@@ -53,8 +53,8 @@ typedef struct inki_suggester {
     uint32_t n_ctx, window_tokens; // as in the options, with what their zeros stand for
     uint64_t revision;             // that is worked on; 0: none yet
     double updated_ms;
-    char *text; // [n_text] the window of the field's text
-    size_t n_text, text_cap;
+    char *text; // [n_before + n_text] the window of the field's text, and what the filter looks at
+    size_t n_before, n_text, text_cap; // before it
     ink_token *tokens; // [n_tokens] its tokens, without the tail [n_tail] that is written again
     uint32_t n_tokens;
     size_t tokens_cap, n_tail;

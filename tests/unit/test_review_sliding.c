@@ -117,7 +117,8 @@ static void filter_leaves_a_token_to_stand_on(void **state) {
     ink_filter_unref(f);
 }
 
-// A sampler that chooses whole words only, with the blank before them, and a filter that lists them.
+// A sampler that chooses whole words only, with the blank before them, and a filter that lists
+// them.
 static ink_filter *bar_all_words(ink_sampler **out) {
     enum { MOST = 65536 };
     char(*texts)[40] = calloc(MOST, sizeof *texts);
