@@ -13,8 +13,7 @@ static void typist_posted(void *arg, ink_typing *typing) {
     inki_lock_give(&s->lock);
 }
 
-static void typist_grown(void *arg, ink_typing *typing) {
-    inki_typist *t = arg;
+static void typist_grown(inki_typist *t, ink_typing *typing) {
     ink_service *s = t->service;
     if ((s->o.flags & INK_SERVICE_POLL) == 0) {
         inki_typing_tell(typing);
@@ -144,7 +143,7 @@ static ink_status may_join(const ink_service *s, ink_error *error) {
 static ink_status make_typing(inki_typist *t, ink_model *model, const ink_typing_options *options,
                               ink_error *error) {
     ink_service *s = t->service;
-    const inki_typing_hooks hooks = {t, typist_posted, typist_grown, typist_released};
+    const inki_typing_hooks hooks = {t, typist_posted, typist_released};
     ink_typing *typing = NULL;
     ink_status status = inki_typing_make(&typing, &s->mem, model, options, &hooks, error);
     if (status != INK_OK) return status;

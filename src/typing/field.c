@@ -30,7 +30,6 @@ static uint64_t revise(ink_typing *t, bool wanted) {
     atomic_store(&t->live, t->revision);
     t->updated_ms = inki_os_now_ms();
     t->wanted = wanted;
-    t->failed = false;
     t->n_shown = 0;
     t->report = (ink_suggestion){.revision = t->revision, .done = !wanted};
     t->n_changes++;
@@ -122,6 +121,10 @@ ink_status ink_typing_update(ink_typing *t, const char *text, size_t bytes, size
     if (t->closed) {
         status = closed(error);
     } else {
+        if (status == INK_OK && t->broken.status != 0) {
+            status = (ink_status)t->broken.status;
+            if (error != NULL) *error = t->broken;
+        }
         if (status == INK_OK) status = set_text(t, text, caret, error);
         const bool wanted = status == INK_OK && has_chars(text, caret, t->o.min_chars);
         const uint64_t number = revise(t, wanted);

@@ -180,8 +180,8 @@ bool inki_typing_has_work(ink_typing *t) {
 void inki_typing_fail(ink_typing *t, const ink_error *error) {
     inki_lock_take(&t->lock);
     t->wanted = false;
-    t->failed = true;
-    t->failure = *error;
+    // Memory may be there the next time.
+    if (t->s == NULL && error->status != INK_E_NOMEM) t->broken = *error;
     t->report.done = 1;
     t->n_changes++;
     inki_lock_give(&t->lock);

@@ -15,8 +15,6 @@ typedef struct inki_typing_hooks {
     void *arg;
     // There may be work; on any thread.
     void (*posted)(void *arg, ink_typing *typing);
-    // A suggestion has grown, on the thread that steps, instead of on_suggestion.
-    void (*grown)(void *arg, ink_typing *typing);
     // ink_typing_free was called: ends the stepping, and returns INK_OK when no thread is inside
     // any more, or INK_E_REENTRANT.
     ink_status (*released)(void *arg, ink_typing *typing);
@@ -43,7 +41,8 @@ bool inki_typing_tell(ink_typing *typing);
 // Gives back memory of the suggester, INK_TRIM_*; by who steps, or while nobody does. Returns the
 // bytes. What is shown stays; a later step loads again and comes to the same bytes.
 uint64_t inki_typing_trim(ink_typing *typing, uint32_t level);
-// The work for the last update failed: it has none any more, and a later run says why.
+// The work for the last update failed: it has none any more. Where nothing was ever loaded the next
+// update says why.
 void inki_typing_fail(ink_typing *typing, const ink_error *error);
 // Later calls but free are INK_E_CLOSED. Any thread.
 void inki_typing_close(ink_typing *typing);

@@ -104,8 +104,7 @@ struct ink_typing {
     bool wanted;  // evaluations for this revision
     bool unknown; // the last update failed: `text` is older than the host's
     bool closed;
-    bool failed;
-    ink_error failure;
+    ink_error broken;                      // why there can be no suggester; status 0: there can
     uint64_t refused[INKI_TYPING_REFUSED]; // signatures of first words, for this text
     uint32_t n_refused;
     inki_shown shown[INKI_TYPING_ALTERNATIVES];

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Usage: sample.sh C-COMPILER STATIC-LIBRARY
-# The three lines of README.md, taken from there, compiled into a program and run in an empty folder.
+# The three lines of README.md, taken from there, compiled into a program and run in an empty folder. Its
+# lines about typing are compiled.
 set -eu
 
 cc=$1
@@ -11,13 +12,29 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
 # The same lines stand at the head of the public header.
-sed -n 's/^    \(ink_[a-z]*.*;.*\)$/\1/p' "$root/README.md" >"$scratch/lines"
+sed -n 's/^    \(ink_[a-z]*.*;.*\)$/\1/p' "$root/README.md" >"$scratch/all"
+head -n 3 "$scratch/all" >"$scratch/lines"
 sed -n 's|^//     \(ink_[a-z]*.*;.*\)$|\1|p' "$root/include/inkling/inkling.h" | head -n 3 >"$scratch/header"
 if [ "$(wc -l <"$scratch/lines")" != 3 ]; then
     echo "README.md has $(wc -l <"$scratch/lines") lines of sample, expected 3"
     exit 1
 fi
 diff "$scratch/lines" "$scratch/header"
+{
+    echo '#include "inkling/inkling.h"'
+    echo 'void type(const char *, size_t, size_t, ink_typing_options, const ink_suggestion *);'
+    echo 'void type(const char *text, size_t bytes, size_t caret, ink_typing_options options,'
+    echo '          const ink_suggestion *suggestion) {'
+    echo '    uint64_t revision;'
+    echo '    ink_edit edit = {0};'
+    tail -n +4 "$scratch/all"
+    echo '}'
+} >"$scratch/typing.c"
+if ! grep -q ink_typing_update "$scratch/typing.c"; then
+    echo 'README.md has no lines about typing'
+    exit 1
+fi
+"$cc" -std=c17 -Wall -Wextra -Werror -I"$root/include" -fsyntax-only "$scratch/typing.c"
 
 cp "$root/tests/checks/sample_host.c" "$scratch"
 "$cc" -std=c17 -Wall -Wextra -Werror -I"$root/include" -I"$scratch" -o "$scratch/sample" \

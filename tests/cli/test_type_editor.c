@@ -143,15 +143,9 @@ static void steps_are_what_looks_like_a_character(void **state) {
 
 static void words_have_their_blanks_before_them(void **state) {
     (void)state;
-    static const char *const parts[] = {"It's",
-                                        " a",
-                                        "\n\n n\xc3\xa9"
-                                        "e\xcc\x81",
-                                        "...(",
+    static const char *const parts[] = {"It's", " a", "\n\n n\u00e9e\u0301",       "...(",
 
-                                        "x_1",
-                                        ")",
-                                        "  \xe4\xbd\xa0\xe5\xa5\xbd"};
+                                        "x_1",  ")",  "  \xe4\xbd\xa0\xe5\xa5\xbd"};
     expect_steps(parts, sizeof parts / sizeof *parts, true);
     type_text text = text_of("one two,  three ");
     static const size_t back[] = {16, 10, 7, 4, 0};

@@ -228,6 +228,10 @@ static void test_refused(void **state) {
     served_go(&s);
     wait_told(&t, revision);
     assert_string_equal(t.text, "");
+    // Now that it is known, an update tells it.
+    error = (ink_error){0};
+    assert_int_equal(ink_typing_update(t.typing, "a", 1, 1, NULL, &error), INK_E_LIMIT);
+    assert_string_equal(error.where, "n_ctx");
     ink_client_free(w.client);
     o.n_ctx = 100000;
     assert_int_equal(ink_service_typing(s.service, &none.typing, &o, &error), INK_E_LIMIT);
@@ -250,6 +254,7 @@ static void test_without_a_model(void **state) {
     assert_int_equal(ink_service_wait(s.service, UINT32_MAX, &error), INK_E_FORMAT);
     wait_told(&t, revision);
     assert_string_equal(t.text, "");
+    assert_int_equal(ink_typing_update(t.typing, "a", 1, 1, NULL, &error), INK_E_FORMAT);
     const ink_typing_options o = typing_options(&none);
     assert_int_equal(ink_service_typing(s.service, &none.typing, &o, &error), INK_E_FORMAT);
     assert_int_equal(ink_typing_free(t.typing), INK_OK);
