@@ -509,7 +509,8 @@ typedef struct ink_generate_options {
     void *progress_user;
     // A prompt that holds a listed phrase is refused. In the continuation, text is held back while
     // it could begin one; where one is complete, the tokens that made it are taken back and another
-    // way is taken. NULL: none.
+    // way is taken. Where the text is cut (length, deadline, cancel, context), what is held back
+    // stays unsaid, though the past holds it. NULL: none.
     ink_filter *filter;
     uint32_t no_repeat_ngram; // no n tokens in a row stand twice in past and continuation; 0: off
 } ink_generate_options;
@@ -523,7 +524,8 @@ enum {
     INK_STOP_CANCELLED = 4, // ink_session_cancel
     INK_STOP_DEADLINE = 5,  // deadline_ms
     INK_STOP_CONTEXT = 6,   // the context is full
-    INK_STOP_FILTER = 7     // every way on leads to a listed phrase or a repetition
+    INK_STOP_FILTER = 7     // every way on leads to a listed phrase or a repetition, as far as 256
+                            // of them were tried
 };
 // "end", "length", "stop", "callback", "cancelled", "deadline", "context", "filter"; else
 // "unknown". Static.
@@ -535,7 +537,7 @@ typedef struct ink_result {
     uint32_t n_prompt;     // tokens the first new one stands on: past and prompt, less what was cut
     uint32_t n_reused;     // of them, not evaluated since the cache held them
     uint32_t n_dropped;    // tokens that LEFT or SLIDE cut from past and prompt
-    uint32_t n_generated;  // tokens chosen, the end token not counted
+    uint32_t n_generated;  // tokens chosen; not the end token, nor one that is but a healed tail
     uint32_t n_invalid;    // bytes of the prompt that were not UTF-8
     uint64_t seed;         // of the sampler
     double prefill_ms;     // evaluation of the prompt
@@ -629,7 +631,7 @@ typedef struct ink_typing_options {
     // the context holds beside the suggestion. Words are what stands between blanks; of scripts
     // written without blanks each character is one. 0 and 0.
     uint32_t window_words, window_tokens;
-    uint32_t max_tokens;      // longest suggestion: 12; at most 256
+    uint32_t max_tokens;      // longest suggestion: 12; at most 256, and 2 less than n_ctx holds
     uint32_t until;           // INK_UNTIL_*: INK_UNTIL_LINE
     uint32_t min_chars;       // characters before the caret, below which nothing is suggested: 1
     uint32_t deadline_ms;     // from the update; what is ready then is the suggestion: 0, none
@@ -670,7 +672,8 @@ INK_API ink_status ink_typing_update(ink_typing *typing, const char *text, size_
 // Works on the suggestions for the last update, until they are done or budget_ms have passed;
 // looked at between evaluations, one at least. *more (may be NULL): whether work is left.
 // UINT32_MAX: to the end. Errors: INK_E_BUSY (another thread, or a service, runs it),
-// INK_E_REENTRANT, INK_E_NOMEM, INK_E_NUMERIC, INK_E_CLOSED.
+// INK_E_REENTRANT, INK_E_NOMEM, INK_E_NUMERIC, INK_E_CLOSED; INK_E_ARG (an empty text, with
+// min_chars 0, and a model without end-of-text token).
 INK_API ink_status ink_typing_run(ink_typing *typing, uint32_t budget_ms, uint32_t *more,
                                   ink_error *error);
 // out: a report. Alternative `index`, 0 is the most probable; as far as it has come. Its text is
@@ -701,7 +704,8 @@ enum {
 INK_API ink_status ink_typing_accept(ink_typing *typing, const ink_suggestion *shown, uint32_t unit,
                                      ink_edit *edit, ink_error *error);
 // Takes back what was accepted last and stands unchanged where it was put, or moved with the text
-// before it. Errors: INK_E_NOT_FOUND (nothing left to undo), INK_E_CLOSED.
+// before it. A caret that was moved before it or into it has made it forgotten: what is behind the
+// caret is not known. Errors: INK_E_NOT_FOUND (nothing left to undo), INK_E_CLOSED.
 INK_API ink_status ink_typing_undo(ink_typing *typing, ink_edit *edit, ink_error *error);
 // Other suggestions for the same text: their first words differ from those of all that were shown
 // since it was typed. Errors: INK_E_NOT_FOUND (nothing was suggested), INK_E_LIMIT (64 refused),
