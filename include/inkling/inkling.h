@@ -651,8 +651,8 @@ typedef struct ink_typing_options {
 } ink_typing_options;
 INK_API void ink_typing_options_init(ink_typing_options *options, size_t size);
 
-// All memory is allocated here; later only a text over text_bytes allocates, or one in which over 256
-// bytes stand without a blank.
+// All memory is allocated here; later only a text over text_bytes allocates, or one in which over
+// 256 bytes stand without a blank.
 // Errors: INK_E_ARG, INK_E_LIMIT (a figure over what is said above; a window that the context does
 // not hold), INK_E_NOMEM, INK_E_UNSUPPORTED (opened with INK_MODEL_INSPECT).
 INK_API ink_status ink_typing_new(ink_typing **out, ink_model *model,
