@@ -7,7 +7,7 @@ if(NOT TARGET inkling_program)
 endif()
 file(GLOB compare_sources CONFIGURE_DEPENDS bench/compare*.c)
 set(compare_cli_sources ${cli_sources})
-list(FILTER compare_cli_sources EXCLUDE REGEX "/main\\.c$")
+list(FILTER compare_cli_sources EXCLUDE REGEX "/(main|type|type_[a-z]+)\\.c$")
 add_executable(inkling_compare EXCLUDE_FROM_ALL ${compare_sources} ${compare_cli_sources})
 set_target_properties(inkling_compare PROPERTIES OUTPUT_NAME compare)
 target_include_directories(inkling_compare PRIVATE ${PROJECT_SOURCE_DIR})
@@ -25,3 +25,8 @@ foreach(target inkling_typing_replay inkling_typing_model)
     target_link_libraries(${target} PRIVATE
         inkling_flags inkling_static inkling_convert PkgConfig::JANSSON Threads::Threads)
 endforeach()
+
+# With the tests they are built too, so that a benchmark never waits for somebody to mend its build.
+if(INKLING_TESTS)
+    set_target_properties(inkling_compare inkling_typing_replay inkling_typing_model PROPERTIES EXCLUDE_FROM_ALL OFF)
+endif()
