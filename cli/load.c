@@ -145,7 +145,7 @@ enum { MAX_FILTER_BYTES = 64 * 1000 * 1000 };
 
 int cli_read_filter(const char *path, ink_filter **out) {
     ink_error error = {0};
-    cli_bytes file;
+    cli_bytes file = {NULL, 0};
     size_t n = 0;
     if (path == NULL) return CLI_OK;
     int code = cli_read_file(path, MAX_FILTER_BYTES, "the list", &file);

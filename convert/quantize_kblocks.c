@@ -210,7 +210,7 @@ void inki_quantize_block_q4_k(uint8_t *out, const inki_scaled_block *b) {
 
 // Byte i of the fifth bits belongs to values i, 32 + i, ...: bit k to part k.
 void inki_quantize_block_q5_k(uint8_t *out, const inki_scaled_block *b) {
-    int16_t q[K_BLOCK];
+    int16_t q[K_BLOCK] = {0};
     fit_affine_block(out, b, 31, q);
     for (size_t i = 0; i < 32; i++) {
         int fifths = 0;

@@ -215,7 +215,7 @@ typedef struct kind_avx512vnni {
 // Fills group g of the panel from the rows, which begin with its first block.
 INKI_TEMPLATE void panel_fill_avx512vnni(const type_avx512vnni *type, panel_avx512vnni *p, size_t g,
                                          rows_avx512vnni r) {
-    const size_t n_d = type->is.fine ? 2 : 1;
+    const size_t n_d = type->is.fine ? 2 : 1, unit = type->is.unit_blocks;
     for (size_t first = 0; first < p->n_blocks; first += VNNI_CHUNK_BLOCKS) {
         const size_t left = p->n_blocks - first;
         const size_t n = left < VNNI_CHUNK_BLOCKS ? left : VNNI_CHUNK_BLOCKS;
@@ -224,10 +224,10 @@ INKI_TEMPLATE void panel_fill_avx512vnni(const type_avx512vnni *type, panel_avx5
         for (size_t j = 0; j < n * n_d; j++) p->d[first * n_d + j][g] = _mm512_load_ps(s.d[j]);
         for (size_t j = 0; type->is.has_min && j < n; j++)
             p->min[first + j][g] = _mm512_load_ps(s.min[j]);
-        for (size_t j = 0; j < n; j += type->is.unit_blocks) {
+        for (size_t j = 0; j < n; j += unit) {
             __m512i w[8 * VNNI_MAX_UNIT_BLOCKS];
-            type->unpack(w, &r, j / type->is.unit_blocks);
-            for (size_t k = 0; k < type->is.unit_blocks; k++) // by eights: these are unrolled
+            type->unpack(w, &r, j / unit);
+            for (size_t k = 0; k < unit; k++) // by eights: these are unrolled
                 for (size_t t = 0; t < 8; t++) p->w[8 * (first + j + k) + t][g] = w[8 * k + t];
         }
         for (int i = 0; i < 4; i++) r.at[i] += type->is.chunk_bytes;
