@@ -184,6 +184,12 @@ static void test_made_up_suggestions(void **state) {
     assert_true(ink_typing_accept(typing, &s, INK_ACCEPT_ALL, &edit, NULL) != INK_OK);
     assert_int_equal(edit.at, 77);
     typing_expect_fresh(typing, story.model, &options, &f, "after made-up suggestions");
+    // A size of 0 is that of this version, as in all reports.
+    s = typing_shown(typing, 0);
+    s.size = 0;
+    assert_int_equal(ink_typing_accept(typing, &s, INK_ACCEPT_ALL, &edit, NULL), INK_OK);
+    assert_int_equal(edit.at, f.caret);
+    assert_string_equal(edit.text, s.text);
     assert_int_equal(ink_typing_free(typing), INK_OK);
 }
 
