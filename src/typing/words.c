@@ -76,9 +76,21 @@ typedef struct word_marks {
     uint64_t step;
     size_t at[4]; // of the multiple m in at[m % 4]
     uint32_t slot;
+    // Where the last word began: at the highest bit of `starts` in the eight bytes from `eight` on.
+    // That is looked for only where the next one may be due; before all words it is byte 0.
+    size_t eight;
+    uint64_t starts;
 } word_marks;
 
+static inline size_t last_start(const word_marks *marks) {
+    size_t i = 7;
+    while (i > 0 && marks->starts >> 8 * i == 0) i--;
+    return marks->eight + i;
+}
+
 static inline void mark_word(word_marks *marks, size_t at) {
+    marks->eight = at;
+    marks->starts = 0x80;
     if (marks->n_words++ != marks->next) return;
     marks->at[marks->slot++ % 4] = at;
     marks->next += marks->step;
@@ -93,10 +105,15 @@ static inline uint64_t ascii_blanks(uint64_t eight) {
     return (is_space | is_control) & high;
 }
 
-static size_t first_of_bits(uint64_t bits) { // the lowest byte whose highest bit is set
-    size_t i = 0;
-    for (; (bits & 0x80) == 0; bits >>= 8) i++;
-    return i;
+// Whether a word begins at `at` only because the last one is too long.
+static inline bool is_due(const word_marks *marks, size_t at) {
+    return at - marks->eight >= INKI_WORD_BYTES && at - last_start(marks) >= INKI_WORD_BYTES;
+}
+
+// One by one, where a word may be due among these eight bytes, or one of them is to be remembered.
+static void mark_each(word_marks *marks, size_t at, uint64_t starts) {
+    for (size_t i = 0; i < 8; i++, starts >>= 8)
+        if ((starts & 0x80) != 0 || is_due(marks, at + i)) mark_word(marks, at + i);
 }
 
 // Eight bytes at a time, as long as they are ASCII and no word of one character goes on. Returns
@@ -108,14 +125,17 @@ static size_t mark_ascii(word_marks *marks, const char *text, size_t n, size_t a
         const uint64_t eight = inki_load_u64((const uint8_t *)text + at);
         if ((eight & ones << 7) != 0) break;
         const uint64_t blanks = ascii_blanks(eight);
-        uint64_t starts = (blanks << 8 | (*place == PLACE_BLANK ? 0x80u : 0)) & ~blanks;
+        const uint64_t starts = (blanks << 8 | (*place == PLACE_BLANK ? 0x80u : 0)) & ~blanks;
         *place = blanks >> 63 != 0 ? PLACE_BLANK : PLACE_RUN;
         const uint64_t n_starts = (starts >> 7) * ones >> 56;
-        if (marks->next - marks->n_words >= n_starts) {
-            marks->n_words += n_starts;
+        if (marks->next - marks->n_words < n_starts || at + 7 - marks->eight >= INKI_WORD_BYTES) {
+            mark_each(marks, at, starts);
             continue;
         }
-        for (; starts != 0; starts &= starts - 1) mark_word(marks, at + first_of_bits(starts));
+        marks->n_words += n_starts;
+        if (starts == 0) continue;
+        marks->eight = at;
+        marks->starts = starts;
     }
     return at;
 }
@@ -130,7 +150,8 @@ size_t inki_words_window(const char *text, size_t bytes, uint32_t limit) {
         while (at < bytes) {
             uint32_t c;
             const size_t length = word_char(text, bytes, at, &c);
-            if (word_begins(&place, kind_of_char(c))) mark_word(&marks, at);
+            const bool begins = word_begins(&place, kind_of_char(c));
+            if (begins || is_due(&marks, at)) mark_word(&marks, at);
             at += length;
             if (c < 0x80 && place != PLACE_SINGLE) break;
         }
@@ -139,6 +160,12 @@ size_t inki_words_window(const char *text, size_t bytes, uint32_t limit) {
     const uint64_t multiple = (marks.n_words - limit + marks.step - 1) / marks.step;
     const size_t start = marks.at[multiple % 4];
     return start > 0 && text[start - 1] == ' ' ? start - 1 : start;
+}
+
+// A word ends before the first character INKI_WORD_BYTES behind its beginning. As much may stand
+// before the first one.
+uint64_t inki_words_window_bytes(uint32_t limit) {
+    return limit > 0 ? ((uint64_t)limit + 1) * (INKI_WORD_BYTES + 3) : UINT64_MAX;
 }
 
 // The first word without the blanks before it: text [*from, end), of which the end is returned.

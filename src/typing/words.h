@@ -15,7 +15,12 @@
 // Where the window over text [bytes] (UTF-8) begins: at word K * ceil(max(0, W - limit) / K) of its
 // W words, K = max(1, limit / 2), one ordinary space (U+0020) before that word included, since
 // " word" is one token. While nothing is left out, and with limit 0: 0. One pass over the text.
+// A word that is longer than INKI_WORD_BYTES with the blanks behind it counts as several here: at
+// the first character that many bytes behind the last beginning another one begins. So between half
+// of the limit and all of it is read of any text, at most inki_words_window_bytes(limit) bytes.
+enum { INKI_WORD_BYTES = 128 };
 size_t inki_words_window(const char *text, size_t bytes, uint32_t limit);
+uint64_t inki_words_window_bytes(uint32_t limit);
 // The same rule for n things, tokens: the index of the first that is read. limit 0: 0.
 uint32_t inki_words_window_start(uint32_t n, uint32_t limit);
 

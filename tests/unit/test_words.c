@@ -1,119 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Words, sentences, lines and paragraphs against definitions that look at one character at a time,
 // whose kinds the test knows by itself.
-#include "typing/words.h"
-
 #include "inkling/inkling.h"
 #include "tokenizer/unicode_scripts.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-// --- characters whose kinds are known ------------------------------------------------------------
-
-typedef enum kind { BLANK, LETTER, SINGLE, OTHER } kind;
-enum { STOP = 1, WIDE_STOP = 2, CLOSER = 4, PUNCTUATION = 8 }; // of others
-
-typedef struct character {
-    const char *text;
-    kind kind;
-    int more;
-} character;
-
-static const character alphabet[] = {
-    {" ", BLANK, 0},
-    {"\n", BLANK, 0},
-    {"a", LETTER, 0},
-    {".", OTHER, STOP | PUNCTUATION},
-    {"\"", OTHER, CLOSER | PUNCTUATION},
-    {"\xe4\xbd\xa0", SINGLE, 0},                             // Han
-    {"\xe3\x80\x82", OTHER, STOP | WIDE_STOP | PUNCTUATION}, // ideographic full stop
-    {"\xcc\x81", OTHER, 0},                                  // combining acute
-    {"\r", BLANK, 0},
-    {"7", LETTER, 0},
-    // From here on not in the exhaustive test.
-    {"\t", BLANK, 0},
-    {"\xc2\xa0", BLANK, 0},
-    {"\xe2\x80\xa8", BLANK, 0},
-    {"\xe3\x80\x80", BLANK, 0},
-    {"word", LETTER, 0}, // longer ones stand for runs
-    {"\xc3\xa9", LETTER, 0},
-    {"\xd0\xb6", LETTER, 0},
-    {"\xed\x95\x9c", LETTER, 0},     // Hangul is written with blanks
-    {"\xe0\xa4\x95", LETTER, 0},     // Devanagari
-    {"\xf0\x9d\x94\xb8", LETTER, 0}, // mathematical letter
-    {"\xe3\x81\x8b", SINGLE, 0},     // Hiragana
-    {"\xe3\x82\xab", SINGLE, 0},     // Katakana
-    {"\xe3\x83\xbc", SINGLE, 0},     // its lengthening mark is a letter
-    {"\xef\xbd\xb6", SINGLE, 0},     // half-width Katakana
-    {"\xe0\xb8\x81", SINGLE, 0},     // Thai
-    {"\xe0\xba\x81", SINGLE, 0},     // Lao
-    {"\xe1\x9e\x80", SINGLE, 0},     // Khmer
-    {"\xe1\x80\x80", SINGLE, 0},     // Myanmar
-    {"\xf0\xa0\x80\x80", SINGLE, 0}, // Han, extension B
-    {"\xe0\xb9\x95", SINGLE, 0},     // a Thai digit
-    {"\xe0\xa4\xbf", OTHER, 0},      // Devanagari vowel sign
-    {"\xe2\x80\x8d", OTHER, 0},      // joiner
-    {"\xf0\x9f\x98\x80", OTHER, 0},  // face
-    {"!", OTHER, STOP | PUNCTUATION},
-    {"?", OTHER, STOP | PUNCTUATION},
-    {"\xe2\x80\xa6", OTHER, STOP | PUNCTUATION},             // ellipsis
-    {"\xef\xbc\x81", OTHER, STOP | WIDE_STOP | PUNCTUATION}, // full-width
-    {"\xef\xbc\x9f", OTHER, STOP | WIDE_STOP | PUNCTUATION}, // full-width
-    {",", OTHER, PUNCTUATION},
-    {"-", OTHER, PUNCTUATION},
-    {"(", OTHER, PUNCTUATION},
-    {"'", OTHER, CLOSER | PUNCTUATION},
-    {")", OTHER, CLOSER | PUNCTUATION},
-    {"]", OTHER, CLOSER | PUNCTUATION},
-    {"\xe2\x80\x99", OTHER, CLOSER | PUNCTUATION},
-    {"\xe2\x80\x9d", OTHER, CLOSER | PUNCTUATION},
-    {"\xe3\x80\x8d", OTHER, CLOSER | PUNCTUATION},
-    {"\xe3\x80\x8f", OTHER, CLOSER | PUNCTUATION},
-    {"\xef\xbc\x89", OTHER, CLOSER | PUNCTUATION},
-    {"\xe3\x80\x8c", OTHER, PUNCTUATION},
-    {"\xef\xbc\x8c", OTHER, PUNCTUATION},
-};
-enum { N_ALPHABET = sizeof alphabet / sizeof *alphabet, N_FEW = 10, MOST = 4096 };
-
-// A text with its characters side by side.
-typedef struct known {
-    char text[4 * MOST];
-    size_t n; // characters
-    size_t at[MOST + 1];
-    const character *c[MOST];
-} known;
-
-static void add(known *k, const character *c) {
-    const size_t bytes = strlen(c->text), at = k->at[k->n];
-    memcpy(k->text + at, c->text, bytes);
-    k->c[k->n++] = c;
-    k->at[k->n] = at + bytes;
-}
-
-// In a block of its own, so that a sanitizer sees a read past its ends.
-static char *exact(const char *text, size_t n) {
-    char *copy = malloc(n > 0 ? n : 1);
-    assert_non_null(copy);
-    if (n > 0) memcpy(copy, text, n);
-    return copy;
-}
+#include "words_known.h"
 
 // --- the definitions -----------------------------------------------------------------------------
-
-// Looking back only, where the function under test looks forward.
-static bool starts_word(const known *k, size_t i) {
-    if (k->c[i]->kind == BLANK) return false;
-    if (i == 0 || k->c[i - 1]->kind == BLANK || k->c[i]->kind == SINGLE) return true;
-    if (k->c[i]->kind == OTHER) return false;
-    while (i > 0 && k->c[i - 1]->kind == OTHER) i--;
-    return i > 0 && k->c[i - 1]->kind == SINGLE;
-}
 
 // The first character behind the word that begins at `from`.
 static size_t word_end(const known *k, size_t from) {
@@ -126,28 +19,6 @@ static size_t first_start(const known *k) {
     size_t i = 0;
     while (i < k->n && !starts_word(k, i)) i++;
     return i;
-}
-
-// The smallest multiple of half the limit that leaves no more than the limit.
-static size_t naive_start(size_t n, size_t limit) {
-    if (limit == 0) return 0;
-    const size_t step = limit > 1 ? limit / 2 : 1;
-    size_t start = 0;
-    while (n > limit && n - start > limit) start += step;
-    return start;
-}
-
-static size_t naive_window(const known *k, size_t limit, size_t *n_words) {
-    static size_t starts[MOST];
-    size_t n = 0;
-    for (size_t i = 0; i < k->n; i++)
-        if (starts_word(k, i)) starts[n++] = k->at[i];
-    *n_words = n;
-    const size_t start = naive_start(n, limit);
-    if (start == 0) return 0;
-    assert_true(start < n);
-    const size_t at = starts[start];
-    return k->text[at - 1] == ' ' ? at - 1 : at;
 }
 
 static bool naive_sentence(const known *k, size_t *end) {
@@ -237,21 +108,6 @@ static void check_until(const known *k, const char *text, size_t bytes) {
     assert_false(inki_words_until(text, bytes, INK_UNTIL_LENGTH, &end));
 }
 
-static void check_window(const known *k, const char *text, size_t bytes, uint32_t limit) {
-    size_t n_words;
-    const size_t at = inki_words_window(text, bytes, limit);
-    assert_int_equal(at, naive_window(k, limit, &n_words));
-    const uint32_t start = inki_words_window_start((uint32_t)n_words, limit);
-    assert_int_equal(start, naive_start(n_words, limit));
-    // Between half of the limit and all of it is read.
-    if (limit > 0 && n_words >= limit) {
-        size_t n_read = 0;
-        for (size_t i = 0; i < k->n; i++) n_read += k->at[i] >= at && starts_word(k, i);
-        assert_int_equal(n_read, n_words - start);
-        assert_true(n_read <= limit && 2 * n_read >= limit);
-    }
-}
-
 static void check(const known *k) {
     const size_t bytes = k->at[k->n];
     char *text = exact(k->text, bytes);
@@ -261,13 +117,6 @@ static void check(const known *k) {
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
         check_window(k, text, bytes, limits[i]);
     free(text);
-}
-
-static uint32_t next_random(uint32_t *state) { // Marsaglia 2003, xorshift
-    *state ^= *state << 13;
-    *state ^= *state >> 17;
-    *state ^= *state << 5;
-    return *state;
 }
 
 // --- tests ---------------------------------------------------------------------------------------
@@ -299,118 +148,6 @@ static void random_texts(void **state) {
         }
         check(&k);
     }
-}
-
-// Eight bytes are looked at at a time where all are ASCII: every byte in every place of them.
-static void all_ascii_characters(void **state) {
-    (void)state;
-    static known k;
-    static char texts[128][2];
-    static character ascii[128];
-    for (int c = 0; c < 128; c++) {
-        const bool is_letter =
-            (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-        texts[c][0] = (char)c;
-        ascii[c] = (character){texts[c], is_letter ? LETTER : OTHER, 0};
-        if (c == ' ' || (c >= '\t' && c <= '\r')) ascii[c].kind = BLANK;
-    }
-    uint32_t random = 521288629;
-    for (uint32_t c = 1; c < 128; c++)
-        for (size_t place = 0; place < 24; place++)
-            for (int around = 0; around < 3; around++) {
-                k.n = 0;
-                for (size_t i = 0; i < 24; i++) {
-                    const uint32_t other = around == 0 ? ' ' : 'a';
-                    add(&k, &ascii[i == place   ? c
-                                   : around < 2 ? other
-                                                : next_random(&random) % 127 + 1]);
-                }
-                const size_t bytes = k.at[k.n];
-                char *text = exact(k.text, bytes);
-                for (uint32_t limit = 0; limit < 6; limit++) check_window(&k, text, bytes, limit);
-                free(text);
-            }
-}
-
-static void long_texts(void **state) {
-    (void)state;
-    static known k;
-    uint32_t random = 1234567;
-    for (int round = 0; round < 60; round++) {
-        k.n = 0;
-        while (k.n < MOST) {
-            // Stretches of ASCII and of others.
-            const bool ascii = next_random(&random) % 2 == 0;
-            for (uint32_t i = next_random(&random) % 80; i > 0 && k.n < MOST; i--) {
-                const uint32_t r = next_random(&random);
-                add(&k, &alphabet[ascii ? r / 8 % 5 : r % 8 < 3 ? 0 : r / 8 % N_ALPHABET]);
-            }
-        }
-        const size_t bytes = k.at[k.n];
-        char *text = exact(k.text, bytes);
-        for (uint32_t limit = 1; limit < 130; limit = limit * 3 / 2 + 1)
-            check_window(&k, text, bytes, limit);
-        free(text);
-    }
-}
-
-// The start moves once in K words, to where it stays for the next K; text behind its words, and
-// other text of the same words before it, do not move it.
-static void the_window_moves_once_in_half_of_it(void **state) {
-    (void)state;
-    for (uint32_t limit = 1; limit <= 13; limit++) {
-        const uint32_t step = limit > 1 ? limit / 2 : 1;
-        char text[1024] = "";
-        size_t n = 0, last = 0, n_moves = 0;
-        for (uint32_t word = 1; word <= 100; word++) {
-            for (const char *c = n > 0 ? " word" : "word"; *c != 0; c++) {
-                text[n++] = *c;
-                const size_t at = inki_words_window(text, n, limit);
-                if (at == last) continue;
-                assert_true(*c == 'w'); // when a word begins
-                assert_true(word > limit && (word - limit - 1) % step == 0);
-                assert_int_equal(at % 5, 4); // before its blank
-                last = at;
-                n_moves++;
-            }
-            assert_int_equal(inki_words_window(text, n, limit), last);
-            text[n] = ' ';
-            assert_int_equal(inki_words_window(text, n + 1, limit), last);
-        }
-        assert_int_equal(n_moves, (100 - limit + step - 1) / step);
-    }
-}
-
-static void window_starts_of_counts(void **state) {
-    (void)state;
-    for (uint32_t limit = 0; limit < 40; limit++)
-        for (uint32_t n = 0; n < 300; n++)
-            assert_int_equal(inki_words_window_start(n, limit), naive_start(n, limit));
-    assert_int_equal(inki_words_window_start(UINT32_MAX, 1), UINT32_MAX - 1);
-    assert_int_equal(inki_words_window_start(UINT32_MAX, 2), UINT32_MAX - 2);
-    assert_int_equal(inki_words_window_start(UINT32_MAX, UINT32_MAX), 0);
-    assert_int_equal(inki_words_window_start(UINT32_MAX, UINT32_MAX - 1), INT32_MAX);
-    assert_int_equal(inki_words_window_start(7, 0), 0);
-}
-
-static void one_huge_word(void **state) {
-    (void)state;
-    enum { HUGE = 100000 };
-    char *text = malloc(HUGE);
-    assert_non_null(text);
-    memset(text, 'x', HUGE);
-    bool whole = true;
-    assert_int_equal(inki_words_window(text, HUGE, 1), 0);
-    assert_int_equal(inki_words_first(text, HUGE, &whole), HUGE);
-    assert_false(whole);
-    text[HUGE - 2] = ' ';
-    assert_int_equal(inki_words_window(text, HUGE, 1), HUGE - 2);
-    assert_int_equal(inki_words_window(text, HUGE, 2), 0);
-    memset(text, ' ', HUGE);
-    assert_int_equal(inki_words_window(text, HUGE, 1), 0);
-    assert_int_equal(inki_words_first(text, HUGE, &whole), HUGE);
-    assert_false(whole);
-    free(text);
 }
 
 // --- by hand -------------------------------------------------------------------------------------
@@ -574,11 +311,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_short_texts),
         cmocka_unit_test(random_texts),
-        cmocka_unit_test(all_ascii_characters),
-        cmocka_unit_test(long_texts),
-        cmocka_unit_test(the_window_moves_once_in_half_of_it),
-        cmocka_unit_test(window_starts_of_counts),
-        cmocka_unit_test(one_huge_word),
         cmocka_unit_test(where_suggestions_end),
         cmocka_unit_test(words_without_punctuation),
         cmocka_unit_test(ends_stay_when_the_text_grows),
