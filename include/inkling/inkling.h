@@ -627,9 +627,10 @@ typedef struct ink_typing_options {
     uint32_t size;
     // At most this many words (or tokens) before the caret are read. With W words the reading
     // begins at word K * ceil(max(0, W - window_words) / K), K = window_words / 2: its start moves
-    // once in K words, so that the cache stays of use. 0 words: no such limit. 0 tokens: as many as
-    // the context holds beside the suggestion. Words are what stands between blanks; of scripts
-    // written without blanks each character is one. 0 and 0.
+    // once in K words, so that the cache stays of use. 0 words: as many as n_ctx. 0 tokens: as many
+    // as the context holds beside the suggestion. Words are what stands between blanks; of scripts
+    // written without blanks each character is one; what is longer than 128 bytes, blanks behind it
+    // included, counts as another every 128 bytes. 0 and 0.
     uint32_t window_words, window_tokens;
     uint32_t max_tokens;      // longest suggestion: 12; at most 256, and 2 less than n_ctx holds
     uint32_t until;           // INK_UNTIL_*: INK_UNTIL_LINE
@@ -640,7 +641,7 @@ typedef struct ink_typing_options {
     uint32_t n_history;       // accepted suggestions that can be undone: 32, at most 1024
     uint32_t n_ctx;           // positions; 0: 256, or the model's context where that is less
     uint32_t kv_type;         // INK_KV_*
-    uint32_t text_bytes;      // text before the caret that is kept without allocating: 4096
+    uint32_t text_bytes;      // text of the field that is kept without allocating: 4096
     const char *const *stop;  // [n_stop] strings that end a suggestion; not part of it. Copied
     size_t n_stop;
     ink_filter *filter; // NULL: none
@@ -704,8 +705,9 @@ enum {
 INK_API ink_status ink_typing_accept(ink_typing *typing, const ink_suggestion *shown, uint32_t unit,
                                      ink_edit *edit, ink_error *error);
 // Takes back what was accepted last and stands unchanged where it was put, or moved with the text
-// before it. A caret that was moved before it or into it has made it forgotten: what is behind the
-// caret is not known. Errors: INK_E_NOT_FOUND (nothing left to undo), INK_E_CLOSED.
+// before it, wherever the caret is; a caret inside of it is then where it began. What an update
+// changed, put something into or left out is forgotten, also behind the caret. Errors:
+// INK_E_NOT_FOUND (nothing left to undo), INK_E_CLOSED.
 INK_API ink_status ink_typing_undo(ink_typing *typing, ink_edit *edit, ink_error *error);
 // Other suggestions for the same text: their first words differ from those of all that were shown
 // since it was typed. Errors: INK_E_NOT_FOUND (nothing was suggested), INK_E_LIMIT (64 refused),

@@ -8,10 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-// Text far behind what the context can hold is not read, so it is not filtered either: no token of
-// ordinary text is that long.
-enum { FILTER_BYTES_PER_POSITION = 16 };
-
 uint64_t inki_typing_signature(const char *text, size_t bytes) { // FNV-1a
     uint64_t h = 0xcbf29ce484222325u;
     for (size_t i = 0; i < bytes; i++) h = (h ^ (uint8_t)text[i]) * 0x100000001b3u;
@@ -52,19 +48,23 @@ static void posted(ink_typing *t) {
 // --- update --------------------------------------------------------------------------------------
 
 // Where the reading of text begins, as far as words say it.
-static size_t window_of(const ink_typing *t, const char *text, size_t bytes) {
-    return inki_words_window(text, bytes, t->window_words);
+static size_t window_of(const ink_typing *t, const char *text, size_t caret) {
+    return inki_words_window(text, caret, t->window_words);
 }
 
-static ink_status check_filter(const ink_typing *t, const char *text, size_t bytes,
+// The text has changed, or the caret; what was refused was so for what stood before it.
+static void stand_at(ink_typing *t, size_t caret) {
+    t->caret = caret;
+    t->window_at = window_of(t, t->text, caret);
+    t->n_refused = 0;
+}
+
+static ink_status check_filter(const ink_typing *t, const char *text, size_t caret,
                                ink_error *error) {
     if (t->o.filter == NULL) return INK_OK;
-    const size_t n_ctx = t->o.n_ctx > 0 ? t->o.n_ctx : INKI_TYPING_CTX;
-    const size_t most = n_ctx * FILTER_BYTES_PER_POSITION;
-    size_t from = bytes > most ? bytes - most : 0;
-    while (from > 0 && from < bytes && ((uint8_t)text[from] & 0xc0) == 0x80) from++;
+    const size_t from = window_of(t, text, caret);
     size_t at = 0, length = 0;
-    ink_filter_find(t->o.filter, text + from, bytes - from, &at, &length);
+    ink_filter_find(t->o.filter, text + from, caret - from, &at, &length);
     if (length == 0) return INK_OK;
     return inki_fail(error, INK_E_FILTERED, "text", from + at,
                      "holds a listed phrase, %zu bytes at byte %zu", length, from + at);
@@ -84,8 +84,7 @@ static ink_status check_update(const ink_typing *t, const char *text, size_t byt
     if (caret < bytes && ((uint8_t)text[caret] & 0xc0) == 0x80)
         return inki_fail(error, INK_E_ARG, "caret", caret, "is inside of a character, at byte %zu",
                          caret);
-    const size_t window = window_of(t, text, caret);
-    return check_filter(t, text + window, caret - window, error);
+    return check_filter(t, text, caret, error);
 }
 
 static ink_status text_need(ink_typing *t, size_t bytes, ink_error *error) {
@@ -101,14 +100,14 @@ static ink_status text_need(ink_typing *t, size_t bytes, ink_error *error) {
     return INK_OK;
 }
 
-static ink_status set_text(ink_typing *t, const char *text, size_t bytes, ink_error *error) {
+static ink_status set_text(ink_typing *t, const char *text, size_t bytes, size_t caret,
+                           ink_error *error) {
     const ink_status status = text_need(t, bytes, error);
     if (status != INK_OK) return status;
-    inki_history_changed(&t->history, t->text, t->n_text, text, bytes);
+    inki_history_changed(&t->history, t->text, t->n_text, text, bytes, caret);
     if (bytes > 0) memcpy(t->text, text, bytes);
     t->n_text = bytes;
-    t->window_at = window_of(t, t->text, bytes);
-    t->n_refused = 0;
+    stand_at(t, caret);
     return INK_OK;
 }
 
@@ -125,7 +124,7 @@ ink_status ink_typing_update(ink_typing *t, const char *text, size_t bytes, size
             status = (ink_status)t->broken.status;
             if (error != NULL) *error = t->broken;
         }
-        if (status == INK_OK) status = set_text(t, text, caret, error);
+        if (status == INK_OK) status = set_text(t, text, bytes, caret, error);
         const bool wanted = status == INK_OK && has_chars(text, caret, t->o.min_chars);
         const uint64_t number = revise(t, wanted);
         if (status == INK_OK && revision != NULL) *revision = number;
@@ -214,20 +213,20 @@ static uint32_t find_shown(const ink_typing *t, const ink_suggestion *seen) {
 // Takes bytes of what alternative i shows into the text; the rest is shown on.
 static ink_status take_shown(ink_typing *t, uint32_t i, size_t bytes, ink_edit *edit,
                              ink_error *error) {
-    const size_t at = t->n_text;
-    const ink_status status = text_need(t, at + bytes, error);
+    const size_t at = t->caret;
+    const ink_status status = text_need(t, t->n_text + bytes, error);
     if (status != INK_OK) return status;
     memcpy(t->edit, t->shown[i].text, bytes);
+    memmove(t->text + at + bytes, t->text + at, t->n_text - at);
     memcpy(t->text + at, t->edit, bytes);
     t->n_text += bytes;
-    t->window_at = window_of(t, t->text, t->n_text);
     inki_history_add(&t->history, t->text, at, bytes);
+    stand_at(t, at + bytes);
     const inki_shown taken = t->shown[i];
     memmove(taken.text, taken.text + bytes, taken.bytes - bytes);
     t->shown[i] = t->shown[0];
     t->shown[0] = taken;
     t->shown[0].bytes = taken.bytes - bytes;
-    t->n_refused = 0;
     revise(t, true);
     t->n_shown = t->shown[0].bytes > 0;
     write_edit(t, at, 0, bytes, edit);
@@ -284,12 +283,11 @@ ink_status ink_typing_undo(ink_typing *t, ink_edit *edit, ink_error *error) {
         status = inki_fail(error, INK_E_NOT_FOUND, NULL, 0,
                            "no accepted suggestion stands in the text any more");
     } else {
-        memmove(t->text + last.at, t->text + last.at + last.bytes,
-                t->n_text - last.at - last.bytes);
+        const size_t end = last.at + last.bytes, caret = t->caret;
+        memmove(t->text + last.at, t->text + end, t->n_text - end);
         t->n_text -= last.bytes;
-        t->window_at = window_of(t, t->text, t->n_text);
-        t->n_refused = 0;
-        revise(t, has_chars(t->text, t->n_text, t->o.min_chars));
+        stand_at(t, caret >= end ? caret - last.bytes : caret < last.at ? caret : last.at);
+        revise(t, has_chars(t->text, t->caret, t->o.min_chars));
         write_edit(t, last.at, last.bytes, 0, edit);
     }
     inki_lock_give(&t->lock);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Accepted suggestions that can be undone, as places in the text before the caret.
+// Accepted suggestions that can be undone, as places in the field's text. That is all of it, behind
+// the caret too, so that a caret that only moves changes nothing here.
 #ifndef INKI_TYPING_HISTORY_H
 #define INKI_TYPING_HISTORY_H
 
@@ -17,14 +18,18 @@ typedef struct inki_history {
     uint32_t cap, n, first;
 } inki_history;
 
+// text [at, at + bytes) was accepted and is there now. What stood behind `at` has moved along; what
+// it was put into is forgotten.
 void inki_history_add(inki_history *history, const char *text, size_t at, size_t bytes);
-// The text before the caret was old [n_old] and is now text [n]: what lies in the part that is the
-// same at the beginning stays, what lies in the part that is the same at the end moves along, the
-// rest is forgotten.
+// The text was old [n_old] and is now text [n], with the caret before byte `caret`. What lies in
+// the part that is the same at the beginning stays, what lies in the part that is the same at the
+// end moves along, the rest is forgotten. Exact for what is typed or deleted where the caret then
+// is, also where other places of the text read alike.
 void inki_history_changed(inki_history *history, const char *old, size_t n_old, const char *text,
-                          size_t n);
-// Takes the newest that still stands in text [n] off the list, those that do not stand any more on
-// the way too. False: there is none.
+                          size_t n, size_t caret);
+// Takes the newest that stands in text [n] off the list, those that do not stand any more on the
+// way too. The caller removes it from the text; what stands behind it has moved. False: there is
+// none.
 bool inki_history_pop(inki_history *history, const char *text, size_t n, inki_accepted *out);
 
 #endif

@@ -137,10 +137,11 @@ static bool take_field(ink_typing *t, ink_error *error, ink_status *status) {
     inki_lock_take(&t->lock);
     const size_t reach = t->o.filter != NULL ? inki_filter_reach(t->o.filter) : 0;
     const size_t before = t->window_at < reach ? t->window_at : reach;
-    const size_t n = before + t->n_text - t->window_at;
+    const size_t n = before + t->caret - t->window_at;
     const bool wanted = t->wanted && !t->closed;
     if (wanted && n > s->text_cap) {
-        const size_t cap = t->text_cap;
+        size_t cap = s->text_cap;
+        while (cap < n) cap *= 2;
         char *text = inki_alloc(&t->mem, cap, 1);
         ink_token *tokens = inki_alloc(&t->mem, cap, sizeof *tokens);
         if (text == NULL || tokens == NULL) {
@@ -442,13 +443,20 @@ static ink_status find_window(const ink_typing *t, const ink_model *model, inki_
     return INK_OK;
 }
 
+// Room for what is read of a text of text_bytes, however long the field's has become since.
+static size_t room_to_read(const ink_typing *t) {
+    const uint64_t reach = t->o.filter != NULL ? inki_filter_reach(t->o.filter) : 0;
+    const uint64_t most = inki_words_window_bytes(t->window_words) + reach;
+    return t->o.text_bytes < most ? t->o.text_bytes : (size_t)most;
+}
+
 ink_status inki_suggester_new(inki_suggester **out, ink_typing *t, ink_model *model,
                               ink_error *error) {
     inki_suggester *s = inki_alloc_zero(&t->mem, 1, sizeof *s);
     if (s == NULL) return inki_fail_nomem(error, sizeof *s);
     s->model = ink_model_ref(model);
     *out = t->s = s;
-    s->text_cap = s->tokens_cap = t->text_cap;
+    s->text_cap = s->tokens_cap = room_to_read(t);
     s->text = inki_alloc(&t->mem, s->text_cap, 1);
     s->tokens = inki_alloc(&t->mem, s->tokens_cap, sizeof *s->tokens);
     if (s->text == NULL || s->tokens == NULL) return inki_fail_nomem(error, s->text_cap);

@@ -71,7 +71,9 @@ static ink_status alloc_typing(ink_typing **out, const inki_mem *mem, const ink_
     t->history.cap = o->n_history;
     t->o = *o;
     t->o.filter = NULL;
-    // A context never holds more words than positions.
+    if (t->o.text_bytes < ROOM_BYTES) t->o.text_bytes = ROOM_BYTES;
+    // A context never holds more words than positions. In bytes too this is a limit, to all that is
+    // read for a key.
     const uint32_t n_ctx = o->n_ctx > 0 ? o->n_ctx : INKI_TYPING_CTX;
     t->window_words = o->window_words == 0 || o->window_words > n_ctx ? n_ctx : o->window_words;
     t->report.done = 1;
@@ -89,7 +91,7 @@ static ink_status fill_typing(ink_typing *t, const ink_typing_options *o, ink_mo
     t->o.filter = inki_filter_ref(o->filter);
     ink_status status = inki_stops_copy(&t->stops, o->stop, o->n_stop, &t->mem, error);
     if (status != INK_OK) return status;
-    t->text_cap = o->text_bytes > ROOM_BYTES ? o->text_bytes : ROOM_BYTES;
+    t->text_cap = t->o.text_bytes;
     t->text = inki_alloc(&t->mem, t->text_cap, 1);
     if (t->text == NULL) return inki_fail_nomem(error, t->text_cap);
     return model != NULL ? inki_typing_load(t, model, error) : INK_OK;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A typing session for those who run it: the calls of the public header, or a service's worker.
 //
-// It has two sides. The field (text before the caret, revision, what is shown, what was accepted)
+// It has two sides. The field (text and caret, revision, what is shown, what was accepted)
 // is behind a lock that is held for copies only; any thread may come. The suggester (session,
 // cache, runs) belongs to the thread that runs it; it takes a copy of the field's text when a
 // revision begins, and publishes what it has found into the field.

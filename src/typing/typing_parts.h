@@ -96,8 +96,8 @@ struct ink_typing {
     atomic_bool leaving;        // the session is about to be freed, or closed
 
     inki_lock lock; // all from here on, but `s`
-    char *text;     // [n_text] before the caret
-    size_t n_text, text_cap;
+    char *text;     // [n_text] the field, what is behind the caret too
+    size_t n_text, text_cap, caret;
     size_t window_at; // where the reading begins, for the limit in words
     uint64_t revision;
     double updated_ms;

@@ -82,9 +82,12 @@ static void accept(player *p, uint32_t unit) {
 static void undo(player *p) {
     ink_edit edit = {0};
     if (!p->known || ink_typing_undo(p->typing, &edit, NULL) != INK_OK) return;
-    FUZZ_CHECK(edit.at + edit.n_removed <= p->caret && edit.bytes == 0);
+    FUZZ_CHECK(edit.at + edit.n_removed <= p->n && edit.bytes == 0);
     cut(p, edit.at, edit.n_removed);
-    p->caret -= edit.n_removed;
+    if (p->caret >= edit.at + edit.n_removed)
+        p->caret -= edit.n_removed;
+    else if (p->caret > edit.at)
+        p->caret = edit.at;
 }
 
 static void compare(player *p) {

@@ -120,6 +120,85 @@ static void test_undo_after_edits(void **state) {
     assert_int_equal(ink_typing_free(typing), INK_OK);
 }
 
+static void moved(ink_typing *typing, field *f, size_t caret) {
+    f->caret = caret;
+    assert_int_equal(typing_update(typing, f, NULL), INK_OK);
+}
+
+// What is behind the caret is still in the field, and can be undone: when the caret is back, while
+// it is elsewhere, and from inside of what goes.
+static void test_undo_after_caret_moves(void **state) {
+    (void)state;
+    static field f, stages[4];
+    const ink_typing_options options = typing_defaults();
+    ink_typing *typing = begun(&f, &options);
+    for (size_t i = 0; i < 4; i++) {
+        stages[i] = f;
+        accepted(typing, &f, INK_ACCEPT_WORD);
+    }
+    const size_t end = f.caret;
+    for (size_t caret = end; caret-- > 0;) moved(typing, &f, caret);
+    moved(typing, &f, end);
+    undo(typing, &f);
+    expect_field(&f, stages[3].text);
+    assert_int_equal(f.caret, f.bytes);
+    typing_expect_fresh(typing, story.model, &options, &f, "after an undo");
+    moved(typing, &f, 4);
+    undo(typing, &f);
+    expect_field(&f, stages[2].text);
+    assert_int_equal(f.caret, 4);
+    typing_expect_fresh(typing, story.model, &options, &f, "after an undo behind the caret");
+    moved(typing, &f, stages[1].bytes + 1);
+    undo(typing, &f);
+    expect_field(&f, stages[1].text);
+    assert_int_equal(f.caret, f.bytes);
+    typing_expect_fresh(typing, story.model, &options, &f, "after an undo around the caret");
+    // A field without it has lost it.
+    f.bytes = f.caret = stages[0].bytes;
+    moved(typing, &f, f.caret);
+    nothing_to_undo(typing);
+    assert_int_equal(ink_typing_free(typing), INK_OK);
+}
+
+// Text behind the caret stays there as suggestions are accepted, undone and accepted elsewhere.
+// What the user writes stays, also where it reads like what was accepted.
+static void test_undo_inside_of_text(void **state) {
+    (void)state;
+    static const char tail[] = ". The end.";
+    static field f;
+    char text[256], word[64];
+    const ink_typing_options options = typing_defaults();
+    ink_typing *typing = begun(&f, &options);
+    field_replace(&f, f.caret, 0, tail, sizeof tail - 1);
+    moved(typing, &f, sizeof begin - 1);
+    typing_finish(typing);
+    const ink_edit first = accepted(typing, &f, INK_ACCEPT_WORD);
+    snprintf(word, sizeof word, "%.*s", (int)first.bytes, f.text + first.at);
+    snprintf(text, sizeof text, "%s%s%s", begin, word, tail);
+    expect_field(&f, text);
+    typing_expect_fresh(typing, story.model, &options, &f, "inside of text");
+    // The same typed before it.
+    f.caret = first.at;
+    field_type(&f, word);
+    moved(typing, &f, f.caret);
+    // Another one before both.
+    moved(typing, &f, 4);
+    typing_finish(typing);
+    const ink_edit second = accepted(typing, &f, INK_ACCEPT_WORD);
+    assert_int_equal(second.at, 4);
+    moved(typing, &f, f.bytes);
+    undo(typing, &f);
+    ink_edit edit = {.size = sizeof edit};
+    assert_int_equal(ink_typing_undo(typing, &edit, NULL), INK_OK);
+    assert_int_equal(edit.at, first.at + first.bytes); // and not what was typed
+    field_apply(&f, &edit);
+    expect_field(&f, text);
+    nothing_to_undo(typing);
+    typing_expect_fresh(typing, story.model, &options, &f, "after all");
+    assert_int_equal(f.caret, f.bytes);
+    assert_int_equal(ink_typing_free(typing), INK_OK);
+}
+
 static void test_units(void **state) {
     (void)state;
     static field f;
@@ -303,6 +382,8 @@ int main(void) {
                                        cmocka_unit_test(test_history_is_bounded),
                                        cmocka_unit_test(test_no_history),
                                        cmocka_unit_test(test_undo_after_edits),
+                                       cmocka_unit_test(test_undo_after_caret_moves),
+                                       cmocka_unit_test(test_undo_inside_of_text),
                                        cmocka_unit_test(test_units),
                                        cmocka_unit_test(test_stale),
                                        cmocka_unit_test(test_retry),

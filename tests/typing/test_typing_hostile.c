@@ -332,6 +332,28 @@ static void test_released_early(void **state) {
     assert_int_equal(ink_typing_free(typing), INK_OK);
 }
 
+// In the field, not in the part of it that is read; what is not read may hold anything.
+static void test_filter_says_where(void **state) {
+    (void)state;
+    static field f;
+    static const char read[] = "six seven upon a nine";
+    const char *const phrases[] = {"upon a", "girl"};
+    ink_filter *filter = NULL;
+    assert_int_equal(ink_filter_new(&filter, NULL, phrases, 2, NULL), INK_OK);
+    ink_typing_options o = typing_defaults();
+    o.filter = filter;
+    o.window_words = 8;
+    ink_typing *typing = typing_new(story.model, &o);
+    ink_filter_unref(filter);
+    field_set(&f, "One girl three four five ");
+    field_type(&f, read);
+    ink_error error = {0};
+    assert_int_equal(ink_typing_update(typing, f.text, f.bytes, f.caret, NULL, &error),
+                     INK_E_FILTERED);
+    assert_int_equal(error.offset, f.bytes - strlen(read) + 10);
+    assert_int_equal(ink_typing_free(typing), INK_OK);
+}
+
 static void test_filters(void **state) {
     (void)state;
     static field f;
@@ -354,6 +376,7 @@ static void test_filters(void **state) {
     assert_int_equal(error.status, INK_E_FILTERED);
     typing_finish(typing);
     assert_int_equal(typing_shown(typing, 0).bytes, 0);
+    assert_int_equal(error.offset, 5);
     field_move(&f, -20); // before the phrase
     assert_int_equal(typing_update(typing, &f, NULL), INK_OK);
     field_set(&f, "There was a little boy and a little");
@@ -377,14 +400,15 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_not_utf8),         cmocka_unit_test(test_caret),
-        cmocka_unit_test(test_too_long),         cmocka_unit_test(test_null_text),
-        cmocka_unit_test(test_empty_text),       cmocka_unit_test(test_zero_byte),
-        cmocka_unit_test(test_before_any_text),  cmocka_unit_test(test_null_arguments),
-        cmocka_unit_test(test_wrong_indices),    cmocka_unit_test(test_made_up_suggestions),
-        cmocka_unit_test(test_option_limits),    cmocka_unit_test(test_sizes_of_options),
-        cmocka_unit_test(test_sizes_of_reports), cmocka_unit_test(test_inspected_model),
-        cmocka_unit_test(test_released_early),   cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_not_utf8),          cmocka_unit_test(test_caret),
+        cmocka_unit_test(test_too_long),          cmocka_unit_test(test_null_text),
+        cmocka_unit_test(test_empty_text),        cmocka_unit_test(test_zero_byte),
+        cmocka_unit_test(test_before_any_text),   cmocka_unit_test(test_null_arguments),
+        cmocka_unit_test(test_wrong_indices),     cmocka_unit_test(test_made_up_suggestions),
+        cmocka_unit_test(test_option_limits),     cmocka_unit_test(test_sizes_of_options),
+        cmocka_unit_test(test_sizes_of_reports),  cmocka_unit_test(test_inspected_model),
+        cmocka_unit_test(test_released_early),    cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_filter_says_where),
     };
     return cmocka_run_group_tests_name("typing: wrong callers", tests, set_up, tear_down);
 }

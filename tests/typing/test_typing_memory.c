@@ -121,6 +121,32 @@ static void test_nothing_after_new(void **state) {
     assert_int_equal(h.wrong_releases, 0);
 }
 
+// Of a text that is long, without one blank or with nothing else, only what the context may hold is
+// taken to be read: memory beside the text itself says how much that was.
+static void test_long_text(void **state) {
+    (void)state;
+    enum { BYTES = 1 << 20 };
+    heap h = {0};
+    opened story = opened_story(1, &h);
+    char *text = malloc(BYTES);
+    assert_non_null(text);
+    for (int blank = 0; blank < 2; blank++) {
+        ink_typing_options o = typing_defaults();
+        ink_typing *typing = typing_new(story.model, &o);
+        memset(text, blank ? ' ' : 'a', BYTES);
+        const size_t before = h.live_bytes;
+        for (size_t n = BYTES - 300; n <= BYTES; n += 100) {
+            assert_int_equal(ink_typing_update(typing, text, n, n, NULL, NULL), INK_OK);
+            typing_finish(typing);
+            assert_true(h.live_bytes - before < BYTES + 400000);
+        }
+        assert_int_equal(ink_typing_free(typing), INK_OK);
+    }
+    free(text);
+    opened_close(&story);
+    assert_int_equal(h.live_blocks, 0);
+}
+
 // --- each request fails in turn ------------------------------------------------------------------
 
 static shown_all expected_short, expected_long;
@@ -292,11 +318,9 @@ static void test_many_updates(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_measure),
-        cmocka_unit_test(test_nothing_after_new),
-        cmocka_unit_test(test_each_request_fails),
-        cmocka_unit_test(test_open_and_close),
-        cmocka_unit_test(test_many_updates),
+        cmocka_unit_test(test_measure),        cmocka_unit_test(test_nothing_after_new),
+        cmocka_unit_test(test_long_text),      cmocka_unit_test(test_each_request_fails),
+        cmocka_unit_test(test_open_and_close), cmocka_unit_test(test_many_updates),
     };
     return cmocka_run_group_tests_name("typing: memory", tests, NULL, NULL);
 }

@@ -106,6 +106,33 @@ static void test_window_of_words(void **state) {
     }
 }
 
+// A word that does not end: 128 bytes of it are read as a word is.
+static void test_window_in_a_long_word(void **state) {
+    (void)state;
+    enum { LIMIT = 3, BYTES = 1500 };
+    static field whole, part;
+    static shown_all got, expected;
+    ink_typing_options options = typing_defaults(), open = typing_defaults();
+    options.window_words = LIMIT;
+    ink_typing *typing = typing_new(story.model, &options);
+    field_set(&whole, "");
+    for (size_t n = 1; n <= BYTES; n++) {
+        field_type(&whole, (char[]){"theboyandthegirl"[n % 17 % 16], 0});
+        assert_int_equal(typing_update(typing, &whole, NULL), INK_OK);
+        if (n % 40 != 1 && n % 128 > 1) continue;
+        typing_finish(typing);
+        typing_copy(typing, 1, &got);
+        const size_t n_words = (n + 127) / 128, over = n_words > LIMIT ? n_words - LIMIT : 0;
+        field_set(&part, whole.text + over * 128);
+        assert_int_equal(typing_fresh(story.model, &open, &part, &expected), INK_OK);
+        if (shown_same(&got, &expected)) continue;
+        shown_print("window", &got);
+        shown_print(part.text, &expected);
+        fail_msg("%zu bytes", n);
+    }
+    assert_int_equal(ink_typing_free(typing), INK_OK);
+}
+
 // A window of tokens: never more are read, and not less than half once there are enough.
 static void test_window_of_tokens(void **state) {
     (void)state;
@@ -222,9 +249,12 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_generate_says_the_same),  cmocka_unit_test(test_window_of_words),
-        cmocka_unit_test(test_window_of_tokens),        cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_alternatives_are_ranked), cmocka_unit_test(test_fewest_characters)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_generate_says_the_same),
+                                       cmocka_unit_test(test_window_of_words),
+                                       cmocka_unit_test(test_window_in_a_long_word),
+                                       cmocka_unit_test(test_window_of_tokens),
+                                       cmocka_unit_test(test_ends),
+                                       cmocka_unit_test(test_alternatives_are_ranked),
+                                       cmocka_unit_test(test_fewest_characters)};
     return cmocka_run_group_tests_name("typing: oracles", tests, set_up, tear_down);
 }

@@ -234,7 +234,7 @@ static void undo(sequence *q) {
     if (status == INK_E_NOT_FOUND) return;
     assert_int_equal(status, INK_OK);
     assert_int_equal(edit.bytes, 0);
-    assert_true(edit.n_removed > 0 && edit.at + edit.n_removed <= q->f.caret);
+    assert_true(edit.n_removed > 0 && edit.at + edit.n_removed <= q->f.bytes);
     bool known = false;
     for (size_t i = 0; i < q->n_accepted && i < N_ACCEPTED; i++)
         known = known || (strlen(q->accepted[i]) == edit.n_removed &&
