@@ -32,12 +32,14 @@ ink_status inki_flags_check(uint32_t flags, uint32_t known, const char *what, in
 // report [known_size]. The size field then says how much was filled.
 void inki_report_write(void *out, const void *report, size_t known_size);
 
+// Errors: INK_E_ARG (NULL with n > 0, a string that is NULL or empty).
+ink_status inki_stops_check(const char *const *stop, size_t n, ink_error *error);
 // Copies of a caller's stop strings, in one block.
 typedef struct inki_stops {
     const char **list; // [n]
     size_t n, bytes;
 } inki_stops;
-// Errors: INK_E_ARG (NULL with n > 0, a string that is NULL or empty), INK_E_NOMEM.
+// Errors: those of inki_stops_check, INK_E_NOMEM.
 ink_status inki_stops_copy(inki_stops *out, const char *const *stop, size_t n, const inki_mem *mem,
                            ink_error *error);
 void inki_stops_free(inki_stops *stops, const inki_mem *mem); // a zeroed one is allowed

@@ -82,20 +82,29 @@ void ink_options_init(ink_options *options, size_t size) {
     inki_options_fill(options, size, &defaults, sizeof defaults);
 }
 
+ink_status inki_stops_check(const char *const *stop, size_t n, ink_error *error) {
+    if (n > 0 && stop == NULL)
+        return inki_fail(error, INK_E_ARG, "stop", 0, "is NULL although n_stop is not 0");
+    for (size_t i = 0; i < n; i++)
+        if (stop[i] == NULL || stop[i][0] == 0)
+            return inki_fail(error, INK_E_ARG, "stop", 0, "stop string %zu is empty", i);
+    return INK_OK;
+}
+
 ink_status inki_stops_copy(inki_stops *out, const char *const *stop, size_t n, const inki_mem *mem,
                            ink_error *error) {
     *out = (inki_stops){0};
-    if (n == 0) return INK_OK;
+    const ink_status status = inki_stops_check(stop, n, error);
+    if (status != INK_OK || n == 0) return status;
     size_t bytes = 0;
-    if (stop == NULL || !inki_mul(n, sizeof *stop, &bytes))
-        return inki_fail(error, INK_E_ARG, "stop", 0, "is NULL or too long");
-    for (size_t i = 0; i < n; i++) {
-        if (stop[i] == NULL || stop[i][0] == 0)
-            return inki_fail(error, INK_E_ARG, "stop", 0, "stop string %zu is empty", i);
-        bytes += strlen(stop[i]) + 1;
+    bool fits = inki_mul(n, sizeof *stop, &bytes);
+    for (size_t i = 0; i < n && fits; i++) {
+        const size_t length = strlen(stop[i]) + 1;
+        fits = length <= SIZE_MAX - bytes; // one string may stand there many times
+        bytes += length;
     }
-    const char **list = inki_alloc(mem, bytes, 1);
-    if (list == NULL) return inki_fail_nomem(error, bytes);
+    const char **list = fits ? inki_alloc(mem, bytes, 1) : NULL;
+    if (list == NULL) return inki_fail_nomem(error, fits ? bytes : SIZE_MAX);
     char *at = (char *)(list + n);
     for (size_t i = 0; i < n; i++) {
         const size_t length = strlen(stop[i]) + 1;

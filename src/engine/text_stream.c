@@ -2,6 +2,7 @@
 #include "engine/text_stream.h"
 
 #include "base/utf8.h"
+#include "engine/engine.h"
 
 #include <string.h>
 
@@ -11,7 +12,7 @@ static ink_status grow(const inki_mem *mem, void **buffer, size_t *cap, size_t u
                        ink_error *error) {
     if (needed <= *cap) return INK_OK;
     size_t bigger = *cap > 0 ? *cap : FIRST_CAP;
-    while (bigger < needed) bigger *= 2;
+    while (bigger < needed) bigger = bigger > SIZE_MAX / 2 ? needed : 2 * bigger;
     void *p = inki_alloc(mem, bigger, 1);
     if (p == NULL) return inki_fail_nomem(error, bigger);
     if (used != 0) memcpy(p, *buffer, used);
@@ -21,39 +22,77 @@ static ink_status grow(const inki_mem *mem, void **buffer, size_t *cap, size_t u
     return INK_OK;
 }
 
+// --- stop strings --------------------------------------------------------------------------------
+
+// As many matched bytes as before, and the next one: the longest beginning that then is the end of
+// the text (Knuth, Morris and Pratt). What was matched is never read again.
+static size_t match_byte(const inki_stop *s, size_t n_matched, char byte) {
+    while (n_matched > 0 && s->text[n_matched] != byte) n_matched = s->borders[n_matched - 1];
+    return n_matched + (s->text[n_matched] == byte);
+}
+
+static void find_borders(inki_stop *s) {
+    s->borders[0] = 0;
+    for (size_t i = 1; i < s->bytes; i++)
+        s->borders[i] = match_byte(s, s->borders[i - 1], s->text[i]);
+}
+
+static ink_status set_stops(inki_text_stream *ts, const char *const *stop, size_t n_stop,
+                            size_t *longest, ink_error *error) {
+    *longest = 0;
+    ink_status s = inki_stops_check(stop, n_stop, error);
+    if (s != INK_OK || n_stop == 0) return s;
+    inki_arena arena = {0};
+    inki_arena_take(&arena, n_stop, sizeof *ts->stops);
+    for (size_t i = 0; i < n_stop; i++) {
+        const size_t n = strlen(stop[i]);
+        inki_arena_take(&arena, n, sizeof *ts->stops->borders);
+        *longest = n > *longest ? n : *longest;
+    }
+    const size_t bytes = arena.overflow ? SIZE_MAX : arena.used;
+    s = grow(&ts->mem, (void **)&ts->stops, &ts->stops_cap, 0, bytes, error);
+    if (s != INK_OK) return s;
+    arena = (inki_arena){.base = (uint8_t *)ts->stops};
+    inki_arena_take(&arena, n_stop, sizeof *ts->stops);
+    for (size_t i = 0; i < n_stop; i++) {
+        const size_t n = strlen(stop[i]);
+        ts->stops[i] = (inki_stop){
+            .text = stop[i], .bytes = n, .borders = inki_arena_take(&arena, n, sizeof(size_t))};
+        find_borders(&ts->stops[i]);
+    }
+    ts->n_stop = n_stop;
+    return INK_OK;
+}
+
 ink_status inki_text_stream_init(inki_text_stream *ts, const char *const *stop, size_t n_stop,
                                  const ink_filter *filter, const inki_mem *mem, ink_error *error) {
     *ts = (inki_text_stream){.mem = *mem,
-                             .stop = stop,
-                             .n_stop = n_stop,
+                             .stops = ts->stops,
+                             .stops_cap = ts->stops_cap,
                              .filter = filter,
                              .bytes = ts->bytes,
                              .cap = ts->cap,
                              .text = ts->text,
                              .text_cap = ts->text_cap};
     size_t longest = 0;
-    for (size_t i = 0; i < n_stop; i++) {
-        if (stop == NULL || stop[i] == NULL || stop[i][0] == 0)
-            return inki_fail(error, INK_E_ARG, "stop", 0, "stop string %zu is empty", i);
-        const size_t n = strlen(stop[i]);
-        longest = n > longest ? n : longest;
-    }
-    // Room for the longest stop string, what the filter looks back at, and a usual piece: decoding
-    // then allocates nothing.
-    const size_t room = longest + FIRST_CAP;
-    const size_t back = filter != NULL ? 2 * inki_filter_reach(filter) : 0;
-    ink_status s = grow(mem, (void **)&ts->bytes, &ts->cap, 0, room + back, error);
-    if (s == INK_OK) s = grow(mem, (void **)&ts->text, &ts->text_cap, 0, 3 * room + 1, error);
+    ink_status s = set_stops(ts, stop, n_stop, &longest, error);
+    // Room for what the filter looks back at and for what can be held back, until it is worth while
+    // to move that, and for a usual piece: decoding then allocates nothing.
+    const size_t reach = filter != NULL ? inki_filter_reach(filter) : 0;
+    const size_t held = longest > reach ? longest : reach;
+    if (s == INK_OK)
+        s = grow(mem, (void **)&ts->bytes, &ts->cap, 0, 2 * (reach + held) + FIRST_CAP, error);
+    if (s == INK_OK)
+        s = grow(mem, (void **)&ts->text, &ts->text_cap, 0, 3 * (held + FIRST_CAP) + 1, error);
     if (s != INK_OK) inki_text_stream_free(ts);
     return s;
 }
 
 void inki_text_stream_free(inki_text_stream *ts) {
+    inki_release(&ts->mem, ts->stops, ts->stops_cap, 1);
     inki_release(&ts->mem, ts->bytes, ts->cap, 1);
     inki_release(&ts->mem, ts->text, ts->text_cap, 1);
-    ts->bytes = NULL;
-    ts->text = NULL;
-    ts->cap = ts->text_cap = ts->n_held = ts->n_before = 0;
+    *ts = (inki_text_stream){.mem = ts->mem};
 }
 
 static ink_status append_bytes(inki_text_stream *ts, inki_str bytes, ink_error *error) {
@@ -71,39 +110,40 @@ ink_status inki_text_stream_context(inki_text_stream *ts, inki_str text, ink_err
     return s;
 }
 
-static const char *held_text(const inki_text_stream *ts) {
-    return (const char *)ts->bytes + ts->n_before;
-}
-
 // Where the first stop string begins in the held bytes, or n_held; of two at one place either will
-// do.
-static size_t find_stop(const inki_text_stream *ts) {
-    for (size_t at = 0; at < ts->n_held; at++)
-        for (size_t i = 0; i < ts->n_stop; i++) {
-            const size_t n = strlen(ts->stop[i]);
-            if (n <= ts->n_held - at && memcmp(held_text(ts) + at, ts->stop[i], n) == 0) return at;
-        }
-    return ts->n_held;
+// do. Only what is new is read: what the text before it could still become is known.
+static size_t find_stop(inki_text_stream *ts) {
+    const char *held = (const char *)ts->bytes + ts->n_before;
+    size_t first = ts->n_held;
+    for (size_t i = 0; i < ts->n_stop; i++) {
+        inki_stop *s = &ts->stops[i];
+        size_t at = ts->n_searched, n = at > 0 ? s->n_matched : 0;
+        while (at < ts->n_held && n < s->bytes) n = match_byte(s, n, held[at++]);
+        s->n_matched = n;
+        if (n == s->bytes && at - n < first) first = at - n;
+    }
+    ts->n_searched = first < ts->n_held ? 0 : ts->n_held;
+    return first;
 }
 
 // Where the longest tail that could still become a stop string begins, or n_held.
 static size_t find_stop_prefix(const inki_text_stream *ts) {
-    for (size_t at = 0; at < ts->n_held; at++) {
-        const size_t tail = ts->n_held - at;
-        for (size_t i = 0; i < ts->n_stop; i++)
-            if (strncmp(held_text(ts) + at, ts->stop[i], tail) == 0 && strlen(ts->stop[i]) > tail)
-                return at;
-    }
-    return ts->n_held;
+    size_t longest = 0;
+    for (size_t i = 0; i < ts->n_stop; i++)
+        longest = ts->stops[i].n_matched > longest ? ts->stops[i].n_matched : longest;
+    return ts->n_held - longest;
 }
+
+// --- held and given out --------------------------------------------------------------------------
 
 // What was given out stays as context for the filter, as far as it reaches, or goes.
 static void forget_given(inki_text_stream *ts, size_t n_given) {
     const size_t before = ts->n_before + n_given;
     ts->n_held -= n_given;
+    ts->n_searched = ts->n_searched > n_given ? ts->n_searched - n_given : 0;
     const size_t reach = ts->filter != NULL ? inki_filter_reach(ts->filter) : 0;
-    // Moved only now and then.
-    const size_t drop = before > 2 * reach ? before - reach : 0;
+    // Moved only now and then: no more than was given out since.
+    const size_t drop = before > 2 * reach + ts->n_held ? before - reach : 0;
     ts->n_before = before - drop;
     ts->scan_from = ts->scan_from > drop ? ts->scan_from - drop : 0;
     if (drop > 0) memmove(ts->bytes, ts->bytes + drop, ts->n_before + ts->n_held);
@@ -177,6 +217,7 @@ ink_status inki_text_stream_push(inki_text_stream *ts, inki_str bytes, inki_text
 
 void inki_text_stream_pop(inki_text_stream *ts, size_t n) {
     ts->n_held -= n < ts->n_held ? n : ts->n_held;
+    ts->n_searched = 0;
     // What was ruled out because of the bytes that are gone is possible again.
     const size_t reach = ts->filter != NULL ? inki_filter_reach(ts->filter) : 0;
     ts->scan_from = ts->n_before > reach ? ts->n_before - reach : 0;

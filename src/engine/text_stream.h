@@ -9,21 +9,33 @@
 #include "base/mem.h"
 #include "filter/filter.h"
 
+// A stop string, and how far the text has come in it.
+typedef struct inki_stop {
+    const char *text; // [bytes], the caller's
+    size_t bytes;
+    // [bytes] For each beginning of it: how long the longest shorter beginning is that it ends
+    // with.
+    size_t *borders;
+    size_t n_matched; // the longest beginning that the bytes searched so far end with
+} inki_stop;
+
 typedef struct inki_text_stream {
     inki_mem mem;
-    const char *const *stop; // [n_stop], the caller's
-    size_t n_stop;
+    inki_stop *stops; // [n_stop], their borders behind them
+    size_t n_stop, stops_cap;
     const ink_filter *filter; // NULL: none
     bool hold;                // nothing is given out yet
     // [n_before + n_held] text that the filter looks back at, then bytes not yet given out
     uint8_t *bytes;
     size_t n_before, n_held, cap;
-    size_t scan_from; // phrases that begin before this byte were ruled out
-    char *text;       // what is given out next, with a 0 byte
+    size_t n_searched; // held bytes that the stop strings have seen; 0: they begin anew
+    size_t scan_from;  // phrases that begin before this byte were ruled out
+    char *text;        // what is given out next, with a 0 byte
     size_t text_cap;
 } inki_text_stream;
 
-// A zeroed stream, or one that was used before: its memory serves again.
+// A zeroed stream, or one that was used before: its memory serves again. The strings are the
+// caller's as long as the stream is used.
 // Errors: INK_E_ARG (a stop string is NULL or empty), INK_E_NOMEM.
 ink_status inki_text_stream_init(inki_text_stream *ts, const char *const *stop, size_t n_stop,
                                  const ink_filter *filter, const inki_mem *mem, ink_error *error);

@@ -2,6 +2,8 @@
 // Whole characters and stop strings, however the bytes are cut into tokens.
 #include "engine/text_stream.h"
 
+#include "heap.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -173,6 +175,168 @@ static void test_long_piece(void **state) {
     free(text);
 }
 
+// --- stop strings, searched plainly --------------------------------------------------------------
+
+static uint32_t next_random(uint64_t *state, uint32_t below) {
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*state >> 33) % below;
+}
+
+enum { MOST_STOPS = 4, LONGEST_STOP = 7, MOST_HELD = 256 };
+
+typedef struct plain {
+    char stop[MOST_STOPS][LONGEST_STOP + 1];
+    size_t n_stop;
+    char held[MOST_HELD];
+    size_t n_held;
+} plain;
+
+// What is given out of the held bytes, with those of a new piece: looked at from every byte on.
+static size_t plain_push(plain *p, const char *piece, size_t n, bool *stopped) {
+    memcpy(p->held + p->n_held, piece, n);
+    p->n_held += n;
+    *stopped = false;
+    for (size_t at = 0; at < p->n_held; at++)
+        for (size_t i = 0; i < p->n_stop; i++) {
+            const size_t length = strlen(p->stop[i]);
+            if (length > p->n_held - at || memcmp(p->held + at, p->stop[i], length) != 0) continue;
+            *stopped = true;
+            return at;
+        }
+    for (size_t at = 0; at < p->n_held; at++)
+        for (size_t i = 0; i < p->n_stop; i++)
+            if (strlen(p->stop[i]) > p->n_held - at &&
+                memcmp(p->held + at, p->stop[i], p->n_held - at) == 0)
+                return at;
+    return p->n_held;
+}
+
+static void random_letters(uint64_t *random, char *out, size_t n, uint32_t n_letters) {
+    for (size_t i = 0; i < n; i++) out[i] = (char)('a' + next_random(random, n_letters));
+    out[n] = 0;
+}
+
+// Pieces, and bytes taken back, until a stop string ends it. Returns whether one did.
+static bool like_plain(uint64_t seed) {
+    uint64_t random = seed;
+    const uint32_t n_letters = 1 + next_random(&random, 3);
+    plain p = {.n_stop = 1 + next_random(&random, MOST_STOPS)};
+    const char *stop[MOST_STOPS];
+    for (size_t i = 0; i < p.n_stop; i++) {
+        random_letters(&random, p.stop[i], 1 + next_random(&random, LONGEST_STOP), n_letters);
+        stop[i] = p.stop[i];
+    }
+    const inki_mem mem = inki_mem_from(NULL);
+    inki_text_stream ts = {0};
+    assert_int_equal(inki_text_stream_init(&ts, stop, p.n_stop, NULL, &mem, NULL), INK_OK);
+    bool stopped = false;
+    for (int step = 0; step < 60 && !stopped; step++) {
+        char piece[6];
+        const size_t n = next_random(&random, sizeof piece);
+        random_letters(&random, piece, n, n_letters + 1);
+        inki_str ready;
+        bool ts_stopped;
+        const size_t given = plain_push(&p, piece, n, &stopped);
+        assert_int_equal(push(&ts, (inki_str){piece, n}, &ready, &ts_stopped, NULL), INK_OK);
+        assert_int_equal(ts_stopped, stopped);
+        assert_int_equal(ready.bytes, given);
+        assert_memory_equal(ready.data, p.held, given);
+        p.n_held -= given;
+        memmove(p.held, p.held + given, p.n_held);
+        if (stopped) break;
+        assert_int_equal(ts.n_held, p.n_held);
+        const size_t back = next_random(&random, 4) == 0 && p.n_held > 0
+                                ? next_random(&random, (uint32_t)p.n_held + 1)
+                                : 0;
+        inki_text_stream_pop(&ts, back);
+        p.n_held -= back;
+    }
+    inki_text_stream_free(&ts);
+    return stopped;
+}
+
+static void test_like_a_plain_search(void **state) {
+    (void)state;
+    size_t n_stopped = 0;
+    for (uint64_t seed = 0; seed < 20000; seed++) n_stopped += like_plain(seed);
+    print_message("%zu of 20000 were stopped\n", n_stopped);
+    assert_true(n_stopped > 2000 && n_stopped < 19000);
+}
+
+// Stop strings that the text goes along for 64 KiB, and that end otherwise. Each byte is read once:
+// looking at every place again would be 10^14 comparisons. Nothing is allocated on the way.
+static void test_long_stops(void **state) {
+    (void)state;
+    enum { N = 65536 };
+    heap h = {0};
+    const ink_allocator allocator = heap_allocator(&h);
+    const inki_mem mem = inki_mem_from(&allocator);
+    char *one = malloc(N + 2), *two = malloc(N + 2);
+    assert_true(one != NULL && two != NULL);
+    memset(one, 'a', N);
+    memcpy(one + N, "b", 2);
+    for (size_t i = 0; i < N; i++) two[i] = i % 2 == 0 ? 'a' : 'c';
+    memcpy(two + N, "b", 2);
+    const char *const stop[] = {one, two};
+    inki_text_stream ts = {0};
+    inki_str ready;
+    bool stopped = false;
+    size_t given = 0;
+    assert_int_equal(inki_text_stream_init(&ts, stop, 2, NULL, &mem, NULL), INK_OK);
+    const size_t n_allocs = h.n_allocs;
+    for (size_t i = 0; i < 2 * N; i++) {
+        assert_int_equal(push(&ts, (inki_str){"a", 1}, &ready, &stopped, NULL), INK_OK);
+        assert_false(stopped);
+        given += ready.bytes;
+    }
+    assert_int_equal(given, N); // the rest could be the first one still
+    for (size_t i = 0; i < 2 * N; i++) {
+        assert_int_equal(push(&ts, (inki_str){&"ca"[i % 2], 1}, &ready, &stopped, NULL), INK_OK);
+        assert_false(stopped);
+        given += ready.bytes;
+    }
+    assert_int_equal(given, 3 * N + 1); // "a" and 2 N - 1 of "caca…" end with a beginning of two
+    assert_int_equal(push(&ts, (inki_str){"cb", 2}, &ready, &stopped, NULL), INK_OK);
+    assert_true(stopped);
+    assert_int_equal(given + ready.bytes, 3 * N + 1);
+    assert_int_equal(h.n_allocs, n_allocs);
+    inki_text_stream_free(&ts);
+    assert_int_equal(h.live_blocks, 0);
+    free(one);
+    free(two);
+}
+
+// A long phrase that the text comes close to, with all that a filter looks back at before it.
+static void test_nothing_is_allocated_on_the_way(void **state) {
+    (void)state;
+    enum { N = 1000 };
+    heap h = {0};
+    const ink_allocator allocator = heap_allocator(&h);
+    const inki_mem mem = inki_mem_from(&allocator);
+    char phrase[N + 1];
+    memset(phrase, 'x', N);
+    phrase[N] = 0;
+    const char *const phrases[] = {phrase};
+    ink_filter *filter = NULL;
+    assert_int_equal(ink_filter_new(&filter, NULL, phrases, 1, NULL), INK_OK);
+    inki_text_stream ts = {0};
+    assert_int_equal(inki_text_stream_init(&ts, NULL, 0, filter, &mem, NULL), INK_OK);
+    const size_t n_allocs = h.n_allocs, reach = inki_filter_reach(filter);
+    inki_str ready;
+    bool stopped;
+    for (size_t n = 0; n < 3 * reach; n += N) {
+        phrase[N - 1] = ' ';
+        for (size_t at = 0; at < N; at += 10)
+            assert_int_equal(push(&ts, (inki_str){phrase + at, 10}, &ready, &stopped, NULL),
+                             INK_OK);
+        assert_int_equal(ready.bytes, N); // all at once, when it has become another word
+    }
+    assert_int_equal(h.n_allocs, n_allocs);
+    inki_text_stream_free(&ts);
+    assert_int_equal(h.live_blocks, 0);
+    ink_filter_unref(filter);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain),
@@ -183,6 +347,9 @@ int main(void) {
         cmocka_unit_test(test_nothing_is_held_without_need),
         cmocka_unit_test(test_bad_stops),
         cmocka_unit_test(test_long_piece),
+        cmocka_unit_test(test_like_a_plain_search),
+        cmocka_unit_test(test_long_stops),
+        cmocka_unit_test(test_nothing_is_allocated_on_the_way),
     };
     return cmocka_run_group_tests_name("text stream", tests, NULL, NULL);
 }
