@@ -86,6 +86,11 @@ static inline void inki_run_fail(inki_run *run, ink_status status) {
 ink_status inki_run_begin(inki_run *run, ink_session *session, const ink_generate_options *options,
                           const inki_chain *chain, double start_ms, ink_error *error);
 
+// What there is to say of options and prompt [bytes] before there is a session: flags, overflow,
+// STRICT. inki_prompt_read and inki_prompt_set look at it too. Errors: INK_E_ARG,
+// INK_E_UNSUPPORTED, INK_E_UTF8.
+ink_status inki_prompt_check(const ink_generate_options *options, const char *text, size_t bytes,
+                             ink_error *error);
 // Tokenizes the prompt and decides what the continuation stands on.
 ink_status inki_prompt_read(inki_run *run, const char *text, size_t bytes);
 // The same for tokens [n], 0 < n <= n_ctx, that are the whole past. text: what stands before the

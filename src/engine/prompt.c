@@ -46,14 +46,22 @@ static ink_status fit(inki_run *g, size_t n) {
     return INK_OK;
 }
 
-static ink_status check_options(const inki_run *g) {
+ink_status inki_prompt_check(const ink_generate_options *o, const char *text, size_t bytes,
+                             ink_error *error) {
     const uint32_t known = INK_GENERATE_FRESH | INK_GENERATE_SPECIAL | INK_GENERATE_STRICT |
                            INK_GENERATE_LOGPROBS | INK_GENERATE_NO_END | INK_GENERATE_HEAL;
-    const ink_status status = inki_flags_check(g->o.flags, known, "ink_generate_options", g->error);
+    const ink_status status = inki_flags_check(o->flags, known, "ink_generate_options", error);
     if (status != INK_OK) return status;
-    if (g->o.overflow > INK_OVERFLOW_SLIDE)
-        return inki_fail(g->error, INK_E_ARG, "overflow", 0, "unknown number %u",
-                         (unsigned)g->o.overflow);
+    if (o->overflow > INK_OVERFLOW_SLIDE)
+        return inki_fail(error, INK_E_ARG, "overflow", 0, "unknown number %u",
+                         (unsigned)o->overflow);
+    if ((o->flags & INK_GENERATE_STRICT) &&
+        inki_utf8_count_invalid((const uint8_t *)text, bytes) != 0)
+        return inki_fail(error, INK_E_UTF8, "prompt", 0, "is not UTF-8");
+    return INK_OK;
+}
+
+static ink_status check_keep(const inki_run *g) {
     if (g->o.overflow == INK_OVERFLOW_SLIDE && (uint64_t)g->o.n_keep + 2 > g->s->options.n_ctx)
         return inki_fail(g->error, INK_E_ARG, "n_keep", 0,
                          "%u tokens to keep in a context of %u leave nothing to slide",
@@ -91,10 +99,7 @@ static ink_status set_context(inki_run *g) {
     return status == INK_OK ? inki_text_stream_context(&g->stream, tail, g->error) : status;
 }
 
-static ink_status check_text(const inki_run *g, const char *text, size_t bytes) {
-    if ((g->o.flags & INK_GENERATE_STRICT) &&
-        inki_utf8_count_invalid((const uint8_t *)text, bytes) != 0)
-        return inki_fail(g->error, INK_E_UTF8, "prompt", 0, "is not UTF-8");
+static ink_status check_prompt_filter(const inki_run *g, const char *text, size_t bytes) {
     if (g->o.filter == NULL) return INK_OK;
     size_t at = 0, length = 0;
     ink_filter_find(g->o.filter, text, bytes, &at, &length);
@@ -142,8 +147,9 @@ ink_status inki_prompt_read(inki_run *g, const char *text, size_t bytes) {
     const uint32_t n_past = g->o.flags & INK_GENERATE_FRESH ? 0 : g->s->n_past;
     inki_encode_stats stats = {0};
     size_t n_tail = 0;
-    ink_status status = check_options(g);
-    if (status == INK_OK) status = check_text(g, text, bytes);
+    ink_status status = inki_prompt_check(&g->o, text, bytes, g->error);
+    if (status == INK_OK) status = check_keep(g);
+    if (status == INK_OK) status = check_prompt_filter(g, text, bytes);
     if (status == INK_OK) status = read_text(g, (inki_str){text, bytes}, n_past, &stats, &n_tail);
     if (status != INK_OK) return status;
     g->r.n_invalid = (uint32_t)stats.n_invalid;
@@ -164,7 +170,8 @@ ink_status inki_prompt_read(inki_run *g, const char *text, size_t bytes) {
 
 ink_status inki_prompt_set(inki_run *g, const ink_token *tokens, uint32_t n, inki_str text,
                            size_t n_tail) {
-    ink_status status = check_options(g);
+    ink_status status = inki_prompt_check(&g->o, NULL, 0, g->error);
+    if (status == INK_OK) status = check_keep(g);
     if (status == INK_OK) status = make_timeline(g, 0, n);
     if (status != INK_OK) return status;
     memcpy(g->timeline, tokens, n * sizeof *tokens);

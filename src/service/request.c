@@ -1,32 +1,11 @@
 // SPDX-License-Identifier: MIT
 // One request: a copy of what was submitted, and its run from the first evaluation to the result.
-#include "base/utf8.h"
 #include "filter/filter.h"
 #include "service/service_parts.h"
 
 #include <string.h>
 
 // --- what was submitted --------------------------------------------------------------------------
-
-static ink_status check_generate(const ink_generate_options *g, const char *text, size_t bytes,
-                                 ink_error *error) {
-    const uint32_t known = INK_GENERATE_FRESH | INK_GENERATE_SPECIAL | INK_GENERATE_STRICT |
-                           INK_GENERATE_LOGPROBS | INK_GENERATE_NO_END | INK_GENERATE_HEAL;
-    const ink_status status = inki_flags_check(g->flags, known, "ink_generate_options", error);
-    if (status != INK_OK) return status;
-    if (g->overflow > INK_OVERFLOW_SLIDE)
-        return inki_fail(error, INK_E_ARG, "overflow", 0, "unknown number %u",
-                         (unsigned)g->overflow);
-    if (g->n_stop > 0 && g->stop == NULL)
-        return inki_fail(error, INK_E_ARG, "stop", 0, "is NULL although n_stop is not 0");
-    for (size_t i = 0; i < g->n_stop; i++)
-        if (g->stop[i] == NULL || g->stop[i][0] == 0)
-            return inki_fail(error, INK_E_ARG, "stop", 0, "stop string %zu is empty", i);
-    if ((g->flags & INK_GENERATE_STRICT) &&
-        inki_utf8_count_invalid((const uint8_t *)text, bytes) != 0)
-        return inki_fail(error, INK_E_UTF8, "prompt", 0, "is not UTF-8");
-    return INK_OK;
-}
 
 static ink_status read_request(ink_request *from, ink_generate_options *generate,
                                ink_sampler_options *sampling, const ink_request *source,
@@ -53,7 +32,8 @@ static ink_status read_request(ink_request *from, ink_generate_options *generate
     if (sampling->n_logit_bias > 0 && sampling->logit_bias == NULL)
         return inki_fail(error, INK_E_ARG, "logit_bias", 0,
                          "is NULL although n_logit_bias is not 0");
-    return check_generate(generate, from->text, from->bytes, error);
+    s = inki_prompt_check(generate, from->text, from->bytes, error);
+    return s == INK_OK ? inki_stops_check(generate->stop, generate->n_stop, error) : s;
 }
 
 static char *copy_string(inki_arena *arena, const char *string, size_t bytes) {
