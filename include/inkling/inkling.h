@@ -848,8 +848,10 @@ INK_API void ink_request_init(ink_request *request, size_t size);
 // what opening the model failed with. What only shows itself later comes through on_done.
 INK_API ink_status ink_client_submit(ink_client *client, const ink_request *request, uint64_t *id,
                                      ink_error *error);
-// Ends a request after its layer; on_done tells its result so far. id 0: all of this client, if
-// there are any. Errors: INK_E_NOT_FOUND (done already, or never known), INK_E_CLOSED.
+// Ends a request after its layer; on_done tells its result so far. While the model is being opened
+// that, and a deadline that passes, is told where ink_model_options has its progress called. id 0:
+// all of this client, if there are any. Errors: INK_E_NOT_FOUND (done already, or never known),
+// INK_E_CLOSED.
 INK_API ink_status ink_client_cancel(ink_client *client, uint64_t id);
 
 // ---------------------------------------------------------------------------------------------

@@ -19,36 +19,6 @@ void inki_service_pause(ink_service *s, double spent_ms) {
     s->pause_until = percent < 100 ? inki_os_now_ms() + spent_ms * (100 - percent) / percent : 0;
 }
 
-// --- opening -------------------------------------------------------------------------------------
-
-static int loading_progress(void *user, double fraction) {
-    ink_service *s = user;
-    inki_lock_take(&s->lock);
-    const bool closed = s->state == INK_SERVICE_CLOSED;
-    inki_lock_give(&s->lock);
-    if (closed) return 1;
-    const ink_model_options *theirs = &s->model_options;
-    return theirs->progress != NULL ? theirs->progress(theirs->progress_user, fraction) : 0;
-}
-
-// The lock is held, but for the opening.
-static void open_model(ink_service *s) {
-    ink_model_options o = s->model_options;
-    o.progress = loading_progress;
-    o.progress_user = s;
-    ink_model *model = NULL;
-    ink_error reason = {.size = sizeof reason};
-    inki_lock_give(&s->lock);
-    const ink_status status = ink_model_open(&model, s->runtime, &s->source, &o, &reason);
-    inki_lock_take(&s->lock);
-    s->model = model;
-    if (s->state == INK_SERVICE_CLOSED) return;
-    s->state = status == INK_OK ? INK_SERVICE_READY : INK_SERVICE_FAILED;
-    s->untold |= s->o.on_state != NULL ? 1u << s->state : 0;
-    if (status != INK_OK) s->reason = reason;
-    inki_lock_notify(&s->lock);
-}
-
 // --- requests ------------------------------------------------------------------------------------
 
 // Works with the client's request, the lock not held; then it is known what becomes of it.
@@ -143,6 +113,38 @@ static bool serve_priority(ink_service *s, uint32_t priority, bool paused) {
     if (n == 0 || paused) return false;
     evaluate_batch(s, n);
     return true;
+}
+
+// --- opening -------------------------------------------------------------------------------------
+
+static int loading_progress(void *user, double fraction) {
+    ink_service *s = user;
+    inki_lock_take(&s->lock);
+    // Who is cancelled or late already need not wait for the model.
+    while (s->state == INK_SERVICE_LOADING && end_one(s)) {}
+    const bool closed = s->state == INK_SERVICE_CLOSED;
+    inki_lock_give(&s->lock);
+    if (closed) return 1;
+    const ink_model_options *theirs = &s->model_options;
+    return theirs->progress != NULL ? theirs->progress(theirs->progress_user, fraction) : 0;
+}
+
+// The lock is held, but for the opening.
+static void open_model(ink_service *s) {
+    ink_model_options o = s->model_options;
+    o.progress = loading_progress;
+    o.progress_user = s;
+    ink_model *model = NULL;
+    ink_error reason = {.size = sizeof reason};
+    inki_lock_give(&s->lock);
+    const ink_status status = ink_model_open(&model, s->runtime, &s->source, &o, &reason);
+    inki_lock_take(&s->lock);
+    s->model = model;
+    if (s->state == INK_SERVICE_CLOSED) return;
+    s->state = status == INK_OK ? INK_SERVICE_READY : INK_SERVICE_FAILED;
+    s->untold |= s->o.on_state != NULL ? 1u << s->state : 0;
+    if (status != INK_OK) s->reason = reason;
+    inki_lock_notify(&s->lock);
 }
 
 // --- the worker's life ---------------------------------------------------------------------------

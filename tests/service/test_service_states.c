@@ -94,6 +94,53 @@ static void test_failed(void **state) {
     served_end(&s);
 }
 
+// What is cancelled or late before the model is open is told at the next step of the opening, on
+// the worker, and another request may come in its place.
+static void submit_again(watcher *w, uint64_t id) {
+    EXPECT(ink_service_state(w->service, NULL) == INK_SERVICE_LOADING);
+    EXPECT(ink_client_free(w->client) == INK_E_REENTRANT);
+    if (id == 1) EXPECT(watcher_submit(w, &few, NULL, NULL) == INK_OK);
+    w->at_done = NULL;
+}
+
+static void test_told_while_loading(void **state) {
+    (void)state;
+    served s;
+    watcher cancelled, late, patient;
+    ink_service_options o = served_options();
+    o.on_state = note_state;
+    served_begin(&s, &tiny, o);
+    watcher_begin(&cancelled, &s, 'c');
+    watcher_begin(&late, &s, 'l');
+    watcher_begin(&patient, &s, 'p');
+    cancelled.at_done = late.at_done = submit_again;
+    assert_int_equal(watcher_ask(&cancelled, &few), 1);
+    assert_int_equal(ink_client_cancel(cancelled.client, 1), INK_OK);
+    watcher_ask(&patient, &few);
+    ask soon = few;
+    soon.deadline_ms = 1;
+    watcher_ask(&late, &soon);
+    const double asked_ms = inki_os_now_ms();
+    while (inki_os_now_ms() - asked_ms < 1) sched_yield();
+    served_go(&s);
+    watcher_wait(&late, 1);
+    watcher_wait(&patient, 1);
+    watcher_wait(&cancelled, 2);
+    static const char expected[] = {'C', 'L', '0' + INK_SERVICE_READY, 0};
+    char order[4] = {0};
+    memcpy(order, journal, 3);
+    assert_string_equal(order, expected);
+    assert_int_equal(late.status, INK_OK);
+    assert_int_equal(late.result.stop, INK_STOP_DEADLINE);
+    assert_int_equal(late.n_pieces, 0);
+    assert_int_equal(cancelled.result.stop, INK_STOP_LENGTH);
+    assert_int_equal(patient.result.stop, INK_STOP_LENGTH);
+    ink_client_free(cancelled.client);
+    ink_client_free(late.client);
+    ink_client_free(patient.client);
+    served_end(&s);
+}
+
 // --- closed --------------------------------------------------------------------------------------
 
 static void all_is_closed(const served *s, watcher *w) {
@@ -385,9 +432,13 @@ static void test_forked(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ready),        cmocka_unit_test(test_failed),
-        cmocka_unit_test(test_closed),       cmocka_unit_test(test_closed_while_loading),
-        cmocka_unit_test(test_bad_services), cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_ready),
+        cmocka_unit_test(test_failed),
+        cmocka_unit_test(test_told_while_loading),
+        cmocka_unit_test(test_closed),
+        cmocka_unit_test(test_closed_while_loading),
+        cmocka_unit_test(test_bad_services),
+        cmocka_unit_test(test_bad_requests),
         cmocka_unit_test(test_forked),
     };
     return cmocka_run_group_tests_name("states", tests, set_up, NULL);
