@@ -11,4 +11,6 @@ fi
 # The manifest has no DESTDIR in its lines, and no newline after the last one.
 while IFS= read -r file || [ -n "$file" ]; do
     rm -f -- "${DESTDIR:-}$file"
+    # The header's folder is ours alone; who has put something else there keeps it.
+    case $file in */include/inkling/*) rmdir -- "${DESTDIR:-}${file%/*}" 2>/dev/null || true ;; esac
 done <"$1"

@@ -11,9 +11,18 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 dest="$scratch/dest dir"
 
+# cmake keeps a list for uninstalling; that of the last `make install` has to stay.
+manifest=$build/install_manifest.txt
+[ ! -f "$manifest" ] || cp "$manifest" "$scratch/kept"
 DESTDIR="$dest" cmake --install "$build" --prefix /usr >"$scratch/log" || { cat "$scratch/log"; exit 1; }
-# cmake keeps a list for uninstalling; this one is of no use to anybody.
-rm -f "$build/install_manifest.txt"
+mv "$manifest" "$scratch/manifest"
+[ ! -f "$scratch/kept" ] || cp "$scratch/kept" "$manifest"
+cp -a "$dest" "$scratch/removed"
+DESTDIR="$scratch/removed" "${INKLING_SOURCE_DIR:-.}/tools/uninstall.sh" "$scratch/manifest"
+if find "$scratch/removed" ! -type d -o -name inkling | grep .; then
+    echo 'these were installed and stay behind make uninstall'
+    exit 1
+fi
 file=$(find "$dest" -name inkling.pc)
 lib=${file%/pkgconfig/inkling.pc}
 for name in "$dest/usr/include/inkling/inkling.h" "$lib/libinkling.so" "$lib/libinkling.so.0" "$lib/libinkling.a" \
