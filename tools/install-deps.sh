@@ -45,7 +45,7 @@ check | lint)
     [ "$(uname -m)" != x86_64 ] || command -v qemu-x86_64 >/dev/null 2>&1 || optional="$optional qemu-user"
     # Builds and runs the tests for 64-bit ARM.
     [ "$(uname -m)" = aarch64 ] || { command -v aarch64-linux-gnu-gcc && command -v qemu-aarch64; } >/dev/null 2>&1 ||
-        optional="$optional gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
+        optional="${optional% qemu-user} gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
     if [ "$goal" = lint ]; then
         tool clang clang
         tool clang-format clang-format
