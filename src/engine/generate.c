@@ -69,6 +69,17 @@ static void choose(inki_run *g) {
         g->logprob = logprob_of(s->row, s->model->weights.n_vocab, token);
 }
 
+// What the stream held for the veto is given out, all of it if the text ends. False: the callback
+// asked to stop.
+static bool let_go(inki_run *g, bool ended) {
+    inki_text_event event = {.ready = {"", 0}};
+    const ink_status status =
+        ended ? inki_text_stream_flush(&g->stream, true, &event.ready, g->error)
+              : inki_text_stream_push(&g->stream, (inki_str){"", 0}, &event, g->error);
+    if (status != INK_OK) inki_run_fail(g, status);
+    return status != INK_OK || deliver(g, event.ready);
+}
+
 // The last token's bytes become text, or it is taken back.
 static void speak(inki_run *g) {
     const inki_tokenizer *tokenizer = g->s->model->tokenizer;
@@ -84,19 +95,17 @@ static void speak(inki_run *g) {
         inki_run_fail(g, status);
         return;
     }
-    uint32_t n_back = inki_run_tokens_behind(g, event.n_too_much);
+    // What was held is looked at as a text that ends here.
+    if (event.stopped && held) inki_run_stop(g, INK_STOP_STRING);
+    uint32_t n_back = event.n_too_much > 0 ? inki_run_tokens_behind(g, event.n_too_much) : 0;
     if (n_back == 0 && g->veto != NULL) n_back = g->veto(g->veto_arg, g);
     if (n_back > 0) {
+        g->stopped = false;
         inki_run_take_back(g, n_back);
         return;
     }
     bool go_on = deliver(g, event.ready);
-    if (held && !g->stream.hold && go_on && !event.stopped) {
-        const ink_status given =
-            inki_text_stream_push(&g->stream, (inki_str){"", 0}, &event, g->error);
-        if (given != INK_OK) inki_run_fail(g, given);
-        go_on = given != INK_OK || deliver(g, event.ready);
-    }
+    if (held && go_on && (event.stopped || !g->stream.hold)) go_on = let_go(g, event.stopped);
     if (event.stopped)
         inki_run_stop(g, INK_STOP_STRING);
     else if (!go_on)

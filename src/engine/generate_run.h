@@ -117,7 +117,8 @@ void inki_run_end(inki_run *run); // releases; a zeroed run is allowed
 bool inki_run_interrupted(inki_run *run);
 // The last n tokens of the continuation are taken back, the first of them is banned at its place.
 void inki_run_take_back(inki_run *run, uint32_t n);
-// How many of the last tokens of the continuation hold its last `bytes` bytes.
+// How many of the last tokens of the continuation hold its last `bytes` bytes, and the stop string
+// behind them if there is one that the stream holds.
 uint32_t inki_run_tokens_behind(const inki_run *run, size_t bytes);
 // What may not be chosen next: borrowed from the run until it goes on.
 inki_constraint inki_run_constraint(inki_run *run);

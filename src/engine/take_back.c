@@ -33,6 +33,7 @@ void inki_run_take_back(inki_run *g, uint32_t n) {
 uint32_t inki_run_tokens_behind(const inki_run *g, size_t bytes) {
     const uint32_t n_new = g->n_timeline - g->n_prompt;
     uint32_t n = 0;
+    bytes += g->stream.n_cut;
     for (size_t sum = 0; sum < bytes && n < n_new; n++)
         sum += spoken_bytes(g, g->n_timeline - 1 - n);
     return n;

@@ -207,15 +207,18 @@ ink_status inki_text_stream_push(inki_text_stream *ts, inki_str bytes, inki_text
     if (event->n_too_much > 0) return INK_OK;
     ts->scan_from = hits.open_at;
     event->stopped = stopped;
+    ts->n_cut = ts->hold ? ts->n_held - end : 0;
     if (stopped) ts->n_held = end;
     size_t n = stopped ? end : find_stop_prefix(ts);
     if (hits.open_at < ts->n_before + n)
         n = hits.open_at > ts->n_before ? hits.open_at - ts->n_before : 0;
-    if (ts->hold && !stopped) return INK_OK;
+    if (ts->hold) return INK_OK;
     return give_out(ts, n, &event->ready, error);
 }
 
 void inki_text_stream_pop(inki_text_stream *ts, size_t n) {
+    ts->n_held += ts->n_cut;
+    ts->n_cut = 0;
     ts->n_held -= n < ts->n_held ? n : ts->n_held;
     ts->n_searched = 0;
     // What was ruled out because of the bytes that are gone is possible again.

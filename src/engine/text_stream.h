@@ -29,6 +29,7 @@ typedef struct inki_text_stream {
     uint8_t *bytes;
     size_t n_before, n_held, cap;
     size_t n_searched; // held bytes that the stop strings have seen; 0: they begin anew
+    size_t n_cut;      // bytes behind the held ones, from a stop string on; only while `hold`
     size_t scan_from;  // phrases that begin before this byte were ruled out
     char *text;        // what is given out next, with a 0 byte
     size_t text_cap;
@@ -45,7 +46,9 @@ ink_status inki_text_stream_context(inki_text_stream *ts, inki_str text, ink_err
 
 typedef struct inki_text_event {
     inki_str ready; // what can be given out now, maybe empty; with a 0 byte, until the next call
-    bool stopped;   // a stop string is complete; `ready` ends before it
+    // A stop string is complete; `ready` ends before it. With `hold` what is before it is held
+    // still: flushed, or popped together with the stop string.
+    bool stopped;
     // Over 0: a listed phrase is complete. So many bytes of what was pushed, from its last byte on,
     // have to be taken back; `ready` is empty.
     size_t n_too_much;

@@ -307,6 +307,36 @@ static void test_retry(void **state) {
     }
 }
 
+// A stop string right behind a first word that was refused: another word is looked for all the
+// same.
+static void test_retry_before_a_stop_string(void **state) {
+    (void)state;
+    enum { MOST = 6 };
+    static const char *const stop[] = {",", "."};
+    static char words[MOST][64];
+    static field f;
+    for (uint32_t n_alternatives = 1; n_alternatives <= 2; n_alternatives++) {
+        ink_typing_options options = typing_defaults();
+        options.n_alternatives = n_alternatives;
+        options.stop = stop;
+        options.n_stop = 2;
+        ink_typing *typing = typing_new(story.model, &options);
+        field_set(&f, "Once upon a");
+        assert_int_equal(typing_update(typing, &f, NULL), INK_OK);
+        for (size_t n = 0; n < MOST; n++) {
+            if (n > 0) assert_int_equal(ink_typing_retry(typing, NULL, NULL), INK_OK);
+            typing_finish(typing);
+            const ink_suggestion s = typing_shown(typing, 0);
+            if (n == 0 && n_alternatives == 1) assert_string_equal(s.text, " time");
+            assert_true(s.bytes > 0);
+            assert_null(strpbrk(s.text, ",."));
+            first_word(s.text, words[n], sizeof words[n]);
+            for (size_t k = 0; k < n; k++) assert_string_not_equal(words[k], words[n]);
+        }
+        assert_int_equal(ink_typing_free(typing), INK_OK);
+    }
+}
+
 static void test_nothing_to_retry(void **state) {
     (void)state;
     static field f;
@@ -387,6 +417,7 @@ int main(void) {
                                        cmocka_unit_test(test_units),
                                        cmocka_unit_test(test_stale),
                                        cmocka_unit_test(test_retry),
+                                       cmocka_unit_test(test_retry_before_a_stop_string),
                                        cmocka_unit_test(test_nothing_to_retry),
                                        cmocka_unit_test(test_reject),
                                        cmocka_unit_test(test_revisions)};

@@ -157,6 +157,32 @@ static void test_bad_stops(void **state) {
     assert_int_equal(inki_text_stream_init(&ts, NULL, 1, NULL, &mem, &error), INK_E_ARG);
 }
 
+// While everything is held, what stands before a stop string is too: it may be taken back with it.
+static void test_held_before_a_stop_string(void **state) {
+    (void)state;
+    const inki_mem mem = inki_mem_from(NULL);
+    const char *const stop[] = {", and"};
+    inki_text_stream ts = {0};
+    inki_str ready;
+    bool stopped;
+    assert_int_equal(inki_text_stream_init(&ts, stop, 1, NULL, &mem, NULL), INK_OK);
+    ts.hold = true;
+    assert_int_equal(push(&ts, (inki_str){"a word", 6}, &ready, &stopped, NULL), INK_OK);
+    assert_int_equal(push(&ts, (inki_str){"y, an", 5}, &ready, &stopped, NULL), INK_OK);
+    assert_false(stopped);
+    assert_int_equal(push(&ts, (inki_str){"d so", 4}, &ready, &stopped, NULL), INK_OK);
+    assert_true(stopped);
+    assert_int_equal(ready.bytes, 0);
+    assert_int_equal(ts.n_held, 7);
+    inki_text_stream_pop(&ts, 9); // the last two pieces
+    assert_int_equal(ts.n_held, 6);
+    assert_int_equal(push(&ts, (inki_str){"!, and", 6}, &ready, &stopped, NULL), INK_OK);
+    assert_true(stopped);
+    assert_int_equal(inki_text_stream_flush(&ts, true, &ready, NULL), INK_OK);
+    assert_string_equal(ready.data, "a word!");
+    inki_text_stream_free(&ts);
+}
+
 // A token of thousands of bytes, more than the buffers begin with.
 static void test_long_piece(void **state) {
     (void)state;
@@ -346,6 +372,7 @@ int main(void) {
         cmocka_unit_test(test_nul_bytes_pass),
         cmocka_unit_test(test_nothing_is_held_without_need),
         cmocka_unit_test(test_bad_stops),
+        cmocka_unit_test(test_held_before_a_stop_string),
         cmocka_unit_test(test_long_piece),
         cmocka_unit_test(test_like_a_plain_search),
         cmocka_unit_test(test_long_stops),
