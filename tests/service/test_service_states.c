@@ -170,7 +170,7 @@ static void test_closed(void **state) {
     watcher_begin(&runs, &s, 'r');
     watcher_begin(&waits, &s, 'w');
     watcher_ask(&runs, &many);
-    ask background = many;
+    ask background = few; // all three fit into the context, should they run before the close
     background.priority = INK_PRIORITY_BACKGROUND;
     for (int i = 0; i < 3; i++) watcher_ask(&waits, &background);
     served_go(&s);
