@@ -318,6 +318,8 @@ static int generate(job *j) {
     cli_interrupt_session(NULL);
     cli_progress_end(&j->progress);
     if (!set.json && cli_out_is_terminal() && !cli_out_at_line_start()) cli_out("\n");
+    if (status == INK_E_CONTEXT)
+        return cli_fail(CLI_CONTEXT, "%s (--overflow left cuts its beginning)", error.message);
     if (status != INK_OK) return cli_interrupted() ? CLI_INTERRUPTED : cli_fail_ink(status, &error);
     if (set.json) print_summary(j, &result);
     cli_out_flush();

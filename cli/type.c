@@ -21,7 +21,7 @@ static struct {
 
 static const cli_option options[] = {
     CLI_OPTION_MODEL(&set.model),
-    {.name = "max-tokens",
+    {.name = "tokens",
      .letter = 'n',
      .kind = CLI_UINT,
      .target = &set.max_tokens,

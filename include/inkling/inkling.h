@@ -645,8 +645,9 @@ typedef struct ink_typing_options {
     const char *const *stop;  // [n_stop] strings that end a suggestion; not part of it. Copied
     size_t n_stop;
     ink_filter *filter; // NULL: none
-    // Called on the thread that runs, whenever the best suggestion has grown or is done; in there
-    // all calls but ink_typing_run and ink_typing_free are allowed. NULL: none.
+    // Called on the thread that runs, whenever the best suggestion has changed or is done; it may
+    // be empty at first, which withdraws the last text's. In there all calls but ink_typing_run and
+    // ink_typing_free are allowed. NULL: none.
     void (*on_suggestion)(void *user, ink_typing *typing, const ink_suggestion *suggestion);
     void *user;
 } ink_typing_options;

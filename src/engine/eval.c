@@ -133,7 +133,8 @@ static void forget_behind(const ink_span *span) {
     }
     s->n_rows = 0;
     const uint32_t at = s->n_past + n;
-    if (s->held != NULL) s->held_at[at % s->options.n_held] = 0; // until the pass has written it
+    const uint32_t n_held = s->held != NULL ? s->options.n_held : 0;
+    if (n_held > 0) s->held_at[at % n_held] = 0; // until the pass has written it
 }
 
 static void append_span(const ink_span *span) {

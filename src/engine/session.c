@@ -145,7 +145,7 @@ static void free_session(ink_session *s) {
 
 ink_status inki_session_make(ink_session **out, ink_model *model,
                              const ink_session_options *options, bool reserve, ink_error *error) {
-    uint64_t heap, kv_bytes;
+    uint64_t heap = 0, kv_bytes = 0;
     ink_status status = inki_session_bytes(&model->weights, options, &heap, &kv_bytes, error);
     if (status != INK_OK) return status;
     // Where the system promises more memory than there is, each page would be granted, and the

@@ -259,6 +259,7 @@ fi
 # --- context -------------------------------------------------------------------------------
 long=$(awk 'BEGIN { for (i = 0; i < 60; i++) printf "Once upon a time there was a cat. " }')
 run 'prompt over the context' 6 ink complete --context 32 "$long"
+says 'prompt over the context, what helps' "$T/err" 'tokens; the context holds 32 .--overflow left cuts'
 run 'context over the model' 6 ink complete --context 1000000 x
 says 'context over the model, named as it was typed' "$T/err" '^inkling: --context: '
 # Whatever the limit of memory: the text, or one line that says what was lacking.
