@@ -33,12 +33,22 @@ typedef struct branch_of {
     uint32_t index;
 } branch_of;
 
-// The first word has n_tokens; how probable they are together ranks it.
-static void know_first_word(inki_branch *b, uint32_t n_tokens) {
+// The first word ends before byte `end` of the branch's text; how probable the tokens up to there
+// are together ranks it. They are counted from the front: what the last tokens added may still be
+// on its way to the text.
+static void know_first_word(inki_branch *b, size_t end) {
+    const inki_run *run = &b->run;
+    const inki_tokenizer *tokenizer = run->s->model->tokenizer;
+    const uint32_t n = run->n_timeline - run->n_prompt;
     b->first_known = true;
     b->first_logprob = 0;
-    for (uint32_t i = 0; i < n_tokens && i <= INKI_TYPING_TOKENS; i++)
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < n && i <= INKI_TYPING_TOKENS && bytes < end; i++) {
+        const ink_token token = run->timeline[run->n_prompt + i];
         b->first_logprob += b->logprobs[i];
+        if (inki_tokenizer_is_special(tokenizer, token)) continue;
+        bytes += inki_tokenizer_piece(tokenizer, token).bytes - (i == 0 ? run->n_heal : 0);
+    }
 }
 
 // The first word is looked at as soon as it is complete: one that was refused is taken back at the
@@ -63,8 +73,7 @@ static uint32_t look_at_first_word(void *arg, const inki_run *run) {
     b->first_word = length > 0 ? inki_typing_signature(b->text + at, length) : 0;
     if (length > 0 && is_refused(s, b->first_word))
         return inki_run_tokens_behind(run, bytes - (at + length) + 1);
-    // What completed a word in front of a blank is part of another.
-    know_first_word(b, n - inki_run_tokens_behind(run, bytes - (at + length)));
+    know_first_word(b, at + length);
     if (t->o.filter == NULL && s->n_refused == 0)
         b->run.o.flags &= ~(uint32_t)INK_GENERATE_LOGPROBS;
     b->run.stream.hold = false;
@@ -259,7 +268,9 @@ ink_status inki_branch_advance(ink_typing *t, inki_branch *b) {
     if (word == 0 || is_refused(t->s, word)) b->bytes = 0;
     if (!b->first_known) {
         b->first_word = inki_typing_first_word(b->text, b->bytes);
-        know_first_word(b, b->run.n_timeline - b->run.n_prompt);
+        size_t length = 0;
+        const size_t at = inki_words_first_bare(b->text, b->bytes, &length);
+        know_first_word(b, at + length);
     }
     return status;
 }

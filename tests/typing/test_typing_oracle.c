@@ -235,6 +235,81 @@ static void test_fewest_characters(void **state) {
     assert_true(s.n_prompt > 0);
 }
 
+// --- how probable a first word is ----------------------------------------------------------------
+
+static double log_of(const ink_session *session, ink_token token, const char *prefix) {
+    double sum = 0;
+    size_t n = 0;
+    const float *logits = ink_session_logits(session, 0, &n);
+    assert_true(logits != NULL && (size_t)token < n);
+    for (size_t id = 0; id < n; id++) {
+        const ink_token one = (ink_token)id;
+        char piece[256];
+        size_t bytes = 0;
+        if (ink_detokenize(story.model, &one, 1, 0, piece, sizeof piece, &bytes) != INK_OK)
+            continue;
+        if (bytes >= strlen(prefix) && memcmp(piece, prefix, strlen(prefix)) == 0)
+            sum += exp((double)logits[id] - (double)logits[token]);
+    }
+    return -log(sum);
+}
+
+// Behind "... a", whose last token may be another that begins so: that token among those, then the
+// word's own.
+static double log_of_word(const char *text, const char *word) {
+    ink_token tokens[64], token;
+    size_t n = 0, n_word = 0;
+    ink_session *session = NULL;
+    assert_int_equal(ink_tokenize(story.model, text, strlen(text), 0, tokens, 64, &n, NULL),
+                     INK_OK);
+    assert_int_equal(ink_tokenize(story.model, word, strlen(word), 0, &token, 1, &n_word, NULL),
+                     INK_OK);
+    assert_int_equal(n_word, 1);
+    assert_int_equal(ink_session_new(&session, story.model, NULL, NULL), INK_OK);
+    ink_span span = {.session = session, .tokens = tokens, .n_tokens = n - 1};
+    assert_int_equal(ink_eval(&span, 1, NULL), INK_OK);
+    double sum = log_of(session, tokens[n - 1], " a");
+    span = (ink_span){.session = session, .tokens = tokens + n - 1, .n_tokens = 1};
+    assert_int_equal(ink_eval(&span, 1, NULL), INK_OK);
+    sum += log_of(session, token, "");
+    assert_int_equal(ink_session_free(session), INK_OK);
+    return sum;
+}
+
+// However long the suggestion is, where it ends, and what the filter took back behind the word.
+static void test_logprob_of_the_first_word(void **state) {
+    (void)state;
+    static const char text[] = "Once upon a time there was a";
+    static const char *const phrases[] = {"named", "who", "boy"};
+    static const uint32_t lengths[] = {1, 2, 3, 12};
+    static field f;
+    static shown_all shown;
+    ink_filter *filter = NULL;
+    unsigned n_checked = 0;
+    assert_int_equal(ink_filter_new(&filter, NULL, phrases, 3, NULL), INK_OK);
+    field_set(&f, text);
+    for (uint32_t i = 0; i < 16; i++) {
+        ink_typing_options options = typing_defaults();
+        options.n_alternatives = 3;
+        options.max_tokens = lengths[i % 4];
+        options.until = i / 4 % 2 ? INK_UNTIL_WORD : INK_UNTIL_LENGTH;
+        options.filter = i / 8 ? filter : NULL;
+        assert_int_equal(typing_fresh(story.model, &options, &f, &shown), INK_OK);
+        for (uint32_t k = 0; k < 3; k++) {
+            const char *word = shown.list[k].text;
+            size_t n = 0;
+            char first[64];
+            snprintf(first, sizeof first, "%.*s", (int)(1 + strcspn(word + 1, " .,!?")), word);
+            ink_tokenize(story.model, first, strlen(first), 0, NULL, 0, &n, NULL);
+            if (word[0] != ' ' || n != 1) continue;
+            assert_true(fabs((double)shown.list[k].logprob - log_of_word(text, first)) < 1e-3);
+            n_checked++;
+        }
+    }
+    assert_true(n_checked >= 16);
+    ink_filter_unref(filter);
+}
+
 static int set_up(void **state) {
     (void)state;
     story = opened_story(1, NULL);
@@ -249,12 +324,10 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_generate_says_the_same),
-                                       cmocka_unit_test(test_window_of_words),
-                                       cmocka_unit_test(test_window_in_a_long_word),
-                                       cmocka_unit_test(test_window_of_tokens),
-                                       cmocka_unit_test(test_ends),
-                                       cmocka_unit_test(test_alternatives_are_ranked),
-                                       cmocka_unit_test(test_fewest_characters)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_generate_says_the_same),    cmocka_unit_test(test_window_of_words),
+        cmocka_unit_test(test_window_in_a_long_word),     cmocka_unit_test(test_window_of_tokens),
+        cmocka_unit_test(test_logprob_of_the_first_word), cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_alternatives_are_ranked),   cmocka_unit_test(test_fewest_characters)};
     return cmocka_run_group_tests_name("typing: oracles", tests, set_up, tear_down);
 }
