@@ -14,9 +14,10 @@ uint64_t inki_typing_signature(const char *text, size_t bytes) { // FNV-1a
     return h != 0 ? h : 1;
 }
 
-uint64_t inki_typing_first_word(const char *text, size_t bytes) {
+uint64_t inki_typing_first_word(const char *text, size_t bytes, size_t *end) {
     size_t n = 0;
     const size_t at = inki_words_first_bare(text, bytes, &n);
+    if (end != NULL) *end = at + n;
     return n > 0 ? inki_typing_signature(text + at, n) : 0;
 }
 
@@ -53,16 +54,15 @@ static size_t window_of(const ink_typing *t, const char *text, size_t caret) {
 }
 
 // The text has changed, or the caret; what was refused was so for what stood before it.
-static void stand_at(ink_typing *t, size_t caret) {
+static void stand_at(ink_typing *t, size_t caret, size_t window_at) {
     t->caret = caret;
-    t->window_at = window_of(t, t->text, caret);
+    t->window_at = window_at;
     t->n_refused = 0;
 }
 
-static ink_status check_filter(const ink_typing *t, const char *text, size_t caret,
+static ink_status check_filter(const ink_typing *t, const char *text, size_t from, size_t caret,
                                ink_error *error) {
     if (t->o.filter == NULL) return INK_OK;
-    const size_t from = window_of(t, text, caret);
     size_t at = 0, length = 0;
     ink_filter_find(t->o.filter, text + from, caret - from, &at, &length);
     if (length == 0) return INK_OK;
@@ -70,8 +70,10 @@ static ink_status check_filter(const ink_typing *t, const char *text, size_t car
                      "holds a listed phrase, %zu bytes at byte %zu", length, from + at);
 }
 
+// Before the lock is taken: this is the look at the whole text. *window_at: where its reading
+// begins.
 static ink_status check_update(const ink_typing *t, const char *text, size_t bytes, size_t caret,
-                               ink_error *error) {
+                               size_t *window_at, ink_error *error) {
     if (text == NULL && bytes > 0) return inki_fail(error, INK_E_ARG, "text", 0, "is NULL");
     if (bytes > INT32_MAX)
         return inki_fail(error, INK_E_LIMIT, "text", 0, "%zu bytes; at most %d", bytes,
@@ -84,7 +86,8 @@ static ink_status check_update(const ink_typing *t, const char *text, size_t byt
     if (caret < bytes && ((uint8_t)text[caret] & 0xc0) == 0x80)
         return inki_fail(error, INK_E_ARG, "caret", caret, "is inside of a character, at byte %zu",
                          caret);
-    return check_filter(t, text, caret, error);
+    *window_at = window_of(t, text, caret);
+    return check_filter(t, text, *window_at, caret, error);
 }
 
 static ink_status text_need(ink_typing *t, size_t bytes, ink_error *error) {
@@ -101,13 +104,13 @@ static ink_status text_need(ink_typing *t, size_t bytes, ink_error *error) {
 }
 
 static ink_status set_text(ink_typing *t, const char *text, size_t bytes, size_t caret,
-                           ink_error *error) {
+                           size_t window_at, ink_error *error) {
     const ink_status status = text_need(t, bytes, error);
     if (status != INK_OK) return status;
     inki_history_changed(&t->history, t->text, t->n_text, text, bytes, caret);
     if (bytes > 0) memcpy(t->text, text, bytes);
     t->n_text = bytes;
-    stand_at(t, caret);
+    stand_at(t, caret, window_at);
     return INK_OK;
 }
 
@@ -115,7 +118,8 @@ ink_status ink_typing_update(ink_typing *t, const char *text, size_t bytes, size
                              uint64_t *revision, ink_error *error) {
     if (t == NULL) return inki_fail(error, INK_E_ARG, NULL, 0, "the typing session is NULL");
     if (text == NULL && bytes == 0) text = "";
-    ink_status status = check_update(t, text, bytes, caret, error);
+    size_t window_at = 0;
+    ink_status status = check_update(t, text, bytes, caret, &window_at, error);
     inki_lock_take(&t->lock);
     if (t->closed) {
         status = closed(error);
@@ -124,7 +128,7 @@ ink_status ink_typing_update(ink_typing *t, const char *text, size_t bytes, size
             status = (ink_status)t->broken.status;
             if (error != NULL) *error = t->broken;
         }
-        if (status == INK_OK) status = set_text(t, text, bytes, caret, error);
+        if (status == INK_OK) status = set_text(t, text, bytes, caret, window_at, error);
         const bool wanted = status == INK_OK && has_chars(text, caret, t->o.min_chars);
         const uint64_t number = revise(t, wanted);
         if (status == INK_OK && revision != NULL) *revision = number;
@@ -221,7 +225,7 @@ static ink_status take_shown(ink_typing *t, uint32_t i, size_t bytes, ink_edit *
     memcpy(t->text + at, t->edit, bytes);
     t->n_text += bytes;
     inki_history_add(&t->history, t->text, at, bytes);
-    stand_at(t, at + bytes);
+    stand_at(t, at + bytes, window_of(t, t->text, at + bytes));
     const inki_shown taken = t->shown[i];
     memmove(taken.text, taken.text + bytes, taken.bytes - bytes);
     t->shown[i] = t->shown[0];
@@ -286,7 +290,8 @@ ink_status ink_typing_undo(ink_typing *t, ink_edit *edit, ink_error *error) {
         const size_t end = last.at + last.bytes, caret = t->caret;
         memmove(t->text + last.at, t->text + end, t->n_text - end);
         t->n_text -= last.bytes;
-        stand_at(t, caret >= end ? caret - last.bytes : caret < last.at ? caret : last.at);
+        const size_t now = caret >= end ? caret - last.bytes : caret < last.at ? caret : last.at;
+        stand_at(t, now, window_of(t, t->text, now));
         revise(t, has_chars(t->text, t->caret, t->o.min_chars));
         write_edit(t, last.at, last.bytes, 0, edit);
     }
@@ -298,7 +303,7 @@ ink_status ink_typing_undo(ink_typing *t, ink_edit *edit, ink_error *error) {
 static ink_status refuse_shown(ink_typing *t, ink_error *error) {
     uint32_t n = t->n_refused;
     for (uint32_t i = 0; i < t->n_shown; i++) {
-        const uint64_t word = inki_typing_first_word(t->shown[i].text, t->shown[i].bytes);
+        const uint64_t word = inki_typing_first_word(t->shown[i].text, t->shown[i].bytes, NULL);
         if (word == 0) continue;
         if (n == INKI_TYPING_REFUSED)
             return inki_fail(error, INK_E_LIMIT, NULL, 0, "%d suggestions were refused already",

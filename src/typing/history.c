@@ -1,14 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "typing/history.h"
 
-#include <string.h>
+#include "typing/typing_parts.h"
 
-// FNV-1a. The text itself is not kept: it is the host's, and may be long.
-static uint64_t text_signature(const char *text, size_t bytes) {
-    uint64_t hash = 0xcbf29ce484222325;
-    for (size_t i = 0; i < bytes; i++) hash = (hash ^ (uint8_t)text[i]) * 0x100000001b3;
-    return hash;
-}
+#include <string.h>
 
 static inki_accepted *accepted_at(const inki_history *history, uint32_t i) { // 0: the oldest
     return &history->list[(history->first + i) % history->cap];
@@ -36,8 +31,8 @@ void inki_history_add(inki_history *history, const char *text, size_t at, size_t
         history->first = (history->first + 1) % history->cap;
         history->n--;
     }
-    *accepted_at(history, history->n++) =
-        (inki_accepted){.at = at, .bytes = bytes, .signature = text_signature(text + at, bytes)};
+    *accepted_at(history, history->n++) = (inki_accepted){
+        .at = at, .bytes = bytes, .signature = inki_typing_signature(text + at, bytes)};
 }
 
 // How many bytes a [n] and b [n] have in common at their beginning. This runs at each key, over the
@@ -78,7 +73,7 @@ bool inki_history_pop(inki_history *history, const char *text, size_t n, inki_ac
     while (history->n > 0) {
         const inki_accepted entry = *accepted_at(history, --history->n);
         if (entry.bytes > n || entry.at > n - entry.bytes ||
-            text_signature(text + entry.at, entry.bytes) != entry.signature)
+            inki_typing_signature(text + entry.at, entry.bytes) != entry.signature)
             continue;
         history_replaced(history, entry.at, entry.bytes, 0);
         *out = entry;

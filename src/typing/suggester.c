@@ -68,12 +68,11 @@ static uint32_t look_at_first_word(void *arg, const inki_run *run) {
     bool whole = false;
     inki_words_first(b->text, bytes, &whole);
     if (!whole && !run->stopped) return 0;
-    size_t length = 0;
-    const size_t at = inki_words_first_bare(b->text, bytes, &length);
-    b->first_word = length > 0 ? inki_typing_signature(b->text + at, length) : 0;
-    if (length > 0 && is_refused(s, b->first_word))
-        return inki_run_tokens_behind(run, bytes - (at + length) + 1);
-    know_first_word(b, at + length);
+    size_t end = 0;
+    b->first_word = inki_typing_first_word(b->text, bytes, &end);
+    if (b->first_word != 0 && is_refused(s, b->first_word))
+        return inki_run_tokens_behind(run, bytes - end + 1);
+    know_first_word(b, end);
     if (t->o.filter == NULL && s->n_refused == 0)
         b->run.o.flags &= ~(uint32_t)INK_GENERATE_LOGPROBS;
     b->run.stream.hold = false;
@@ -264,13 +263,13 @@ ink_status inki_branch_advance(ink_typing *t, inki_branch *b) {
     }
     // Blanks alone are nothing to show. And a filter may have cut the word that was looked at to
     // one that was refused.
-    const uint64_t word = inki_typing_first_word(b->text, b->bytes);
-    if (word == 0 || is_refused(t->s, word)) b->bytes = 0;
+    size_t word_end = 0;
+    const uint64_t word = inki_typing_first_word(b->text, b->bytes, &word_end);
+    const bool none = word == 0 || is_refused(t->s, word);
+    if (none) b->bytes = 0;
     if (!b->first_known) {
-        b->first_word = inki_typing_first_word(b->text, b->bytes);
-        size_t length = 0;
-        const size_t at = inki_words_first_bare(b->text, b->bytes, &length);
-        know_first_word(b, at + length);
+        b->first_word = none ? 0 : word;
+        know_first_word(b, none ? 0 : word_end);
     }
     return status;
 }

@@ -122,8 +122,9 @@ struct ink_typing {
 };
 
 uint64_t inki_typing_signature(const char *text, size_t bytes);
-// Signature of the first word of text [bytes], punctuation aside; 0: there is none.
-uint64_t inki_typing_first_word(const char *text, size_t bytes);
+// Signature of the first word of text [bytes], punctuation aside; 0: there is none. *end (may be
+// NULL): where it ends.
+uint64_t inki_typing_first_word(const char *text, size_t bytes, size_t *end);
 
 // The suggester's parts; see suggester.c and alternatives.c.
 ink_status inki_suggester_new(inki_suggester **out, ink_typing *typing, ink_model *model,

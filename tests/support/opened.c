@@ -9,6 +9,18 @@
 #include <cmocka.h>
 
 uint32_t opened_cpu_mask = ~0u;
+ink_model *opened_builtin;
+
+int opened_builtin_begin(void **state) {
+    (void)state;
+    return ink_model_open(&opened_builtin, NULL, NULL, NULL, NULL) == INK_OK ? 0 : -1;
+}
+
+int opened_builtin_end(void **state) {
+    (void)state;
+    ink_model_unref(opened_builtin);
+    return 0;
+}
 
 opened opened_tiny(const tiny_model *tiny, uint32_t n_threads, heap *h) {
     opened o = {0};

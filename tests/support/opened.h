@@ -21,6 +21,11 @@ extern uint32_t opened_cpu_mask;
 opened opened_tiny(const tiny_model *tiny, uint32_t n_threads, heap *h);
 void opened_close(opened *o);
 
+// The built-in model, for a program's group of tests: its setup and teardown.
+extern ink_model *opened_builtin;
+int opened_builtin_begin(void **state);
+int opened_builtin_end(void **state);
+
 ink_session *opened_session(const opened *o, uint32_t n_ctx, uint32_t kv_type, uint32_t n_logits);
 
 // ids [n], all different for different seeds, below n_vocab - 1 (no end token).

@@ -14,24 +14,12 @@
 #include "opened.h"
 #include "tokenizer/heal.h"
 
-static ink_model *story;
-
-static int open_story(void **state) {
-    (void)state;
-    return ink_model_open(&story, NULL, NULL, NULL, NULL) == INK_OK ? 0 : -1;
-}
-static int close_story(void **state) {
-    (void)state;
-    ink_model_unref(story);
-    return 0;
-}
-
 static ink_session *new_session(uint32_t n_held) {
     ink_session_options o;
     ink_session_options_init(&o, sizeof o);
     o.n_held = n_held;
     ink_session *s = NULL;
-    assert_int_equal(ink_session_new(&s, story, &o, NULL), INK_OK);
+    assert_int_equal(ink_session_new(&s, opened_builtin, &o, NULL), INK_OK);
     return s;
 }
 
@@ -49,7 +37,7 @@ static ink_sampler *new_sampler(const char *chain, uint64_t seed) {
     o.seed_set = 1;
     o.seed = seed;
     ink_sampler *sampler = NULL;
-    assert_int_equal(ink_sampler_new(&sampler, story, chain, &o, NULL), INK_OK);
+    assert_int_equal(ink_sampler_new(&sampler, opened_builtin, chain, &o, NULL), INK_OK);
     return sampler;
 }
 
@@ -195,19 +183,20 @@ static void ngrams_do_not_repeat(void **state) {
 static ink_token first_by_hand(const char *text, size_t n, size_t *n_tail) {
     ink_token tokens[256], best = -1;
     inki_encode_stats stats = {0};
-    assert_int_equal(inki_tokenizer_encode_healed(story->tokenizer, text, n, false, tokens, 256,
-                                                  &stats, n_tail, NULL),
+    assert_int_equal(inki_tokenizer_encode_healed(opened_builtin->tokenizer, text, n, false, tokens,
+                                                  256, &stats, n_tail, NULL),
                      INK_OK);
-    if (stats.n_tokens == 0) tokens[stats.n_tokens++] = inki_tokenizer_end(story->tokenizer);
+    if (stats.n_tokens == 0)
+        tokens[stats.n_tokens++] = inki_tokenizer_end(opened_builtin->tokenizer);
     ink_session *s = new_session(0);
     const ink_span span = {.session = s, .tokens = tokens, .n_tokens = stats.n_tokens};
     assert_int_equal(ink_eval(&span, 1, NULL), INK_OK);
     const float *logits = ink_session_logits(s, 0, NULL);
     float most = -INFINITY;
-    for (int32_t id = 0; id < (int32_t)story->weights.n_vocab; id++) {
-        const inki_str piece = inki_tokenizer_piece(story->tokenizer, id);
+    for (int32_t id = 0; id < (int32_t)opened_builtin->weights.n_vocab; id++) {
+        const inki_str piece = inki_tokenizer_piece(opened_builtin->tokenizer, id);
         const bool begins = piece.bytes >= *n_tail &&
-                            !inki_tokenizer_is_special(story->tokenizer, id) &&
+                            !inki_tokenizer_is_special(opened_builtin->tokenizer, id) &&
                             memcmp(piece.data, text + n - *n_tail, *n_tail) == 0;
         if ((*n_tail == 0 || begins) && logits[id] > most) {
             most = logits[id];
@@ -233,11 +222,11 @@ static void cut_prompts_are_healed(void **state) {
         const ink_token *tokens = ink_session_tokens(s, &n_past);
         inki_encode_stats stats = {0};
         ink_token kept[256];
-        inki_tokenizer_encode_healed(story->tokenizer, cut, n, false, kept, 256, &stats, &n_tail,
-                                     NULL);
+        inki_tokenizer_encode_healed(opened_builtin->tokenizer, cut, n, false, kept, 256, &stats,
+                                     &n_tail, NULL);
         const size_t at = stats.n_tokens > 0 ? stats.n_tokens : 1;
         assert_int_equal(tokens[at], first);
-        const inki_str piece = inki_tokenizer_piece(story->tokenizer, first);
+        const inki_str piece = inki_tokenizer_piece(opened_builtin->tokenizer, first);
         assert_memory_equal(out.text, piece.data + n_tail, piece.bytes - n_tail);
     }
     ink_session_free(s);
@@ -262,7 +251,7 @@ static void held_rows_are_the_evaluated_ones(void **state) {
     (void)state;
     enum { HELD = 6, N = 40 };
     ink_token ids[N];
-    opened_ids(ids, N, story->weights.n_vocab, 3);
+    opened_ids(ids, N, opened_builtin->weights.n_vocab, 3);
     ink_session *s = new_session(HELD), *fresh = new_session(0);
     for (uint32_t n = 1; n <= N; n++) {
         const ink_span one = {.session = s, .tokens = &ids[n - 1], .n_tokens = 1};
@@ -319,5 +308,5 @@ int main(void) {
         cmocka_unit_test(held_rows_are_the_evaluated_ones),
         cmocka_unit_test(what_is_cached_costs_nothing),
     };
-    return cmocka_run_group_tests(tests, open_story, close_story);
+    return cmocka_run_group_tests(tests, opened_builtin_begin, opened_builtin_end);
 }

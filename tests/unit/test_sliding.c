@@ -12,19 +12,15 @@
 
 #include "opened.h"
 
-static ink_model *story;
 static ink_sampler *greedy;
 
-static int open_story(void **state) {
-    (void)state;
-    if (ink_model_open(&story, NULL, NULL, NULL, NULL) != INK_OK) return -1;
-    return ink_sampler_new(&greedy, story, "greedy", NULL, NULL) == INK_OK ? 0 : -1;
+static int open_greedy(void **state) {
+    if (opened_builtin_begin(state) != 0) return -1;
+    return ink_sampler_new(&greedy, opened_builtin, "greedy", NULL, NULL) == INK_OK ? 0 : -1;
 }
-static int close_story(void **state) {
-    (void)state;
+static int close_greedy(void **state) {
     ink_sampler_free(greedy);
-    ink_model_unref(story);
-    return 0;
+    return opened_builtin_end(state);
 }
 
 static ink_session *new_session(uint32_t n_ctx) {
@@ -32,7 +28,7 @@ static ink_session *new_session(uint32_t n_ctx) {
     ink_session_options_init(&o, sizeof o);
     o.n_ctx = n_ctx;
     ink_session *s = NULL;
-    assert_int_equal(ink_session_new(&s, story, &o, NULL), INK_OK);
+    assert_int_equal(ink_session_new(&s, opened_builtin, &o, NULL), INK_OK);
     return s;
 }
 
@@ -125,12 +121,12 @@ static ink_filter *bar_all_words(ink_sampler **out) {
     const char **list = calloc(MOST, sizeof *list);
     ink_logit_bias *biases = calloc(MOST, sizeof *biases);
     ink_model_info info = {.size = sizeof info};
-    assert_int_equal(ink_model_get_info(story, &info), INK_OK);
+    assert_int_equal(ink_model_get_info(opened_builtin, &info), INK_OK);
     assert_true(info.n_vocab < MOST);
     size_t n = 0, n_biases = 0;
     for (ink_token id = 0; (uint32_t)id < info.n_vocab; id++) {
         size_t bytes = 0, at = 1;
-        const bool fits = ink_detokenize(story, &id, 1, 0, texts[n], 39, &bytes) == INK_OK;
+        const bool fits = ink_detokenize(opened_builtin, &id, 1, 0, texts[n], 39, &bytes) == INK_OK;
         while (fits && at < bytes && texts[n][at] >= 'a' && texts[n][at] <= 'z') at++;
         if (fits && bytes > 1 && at == bytes && texts[n][0] == ' ') {
             list[n] = texts[n];
@@ -147,7 +143,7 @@ static ink_filter *bar_all_words(ink_sampler **out) {
     o.n_logit_bias = n_biases;
     ink_filter *f = NULL;
     assert_int_equal(ink_filter_new(&f, NULL, list, n, NULL), INK_OK);
-    assert_int_equal(ink_sampler_new(out, story, "logit_bias;greedy", &o, NULL), INK_OK);
+    assert_int_equal(ink_sampler_new(out, opened_builtin, "logit_bias;greedy", &o, NULL), INK_OK);
     free(texts);
     free(list);
     free(biases);
@@ -181,5 +177,5 @@ int main(void) {
         cmocka_unit_test(filter_leaves_a_token_to_stand_on),
         cmocka_unit_test(past_without_what_was_taken_back_last),
     };
-    return cmocka_run_group_tests(tests, open_story, close_story);
+    return cmocka_run_group_tests(tests, open_greedy, close_greedy);
 }

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "heap.h"
+#include "opened.h"
 #include "os/os.h"
 
 static ink_typing_options defaults(void) {
@@ -95,18 +95,6 @@ static void all_memory_is_there_from_the_beginning(void **state) {
 
 // --- what is suggested ---------------------------------------------------------------------------
 
-static ink_model *story;
-
-static int open_story(void **state) {
-    (void)state;
-    return ink_model_open(&story, NULL, NULL, NULL, NULL) == INK_OK ? 0 : -1;
-}
-static int close_story(void **state) {
-    (void)state;
-    ink_model_unref(story);
-    return 0;
-}
-
 // What the user typed may repeat itself: its last token, which is written again, is no repetition
 // of the suggestion's making.
 static void repeating_text_is_continued(void **state) {
@@ -117,7 +105,7 @@ static void repeating_text_is_continued(void **state) {
         for (uint32_t n = 1; n <= 2; n++) {
             ink_typing_options o = defaults();
             o.n_alternatives = n;
-            ink_typing *t = new_typing(story, &o);
+            ink_typing *t = new_typing(opened_builtin, &o);
             suggest(t, texts[i], strlen(texts[i]));
             ink_suggestion shown = {0};
             assert_int_equal(ink_typing_suggestion(t, n - 1, &shown), INK_OK);
@@ -142,7 +130,7 @@ static void filter_looks_before_the_window(void **state) {
             o.n_alternatives = n;
             o.window_words = window / 2;
             if (window % 2) o.window_tokens = window / 2 + 1;
-            ink_typing *t = new_typing(story, &o);
+            ink_typing *t = new_typing(opened_builtin, &o);
             suggest(t, text, sizeof text - 1);
             for (uint32_t i = 0; i < n; i++) {
                 ink_suggestion shown = {0};
@@ -164,7 +152,7 @@ static void nothing_says_why(void **state) {
         ink_typing_options o = defaults();
         o.n_alternatives = n;
         o.deadline_ms = 1;
-        ink_typing *t = new_typing(story, &o);
+        ink_typing *t = new_typing(opened_builtin, &o);
         assert_int_equal(ink_typing_update(t, "Once upon", 9, 9, NULL, NULL), INK_OK);
         const double start = inki_os_now_ms();
         while (inki_os_now_ms() - start < 1) {}
@@ -187,5 +175,5 @@ int main(void) {
         cmocka_unit_test(filter_looks_before_the_window),
         cmocka_unit_test(nothing_says_why),
     };
-    return cmocka_run_group_tests(tests, open_story, close_story);
+    return cmocka_run_group_tests(tests, opened_builtin_begin, opened_builtin_end);
 }
