@@ -30,6 +30,7 @@ library() {
 }
 library jansson libjansson-dev
 library ncursesw libncurses-dev
+library libmicrohttpd libmicrohttpd-dev
 case $goal in
 build) ;;
 check | lint)

@@ -122,15 +122,33 @@ typedef int32_t ink_token;
 typedef struct ink_engine ink_engine;
 typedef struct ink_options ink_options;
 
+// A token and its probability under the model, before any sampler changed it (natural log).
+typedef struct ink_logprob {
+    ink_token token;
+    float logprob;
+} ink_logprob;
+// A token that stands in the text, and what could have stood there.
+typedef struct ink_choice {
+    ink_token token;
+    float logprob;          // NAN: the first token of an echoed prompt, which nothing stands before
+    uint32_t n_top;         // as many as were asked for, 0 where logprob is NAN
+    const ink_logprob *top; // [n_top] the most probable ones, falling; ties: the lower id first
+    const void *reserved;   // NULL
+} ink_choice;
+
 // A piece of generated text. `text` is whole UTF-8 characters, also followed by a 0 byte, borrowed
-// until the callback returns.
+// until the callback returns, as all of the piece is.
 typedef struct ink_piece {
     uint32_t size;
     ink_token token; // the last token that the piece came from
     const char *text;
     size_t bytes;      // > 0
     float logprob;     // of `token` under the model (natural log); NAN unless asked for
-    uint32_t n_tokens; // tokens generated so far in this call
+    uint32_t n_tokens; // tokens generated so far in this call; 0: a piece of the echoed prompt
+    // LOGPROBS: the tokens whose first byte is given out with this piece. A token is told once,
+    // when nothing can take it back any more; one that only a stop string was made of never is.
+    uint32_t n_choices;
+    const ink_choice *choices; // [n_choices], in the order of the text
 } ink_piece;
 
 // Receives each piece on the thread that called. Nonzero stops the generation.
@@ -485,12 +503,18 @@ enum {
     INK_GENERATE_FRESH = 1u,   // the text is the whole past: what differs in the session is dropped
     INK_GENERATE_SPECIAL = 2u, // read special tokens in the prompt
     INK_GENERATE_STRICT = 4u,  // refuse a prompt that is not UTF-8
-    INK_GENERATE_LOGPROBS = 8u, // fill ink_piece.logprob
+    INK_GENERATE_LOGPROBS = 8u, // fill ink_piece.logprob and choices
     INK_GENERATE_NO_END = 16u,  // never choose the end token: go on to the length
     // A prompt that ends inside a word or behind a blank is continued as if it did not: its last
     // partial token is taken back, and the first new one begins with those bytes. What is given out
     // begins behind the prompt all the same.
-    INK_GENERATE_HEAL = 32u
+    INK_GENERATE_HEAL = 32u,
+    // The prompt (what is left of it where it was cut) is given out first, special tokens as their
+    // text; with LOGPROBS its tokens are told too, for which all of them are evaluated, n_logits of
+    // the session at a time. Only with FRESH, and not with HEAL.
+    INK_GENERATE_ECHO = 64u,
+    // ink_result.embedding is filled, for which all of the prompt is evaluated. Only with FRESH.
+    INK_GENERATE_EMBED = 128u
 };
 
 typedef struct ink_generate_options {
@@ -513,6 +537,10 @@ typedef struct ink_generate_options {
     // stays unsaid, though the past holds it. NULL: none.
     ink_filter *filter;
     uint32_t no_repeat_ngram; // no n tokens in a row stand twice in past and continuation; 0: off
+    uint32_t n_top_logprobs;  // LOGPROBS: length of ink_choice.top; at most 64
+    // [n_prompt_tokens] ids that stand before the text: the prompt is both, one after the other.
+    const ink_token *prompt_tokens;
+    size_t n_prompt_tokens;
 } ink_generate_options;
 INK_API void ink_generate_options_init(ink_generate_options *options, size_t size);
 
@@ -546,6 +574,11 @@ typedef struct ink_result {
     uint32_t n_evaluated;  // tokens evaluated, of the prompt and of the continuation
     uint32_t n_taken_back; // tokens chosen and taken back by the filter
     double queue_ms;       // a service's request: from its submission to the beginning of its work
+    // EMBED: [n_embedding] n_embd floats, the mean over the prompt's tokens of the final hidden
+    // state (behind the last norm; not scaled to unit length). Borrowed until the session's next
+    // call, from a service until on_done returns. NULL without.
+    const float *embedding;
+    uint32_t n_embedding;
 } ink_result;
 
 // Tokenizes text [bytes], appends it to the session's past and continues it, piece by piece.
@@ -555,8 +588,8 @@ typedef struct ink_result {
 // its end, the past is as before; with FRESH, or when it had to be cut, a beginning of what it was
 // to become. The same holds for a context that was stopped while it slid. After a later failure the
 // past holds the tokens chosen until then. Errors: INK_E_ARG, INK_E_UTF8, INK_E_CONTEXT,
-// INK_E_LIMIT (over 2^31 - 1 bytes of text), INK_E_FILTERED (the prompt), INK_E_BUSY,
-// INK_E_REENTRANT, INK_E_NOMEM, INK_E_NUMERIC.
+// INK_E_LIMIT (over 2^31 - 1 bytes of text or as many tokens, n_top_logprobs over 64), INK_E_TOKEN,
+// INK_E_FILTERED (the prompt), INK_E_BUSY, INK_E_REENTRANT, INK_E_NOMEM, INK_E_NUMERIC.
 INK_API ink_status ink_session_generate(ink_session *session, const char *text, size_t bytes,
                                         const ink_generate_options *options, ink_text_fn fn,
                                         void *user, ink_result *result, ink_error *error);

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// Continuations: each needs a slot (a client of the model's service, with a cache of its own) and
+// waits in a bounded queue while none is free. The slot whose cache begins most like the prompt is
+// taken, so that a conversation finds its own again.
+#ifndef SERVER_JOBS_H
+#define SERVER_JOBS_H
+
+#include "server/models.h"
+
+typedef struct srv_slots srv_slots;
+
+// One continuation. The caller's memory, which must last, with all that `request` points to, until
+// on_done has been called.
+typedef struct srv_job {
+    srv_model *model;
+    ink_request request; // INK_GENERATE_FRESH is added to its flags
+    // On the worker of the model's service; nonzero stops. NULL: none.
+    int (*on_text)(struct srv_job *job, const ink_piece *piece);
+    // Once for every job that was submitted: on the worker, or on the thread that cancels, submits
+    // or keeps house, when the job never got a slot. The job is not touched behind it.
+    void (*on_done)(struct srv_job *job, ink_status status, const ink_result *result,
+                    const ink_error *error);
+    // Of jobs.c.
+    struct srv_job *next;
+    struct srv_slot *slot; // NULL: it waits
+    uint64_t id;           // of the service's request
+    double submitted_ms;
+    bool cancelled;
+} srv_job;
+
+ink_status srv_slots_new(srv_slots **out, srv_model *model, uint32_t n, uint32_t n_queue,
+                         ink_error *error);
+void srv_slots_free(srv_slots *slots); // behind ink_service_close; NULL is allowed
+
+// All of them or none, as one request's prompts and choices: side by side where there are slots.
+// False: 429 with Retry-After (the queue is full), 503 (draining, the model is not open), or what
+// the engine refused; nothing was submitted, or what was has been cancelled and on_done is called
+// for it.
+bool srv_jobs_submit(srv_job **jobs, size_t n, srv_failure *why);
+// Ends it soon; on_done tells its result so far. Not behind its on_done.
+void srv_job_cancel(srv_job *job);
+
+uint32_t srv_slots_n_running(const srv_slots *slots);
+uint32_t srv_slots_n_waiting(const srv_slots *slots);
+
+#endif

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+// Reading a request's JSON object: each field once, checked, with its name in the refusal.
+#ifndef SERVER_JSON_IN_H
+#define SERVER_JSON_IN_H
+
+#include "server/failure.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+// The object in body [bytes]. NULL: refused (no JSON, no object, too deep, not UTF-8).
+json_t *srv_in_object(const char *body, size_t bytes, srv_failure *why);
+
+// Reads fields of an object. The first that is wrong fills *why; all later calls then do nothing,
+// so that one look at the end is enough.
+typedef struct srv_in {
+    const json_t *object;
+    srv_failure *why;
+    bool failed;
+} srv_in;
+
+// Each returns whether the field is there and not null; *out is unchanged where it is not.
+bool srv_in_bool(srv_in *in, const char *name, bool *out);
+bool srv_in_uint(srv_in *in, const char *name, uint64_t low, uint64_t high, uint64_t *out);
+bool srv_in_int(srv_in *in, const char *name, int64_t low, int64_t high, int64_t *out);
+bool srv_in_real(srv_in *in, const char *name, double low, double high, double *out);
+// *out: borrowed from the object, with a 0 byte behind it; bytes NULL: it may hold no 0 byte.
+bool srv_in_text(srv_in *in, const char *name, const char **out, size_t *bytes);
+// One of names (NULL-terminated): *out is its index.
+bool srv_in_choice(srv_in *in, const char *name, const char *const *names, uint32_t *out);
+const json_t *srv_in_any(srv_in *in, const char *name);
+// Refuses every field that is in none of the lists (NULL-terminated), by name; `refused` are those
+// that are known and would change the text, unless null.
+void srv_in_only(srv_in *in, const char *const *known, const char *const *ignored,
+                 const char *const *refused);
+
+#endif
