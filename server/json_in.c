@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT
+#include "server/json_in.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+// Deeper than any request of ours, and far less than would trouble a stack.
+enum { MAX_DEPTH = 32, MAX_NAME = 56 };
+
+static bool is_too_deep(const char *body, size_t bytes) {
+    size_t depth = 0;
+    bool in_text = false;
+    for (size_t i = 0; i < bytes; i++) {
+        const char c = body[i];
+        if (in_text) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_text = false;
+        } else if (c == '"') {
+            in_text = true;
+        } else if (c == '[' || c == '{') {
+            if (++depth > MAX_DEPTH) return true;
+        } else if ((c == ']' || c == '}') && depth > 0) {
+            depth--;
+        }
+    }
+    return false;
+}
+
+// The parser quotes what it met, cut anywhere: that part is left out, for it may be no UTF-8.
+static bool refuse_syntax(srv_failure *why, const json_error_t *e) {
+    const char *quote = strstr(e->text, " near '");
+    size_t n = quote != NULL ? (size_t)(quote - e->text) : strlen(e->text);
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)e->text[i] < 0x20 || (unsigned char)e->text[i] > 0x7e) n = i;
+    return srv_refuse(why, NULL, "The body could not be read as JSON: %.*s at byte %d.", (int)n,
+                      e->text, e->position > 0 ? e->position : 0);
+}
+
+json_t *srv_in_object(const char *body, size_t bytes, srv_failure *why) {
+    if (bytes == 0 || body == NULL) {
+        srv_refuse(why, NULL, "The body is empty; it must be a JSON object.");
+        return NULL;
+    }
+    if (is_too_deep(body, bytes)) {
+        srv_refuse(why, NULL, "The body is nested deeper than %d levels.", MAX_DEPTH);
+        return NULL;
+    }
+    json_error_t e = {0};
+    json_t *object = json_loadb(body, bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
+    if (object == NULL && json_error_code(&e) == json_error_out_of_memory) {
+        srv_fail(why, 503, "server_error", NULL, "There is no memory for this request.");
+        return NULL;
+    }
+    if (object == NULL) {
+        refuse_syntax(why, &e);
+        return NULL;
+    }
+    if (!json_is_object(object)) {
+        json_decref(object);
+        srv_refuse(why, NULL, "The body must be a JSON object.");
+        return NULL;
+    }
+    return object;
+}
+
+static const char *kind_of(const json_t *value) {
+    switch (json_typeof(value)) {
+    case JSON_OBJECT: return "an object";
+    case JSON_ARRAY: return "an array";
+    case JSON_STRING: return "a string";
+    case JSON_INTEGER: return "an integer";
+    case JSON_REAL: return "a number";
+    case JSON_TRUE:
+    case JSON_FALSE: return "a boolean";
+    default: return "null";
+    }
+}
+
+static bool refuse(srv_in *in, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static bool refuse(srv_in *in, const char *name, const char *format, ...) {
+    char what[200];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    in->failed = true;
+    return srv_refuse(in->why, name, "'%s' must be %s.", name, what);
+}
+
+// NULL: it is not there, or null, or something was refused before.
+static const json_t *find(const srv_in *in, const char *name) {
+    if (in->failed) return NULL;
+    const json_t *value = json_object_get(in->object, name);
+    return json_is_null(value) ? NULL : value;
+}
+
+const json_t *srv_in_any(srv_in *in, const char *name) { return find(in, name); }
+
+bool srv_in_bool(srv_in *in, const char *name, bool *out) {
+    const json_t *value = find(in, name);
+    if (value == NULL) return false;
+    if (!json_is_boolean(value)) return refuse(in, name, "true or false, not %s", kind_of(value));
+    *out = json_is_true(value);
+    return true;
+}
+
+bool srv_in_int(srv_in *in, const char *name, int64_t low, int64_t high, int64_t *out) {
+    const json_t *value = find(in, name);
+    if (value == NULL) return false;
+    if (!json_is_integer(value)) return refuse(in, name, "an integer, not %s", kind_of(value));
+    const int64_t number = json_integer_value(value);
+    if (number < low || number > high)
+        return refuse(in, name, "an integer from %lld to %lld, not %lld", (long long)low,
+                      (long long)high, (long long)number);
+    *out = number;
+    return true;
+}
+
+bool srv_in_uint(srv_in *in, const char *name, uint64_t low, uint64_t high, uint64_t *out) {
+    int64_t number = 0;
+    const int64_t top = high > INT64_MAX ? INT64_MAX : (int64_t)high;
+    if (!srv_in_int(in, name, low > INT64_MAX ? INT64_MAX : (int64_t)low, top, &number))
+        return false;
+    *out = (uint64_t)number;
+    return true;
+}
+
+// The bounds are small whole numbers in practice; %g of those is the same in every locale.
+bool srv_in_real(srv_in *in, const char *name, double low, double high, double *out) {
+    const json_t *value = find(in, name);
+    if (value == NULL) return false;
+    if (!json_is_number(value)) return refuse(in, name, "a number, not %s", kind_of(value));
+    const double number = json_number_value(value);
+    if (!(number >= low && number <= high))
+        return refuse(in, name, "a number from %g to %g", low, high);
+    *out = number;
+    return true;
+}
+
+bool srv_in_text(srv_in *in, const char *name, const char **out, size_t *bytes) {
+    const json_t *value = find(in, name);
+    if (value == NULL) return false;
+    if (!json_is_string(value)) return refuse(in, name, "a string, not %s", kind_of(value));
+    const char *text = json_string_value(value);
+    const size_t n = json_string_length(value);
+    if (bytes == NULL && memchr(text, 0, n) != NULL)
+        return refuse(in, name, "a string without U+0000");
+    *out = text;
+    if (bytes != NULL) *bytes = n;
+    return true;
+}
+
+bool srv_in_choice(srv_in *in, const char *name, const char *const *names, uint32_t *out) {
+    const json_t *value = find(in, name);
+    if (value == NULL) return false;
+    char list[160];
+    size_t at = 0;
+    list[0] = 0;
+    for (uint32_t i = 0; names[i] != NULL; i++) {
+        if (json_is_string(value) && strlen(names[i]) == json_string_length(value) &&
+            strcmp(names[i], json_string_value(value)) == 0) {
+            *out = i;
+            return true;
+        }
+        const int n =
+            snprintf(list + at, sizeof list - at, "%s\"%s\"", i > 0 ? ", " : "", names[i]);
+        if (n > 0) at = at + (size_t)n < sizeof list ? at + (size_t)n : sizeof list - 1;
+    }
+    return refuse(in, name, "%s%s", names[0] != NULL && names[1] != NULL ? "one of " : "", list);
+}
+
+static bool is_in(const char *const *list, const char *name) {
+    for (size_t i = 0; list != NULL && list[i] != NULL; i++)
+        if (strcmp(list[i], name) == 0) return true;
+    return false;
+}
+
+void srv_in_only(srv_in *in, const char *const *known, const char *const *ignored,
+                 const char *const *refused) {
+    const char *name;
+    json_t *value;
+    // Iterating changes nothing; the library's macro has no form for a const object.
+    json_object_foreach((json_t *)(uintptr_t)in->object, name, value) {
+        if (in->failed) return;
+        if (is_in(known, name) || is_in(ignored, name)) continue;
+        char cut[MAX_NAME + 1];
+        size_t n = strlen(name);
+        if (n > MAX_NAME) n = MAX_NAME;
+        while (n > 0 && ((unsigned char)name[n] & 0xc0) == 0x80) n--;
+        memcpy(cut, name, n);
+        cut[n] = 0;
+        if (is_in(refused, name)) {
+            if (json_is_null(value)) continue;
+            in->failed = true;
+            srv_refuse(in->why, cut, "'%s' is not supported.", cut);
+        } else {
+            in->failed = true;
+            srv_refuse(in->why, cut, "Unrecognized request argument supplied: %s", cut);
+        }
+    }
+}
