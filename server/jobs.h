@@ -33,12 +33,13 @@ typedef struct srv_job {
 
 ink_status srv_slots_new(srv_slots **out, srv_model *model, uint32_t n, uint32_t n_queue,
                          ink_error *error);
-void srv_slots_free(srv_slots *slots); // behind ink_service_close; NULL is allowed
+void srv_slots_close(srv_slots *slots); // ends what waits; nothing is taken any more
+void srv_slots_free(srv_slots *slots);  // behind ink_service_close; NULL is allowed
 
 // All of them or none, as one request's prompts and choices, of one model: side by side where there
-// are slots. True: on_done is called for each of them (before the return, maybe). False: nothing was
-// submitted, and no on_done is called: 429 with Retry-After (the queue is full), 503 (draining, the
-// model is not open), or what the engine refused of the first one.
+// are slots. True: on_done is called for each of them (before the return, maybe). False: nothing
+// was submitted, and no on_done is called: 429 with Retry-After (the queue is full), 503 (draining,
+// the model is not open), or what the engine refused of the first one.
 bool srv_jobs_submit(srv_job **jobs, size_t n, srv_failure *why);
 // Ends it soon; on_done tells its result so far, and is called in here for one that waits. Before
 // the submission: it will end at once. Behind on_done, as long as its memory is there: nothing, but
