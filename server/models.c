@@ -5,7 +5,7 @@
 #include "server/app.h"
 #include "server/jobs.h"
 #include "server/route.h"
-#include "server/text_out.h"
+#include "server/vector_out.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,15 +44,14 @@ static char *make_id(const srv_model_option *option) {
 static ink_status check_id(const srv_app *app, size_t n, ink_error *error) {
     const char *id = app->models[n].id;
     const char *wrong = NULL;
-    size_t invalid = 0;
-    srv_utf8_check(id, strlen(id), &invalid);
-    if (id[0] == 0 || invalid > 0) wrong = "is empty or not UTF-8";
+    const bool is_text = srv_utf8_valid(id, strlen(id));
+    if (id[0] == 0 || !is_text) wrong = "is empty or not UTF-8";
     for (size_t i = 0; i < n && wrong == NULL; i++)
         if (strcmp(app->models[i].id, id) == 0) wrong = "is there twice; each needs one of its own";
     if (wrong == NULL) return INK_OK;
     *error = (ink_error){.size = sizeof *error, .status = INK_E_ARG, .where = "models"};
     snprintf(error->message, sizeof error->message, "models: the name \"%.100s\" %s",
-             invalid > 0 ? "?" : id, wrong);
+             is_text ? id : "?", wrong);
     return INK_E_ARG;
 }
 
