@@ -11,6 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { COMPARE_STREAMS = 8, COMPARE_STREAM_PROMPT = 16, COMPARE_STREAM_TOKENS = 96 };
+// Id i of the prompt of sequence `stream` in a round: no two begin alike.
+int32_t compare_stream_id(unsigned round, unsigned stream, unsigned i, unsigned n_vocab);
+
 // What a worker can do with its engine. Those that return a bool have told on standard error why
 // it is false.
 typedef struct compare_engine {
@@ -25,6 +29,10 @@ typedef struct compare_engine {
     double (*batch)(unsigned n, double ms);
     double (*bytes_a_token)(unsigned depth); // that a decode step reads; NULL: not known
     unsigned (*read)(const char *text);      // the past becomes this text; its tokens, 0: failed
+    // Tokens a second of n sequences side by side, from nothing to the last token: each has a
+    // prompt of COMPARE_STREAM_PROMPT ids (compare_stream_id) and COMPARE_STREAM_TOKENS behind it,
+    // always the likeliest. 0 after a failure. NULL: not measured.
+    double (*streams)(unsigned n);
 } compare_engine;
 extern const compare_engine compare_ours, compare_theirs;
 
@@ -32,6 +40,7 @@ extern const compare_engine compare_ours, compare_theirs;
 //   prefill N THREADS MS     tokens/s of prompts of N tokens
 //   decode DEPTH THREADS MS  tokens/s
 //   batch N THREADS MS       tokens/s of N sequences together
+//   streams N THREADS 0      tokens/s of N texts side by side, prompts included
 //   bytes DEPTH 1 0          bytes that a token reads
 //   peak 0 THREADS 0         bytes of memory at the most, after the context was filled
 //   count 0 THREADS 0        tokens of COMPARE_PROMPT (in the environment)

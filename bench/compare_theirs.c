@@ -9,19 +9,23 @@
 #include "bench/compare.h"
 #include "cli/bench_job.h"
 #include "cli/largest.h"
+#include "cli/terminal.h"
 
 // The parameter structs differ between releases, and only the libraries may be at hand. They are
 // larger than 16 bytes, so they travel through memory whatever their size: a block that is large
-// enough stands for each. llama.h begins the context's with n_ctx, n_batch and n_ubatch, of which
-// the defaults are known.
+// enough stands for each. llama.h begins the context's with n_ctx, n_batch, n_ubatch and n_seq_max,
+// of which the defaults are known.
 typedef struct params_block {
     uint32_t words[128];
 } params_block;
-enum { AT_CTX = 0, AT_BATCH = 1, DEFAULT_CTX = 512, DEFAULT_BATCH = 2048 };
+enum { AT_CTX = 0, AT_BATCH = 1, AT_SEQUENCES = 3, DEFAULT_CTX = 512, DEFAULT_BATCH = 2048 };
 
 typedef struct llama_batch_block {
     int32_t n_tokens;
-    void *fields[6];
+    int32_t *tokens;
+    float *embeddings;
+    int32_t *positions, *n_sequences, **sequences;
+    int8_t *wanted; // logits
 } llama_batch_block;
 
 static struct {
@@ -42,12 +46,14 @@ static struct {
     llama_batch_block (*batch)(int32_t *, int32_t);
     int32_t (*decode)(void *, llama_batch_block);
     float *(*logits)(void *, int32_t);
+    uint32_t (*n_sequences)(const void *);
 } api;
 
 static struct {
     void *model, *context, *memory;
     const void *vocab;
-    unsigned n_vocab, n_ctx;
+    unsigned n_vocab, n_ctx, n_threads;
+    void *streams; // a context for several sequences; NULL: not made yet
 } state;
 
 static bool fail(const char *what, const char *why) {
@@ -93,7 +99,8 @@ static bool find_functions(const char *folder) {
                   {"llama_memory_seq_rm", &api.memory_remove},
                   {"llama_batch_get_one", &api.batch},
                   {"llama_decode", &api.decode},
-                  {"llama_get_logits_ith", &api.logits}};
+                  {"llama_get_logits_ith", &api.logits},
+                  {"llama_n_seq_max", &api.n_sequences}};
     void *const ggml = open_library(folder, "libggml");
     void *const llama = ggml != NULL ? open_library(folder, "libllama") : NULL;
     if (llama == NULL) return fail(folder, dlerror());
@@ -135,6 +142,7 @@ static bool theirs_open(const char *model) {
 }
 
 static bool theirs_use_threads(unsigned n) {
+    state.n_threads = n;
     api.set_threads(state.context, (int32_t)n, (int32_t)n);
     return true;
 }
@@ -173,6 +181,78 @@ static unsigned theirs_read(const char *text) {
     return theirs_rewind(0) && evaluate(ids, (unsigned)n) ? (unsigned)n : 0;
 }
 
+// --- several sequences ---------------------------------------------------------------------------
+
+enum { STREAM_CTX = 256, STREAM_ROWS = COMPARE_STREAMS * COMPARE_STREAM_PROMPT };
+
+static bool begin_streams(void) {
+    params_block params = api.context_params();
+    if (params.words[AT_SEQUENCES] != 1)
+        return fail("the context's parameters are not laid out as expected", NULL);
+    params.words[AT_CTX] = COMPARE_STREAMS * STREAM_CTX;
+    params.words[AT_SEQUENCES] = COMPARE_STREAMS;
+    state.streams = api.new_context(state.model, params);
+    if (state.streams == NULL || api.n_sequences(state.streams) != COMPARE_STREAMS)
+        return fail("no context for several sequences", NULL);
+    return true;
+}
+
+// A batch under construction: rows are added at the end.
+static struct {
+    int32_t tokens[STREAM_ROWS], positions[STREAM_ROWS], ones[STREAM_ROWS], names[STREAM_ROWS];
+    int32_t *sequences[STREAM_ROWS];
+    int8_t wanted[STREAM_ROWS];
+    int32_t n;
+} rows;
+
+static void add_row(int32_t token, unsigned position, unsigned sequence, bool wanted) {
+    const int32_t at = rows.n++;
+    rows.tokens[at] = token;
+    rows.positions[at] = (int32_t)position;
+    rows.ones[at] = 1;
+    rows.names[at] = (int32_t)sequence;
+    rows.sequences[at] = &rows.names[at];
+    rows.wanted[at] = wanted;
+}
+
+// Evaluates the rows; the likeliest token behind each that is wanted to next, in their order.
+static bool decode_rows(int32_t *next) {
+    const llama_batch_block batch = {.n_tokens = rows.n,
+                                     .tokens = rows.tokens,
+                                     .positions = rows.positions,
+                                     .n_sequences = rows.ones,
+                                     .sequences = rows.sequences,
+                                     .wanted = rows.wanted};
+    if (api.decode(state.streams, batch) != 0) return fail("llama_decode failed", NULL);
+    for (int32_t i = 0; i < rows.n; i++) {
+        if (!rows.wanted[i]) continue;
+        const float *logits = api.logits(state.streams, i);
+        if (logits == NULL) return fail("no logits", NULL);
+        *next++ = (int32_t)cli_largest(logits, state.n_vocab);
+    }
+    rows.n = 0;
+    return true;
+}
+
+static double theirs_streams(unsigned n) {
+    int32_t next[COMPARE_STREAMS];
+    if (n > COMPARE_STREAMS || (state.streams == NULL && !begin_streams())) return 0;
+    api.set_threads(state.streams, (int32_t)state.n_threads, (int32_t)state.n_threads);
+    for (int32_t s = 0; s < COMPARE_STREAMS; s++)
+        api.memory_remove(api.get_memory(state.streams), s, -1, -1);
+    const double begin = cli_now_ms();
+    for (unsigned s = 0; s < n; s++)
+        for (unsigned i = 0; i < COMPARE_STREAM_PROMPT; i++)
+            add_row(compare_stream_id(0, s, i, state.n_vocab), i, s,
+                    i == COMPARE_STREAM_PROMPT - 1);
+    if (!decode_rows(next)) return 0;
+    for (unsigned i = 1; i < COMPARE_STREAM_TOKENS; i++) {
+        for (unsigned s = 0; s < n; s++) add_row(next[s], COMPARE_STREAM_PROMPT + i - 1, s, true);
+        if (!decode_rows(next)) return 0;
+    }
+    return n * COMPARE_STREAM_TOKENS * 1e3 / (cli_now_ms() - begin);
+}
+
 const compare_engine compare_theirs = {.open = theirs_open,
                                        .use_threads = theirs_use_threads,
                                        .fill = theirs_fill,
@@ -180,4 +260,5 @@ const compare_engine compare_theirs = {.open = theirs_open,
                                        .rewind = theirs_rewind,
                                        .best = theirs_best,
                                        .n_ctx = theirs_n_ctx,
-                                       .read = theirs_read};
+                                       .read = theirs_read,
+                                       .streams = theirs_streams};

@@ -13,6 +13,10 @@
 
 enum { STEPS = 32 }; // on which a depth stands before it is gone back to
 
+int32_t compare_stream_id(unsigned round, unsigned stream, unsigned i, unsigned n_vocab) {
+    return cli_bench_id((size_t)(round * COMPARE_STREAMS + stream) * 1000 + i, n_vocab);
+}
+
 typedef struct command {
     char what[16];
     unsigned n, n_threads;
@@ -77,6 +81,7 @@ static double answer(const compare_engine *e, const command *c, held *h) {
     if (strcmp(c->what, "prefill") == 0) return prefill(e, c, h);
     if (strcmp(c->what, "decode") == 0) return decode(e, c, h);
     if (strcmp(c->what, "batch") == 0 && e->batch != NULL) return e->batch(c->n, c->ms);
+    if (strcmp(c->what, "streams") == 0 && e->streams != NULL) return e->streams(c->n);
     if (strcmp(c->what, "bytes") == 0 && e->bytes_a_token != NULL)
         return e->bytes_a_token(c->n + STEPS / 2);
     h->depth = 0;

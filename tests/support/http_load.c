@@ -71,7 +71,7 @@ static bool connect_client(load *l, client *c) {
     return watch(l, c, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT);
 }
 
-static bool write_request(client *c) {
+static bool write_request(const load_plan *plan, client *c) {
     const load_request *r = &c->request;
     const size_t need = strlen(r->path) + r->bytes + 256;
     if (need > c->out_cap) {
@@ -80,8 +80,8 @@ static bool write_request(client *c) {
         c->out = larger;
         c->out_cap = need;
     }
-    int n =
-        snprintf(c->out, c->out_cap, "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\n", r->method, r->path);
+    int n = snprintf(c->out, c->out_cap, "%s %s HTTP/1.1\r\nHost: %s:%u\r\n", r->method, r->path,
+                     plan->address, (unsigned)plan->port);
     if (r->body != NULL)
         n += snprintf(c->out + n, c->out_cap - (size_t)n,
                       "Content-Type: application/json\r\nContent-Length: %zu\r\n", r->bytes);
@@ -150,7 +150,7 @@ static bool begin_request(load *l, client *c) {
     c->busy = true;
     l->n_busy++;
     c->begun_ms = load_now_ms();
-    return write_request(c) && start_sending(l, c);
+    return write_request(l->plan, c) && start_sending(l, c);
 }
 
 // A server may close a connection that it has answered on just when the next request is sent; then
