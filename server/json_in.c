@@ -91,6 +91,23 @@ static bool refuse(srv_in *in, const char *name, const char *format, ...) {
     return srv_refuse(in->why, name, "'%s' must be %s.", name, what);
 }
 
+bool srv_in_refuse(srv_in *in, const char *param, const char *format, ...) {
+    if (in->failed) return false;
+    char message[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    in->failed = true;
+    return srv_refuse(in->why, param, "%s", message);
+}
+
+bool srv_in_no_memory(srv_in *in) {
+    if (in->failed) return false;
+    in->failed = true;
+    return srv_fail(in->why, 503, "server_error", NULL, "There is no memory for this request.");
+}
+
 // NULL: it is not there, or null, or something was refused before.
 static const json_t *find(const srv_in *in, const char *name) {
     if (in->failed) return NULL;
@@ -154,6 +171,11 @@ bool srv_in_text(srv_in *in, const char *name, const char **out, size_t *bytes) 
     return true;
 }
 
+bool srv_in_is(const json_t *value, const char *text) {
+    return json_is_string(value) && json_string_length(value) == strlen(text) &&
+           strcmp(json_string_value(value), text) == 0;
+}
+
 bool srv_in_choice(srv_in *in, const char *name, const char *const *names, uint32_t *out) {
     const json_t *value = find(in, name);
     if (value == NULL) return false;
@@ -161,8 +183,7 @@ bool srv_in_choice(srv_in *in, const char *name, const char *const *names, uint3
     size_t at = 0;
     list[0] = 0;
     for (uint32_t i = 0; names[i] != NULL; i++) {
-        if (json_is_string(value) && strlen(names[i]) == json_string_length(value) &&
-            strcmp(names[i], json_string_value(value)) == 0) {
+        if (srv_in_is(value, names[i])) {
             *out = i;
             return true;
         }

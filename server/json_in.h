@@ -19,6 +19,13 @@ typedef struct srv_in {
     bool failed;
 } srv_in;
 
+// Refuses with a sentence of the caller's, naming param; nothing if something was refused before.
+// Returns false.
+bool srv_in_refuse(srv_in *in, const char *param, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+bool srv_in_no_memory(srv_in *in); // likewise, with 503
+
 // Each returns whether the field is there and not null; *out is unchanged where it is not.
 bool srv_in_bool(srv_in *in, const char *name, bool *out);
 bool srv_in_uint(srv_in *in, const char *name, uint64_t low, uint64_t high, uint64_t *out);
@@ -29,6 +36,8 @@ bool srv_in_text(srv_in *in, const char *name, const char **out, size_t *bytes);
 // One of names (NULL-terminated): *out is its index.
 bool srv_in_choice(srv_in *in, const char *name, const char *const *names, uint32_t *out);
 const json_t *srv_in_any(srv_in *in, const char *name);
+// Whether value (may be NULL) is this string.
+bool srv_in_is(const json_t *value, const char *text);
 // Refuses every field that is in none of the lists (NULL-terminated), by name; `refused` are those
 // that are known and would change the text, unless null.
 void srv_in_only(srv_in *in, const char *const *known, const char *const *ignored,

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: MIT
+#include "server/completion_parse.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// What both kinds have, then what each has of its own.
+static const char *const fields_common[] = {"model",
+                                            "frequency_penalty",
+                                            "presence_penalty",
+                                            "logit_bias",
+                                            "max_tokens",
+                                            "n",
+                                            "seed",
+                                            "stop",
+                                            "stream",
+                                            "stream_options",
+                                            "temperature",
+                                            "top_p",
+                                            "logprobs",
+                                            "top_k",
+                                            "min_p",
+                                            "repeat_penalty",
+                                            "word_filter",
+                                            "deadline_ms",
+                                            "priority",
+                                            NULL};
+static const char *const fields_text[] = {"prompt", "echo", "best_of", "suffix", "user", NULL};
+static const char *const fields_chat[] = {"messages",
+                                          "max_completion_tokens",
+                                          "top_logprobs",
+                                          "response_format",
+                                          "tools",
+                                          "tool_choice",
+                                          "functions",
+                                          "function_call",
+                                          "user",
+                                          "modalities",
+                                          "metadata",
+                                          "store",
+                                          "prediction",
+                                          "service_tier",
+                                          "safety_identifier",
+                                          "prompt_cache_key",
+                                          "prompt_cache_retention",
+                                          "prompt_cache_options",
+                                          "parallel_tool_calls",
+                                          NULL};
+static const char *const fields_refused[] = {"reasoning_effort",   "verbosity",  "audio",
+                                             "web_search_options", "moderation", NULL};
+
+// --- the prompt of text completions --------------------------------------------------------------
+
+static bool all_are(const json_t *array, json_type type) {
+    for (size_t i = 0; i < json_array_size(array); i++)
+        if (json_typeof(json_array_get(array, i)) != type) return false;
+    return true;
+}
+
+static size_t n_ids(const json_t *prompt) {
+    if (!json_is_array(prompt)) return 0;
+    if (all_are(prompt, JSON_INTEGER)) return json_array_size(prompt);
+    size_t n = 0;
+    for (size_t i = 0; i < json_array_size(prompt); i++)
+        n += json_array_size(json_array_get(prompt, i));
+    return n;
+}
+
+static void read_ids(srv_in *in, const json_t *ids, ink_token *out, srv_prompt *prompt) {
+    const size_t n = json_array_size(ids);
+    if (n == 0 || !all_are(ids, JSON_INTEGER)) {
+        srv_in_refuse(in, "prompt", "'prompt': an array of token ids must hold %s.",
+                      n == 0 ? "one at least" : "integers only");
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const json_int_t id = json_integer_value(json_array_get(ids, i));
+        if (id < 0 || id > INT32_MAX) {
+            srv_in_refuse(in, "prompt", "'prompt': %lld is no token id.", (long long)id);
+            return;
+        }
+        out[i] = (ink_token)id;
+    }
+    *prompt = (srv_prompt){.text = "", .tokens = out, .n_tokens = n};
+}
+
+static srv_prompt text_prompt(const json_t *text) {
+    return (srv_prompt){.text = json_string_value(text), .bytes = json_string_length(text)};
+}
+
+static void read_prompt_list(srv_in *in, const json_t *list, srv_completion *out) {
+    size_t at = 0; // ids taken
+    for (size_t i = 0; i < out->n_prompts && !in->failed; i++) {
+        const json_t *one = json_array_get(list, i);
+        if (json_is_string(one)) {
+            out->prompts[i] = text_prompt(one);
+        } else {
+            read_ids(in, one, out->tokens + at, &out->prompts[i]);
+            at += json_array_size(one);
+        }
+    }
+}
+
+static void read_prompt(srv_in *in, srv_completion *out) {
+    const json_t *prompt = srv_in_any(in, "prompt");
+    if (in->failed) return;
+    const size_t n = json_array_size(prompt);
+    const bool ids = n > 0 && all_are(prompt, JSON_INTEGER);
+    const bool list = n > 0 && (all_are(prompt, JSON_STRING) || all_are(prompt, JSON_ARRAY));
+    if (prompt != NULL && !json_is_string(prompt) && !ids && !list) {
+        srv_in_refuse(in, "prompt",
+                      "'prompt' must be a string, an array of strings, an array of token ids, or "
+                      "an array of such arrays, and none of them empty.");
+        return;
+    }
+    if (list && n > SRV_MAX_CHOICES) {
+        srv_in_refuse(in, "prompt", "'prompt' holds %zu prompts, %d are allowed.", n,
+                      SRV_MAX_CHOICES);
+        return;
+    }
+    const size_t n_tokens = n_ids(prompt);
+    out->n_prompts = list ? n : 1;
+    out->prompts = calloc(out->n_prompts, sizeof *out->prompts);
+    if (n_tokens > 0) out->tokens = calloc(n_tokens, sizeof *out->tokens);
+    if (out->prompts == NULL || (n_tokens > 0 && out->tokens == NULL))
+        srv_in_no_memory(in);
+    else if (list)
+        read_prompt_list(in, prompt, out);
+    else if (ids)
+        read_ids(in, prompt, out->tokens, &out->prompts[0]);
+    else // none: what the end-of-text token begins
+        out->prompts[0] = prompt != NULL ? text_prompt(prompt) : (srv_prompt){.text = ""};
+}
+
+static void read_text_fields(srv_in *in, srv_completion *out) {
+    uint64_t number = 16;
+    read_prompt(in, out);
+    srv_in_uint(in, "max_tokens", 0, INT32_MAX, &number);
+    out->max_tokens = (uint32_t)number;
+    srv_in_bool(in, "echo", &out->echo);
+    number = 0;
+    out->logprobs = srv_in_uint(in, "logprobs", 0, SRV_MAX_TOP, &number);
+    out->n_top = (uint32_t)number;
+    uint64_t best_of = out->n;
+    if (srv_in_uint(in, "best_of", 1, SRV_MAX_N, &best_of) && best_of != out->n)
+        srv_in_refuse(in, "best_of", "'best_of' other than 'n' (%u) is not supported.",
+                      (unsigned)out->n);
+    const json_t *suffix = srv_in_any(in, "suffix");
+    if (suffix != NULL && !srv_in_is(suffix, ""))
+        srv_in_refuse(in, "suffix", "'suffix' is not supported.");
+}
+
+// --- what both have ------------------------------------------------------------------------------
+
+static void read_stop(srv_in *in, srv_completion *out) {
+    const json_t *stop = srv_in_any(in, "stop");
+    if (stop == NULL) return;
+    const size_t n = json_is_array(stop) ? json_array_size(stop) : 1;
+    if (n > SRV_MAX_STOPS) {
+        srv_in_refuse(in, "stop", "'stop' holds %zu strings, %d are allowed.", n, SRV_MAX_STOPS);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const json_t *one = json_is_array(stop) ? json_array_get(stop, i) : stop;
+        const char *text = json_string_value(one);
+        if (text == NULL || text[0] == 0 || strlen(text) != json_string_length(one)) {
+            srv_in_refuse(in, "stop",
+                          "'stop' must be a string or an array of strings, none of them empty or "
+                          "with U+0000.");
+            return;
+        }
+        out->stop[out->n_stop++] = text;
+    }
+}
+
+// A key of the map: an id in decimal, as there is one way to write it.
+static bool read_id(const char *key, ink_token *id) {
+    const size_t n = strlen(key);
+    if (n == 0 || n > 10 || (n > 1 && key[0] == '0')) return false;
+    int64_t number = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (key[i] < '0' || key[i] > '9') return false;
+        number = number * 10 + (key[i] - '0');
+    }
+    *id = (ink_token)number;
+    return number <= INT32_MAX;
+}
+
+static void read_biases(srv_in *in, srv_completion *out) {
+    const json_t *map = srv_in_any(in, "logit_bias");
+    if (map == NULL || (json_is_object(map) && json_object_size(map) == 0)) return;
+    const size_t n = json_object_size(map);
+    if (n == 0 || n > SRV_MAX_BIASES) {
+        srv_in_refuse(in, "logit_bias",
+                      "'logit_bias' must be an object from token ids to numbers, of %d at most.",
+                      SRV_MAX_BIASES);
+        return;
+    }
+    out->biases = calloc(n, sizeof *out->biases);
+    if (out->biases == NULL) {
+        srv_in_no_memory(in);
+        return;
+    }
+    size_t i = 0;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)map, key, value) {
+        const double bias = json_number_value(value);
+        if (!read_id(key, &out->biases[i].token) || !json_is_number(value) ||
+            !(bias >= -100 && bias <= 100)) {
+            srv_in_refuse(in, "logit_bias",
+                          "'logit_bias' must be an object from token ids to numbers from -100 to "
+                          "100.");
+            return;
+        }
+        out->biases[i++].bias = (float)bias;
+    }
+    out->sampler.logit_bias = out->biases;
+    out->sampler.n_logit_bias = i;
+}
+
+static void read_phrases(srv_in *in, srv_completion *out) {
+    const json_t *list = srv_in_any(in, "word_filter");
+    if (list == NULL) return;
+    const size_t n = json_array_size(list);
+    if (!json_is_array(list) || !all_are(list, JSON_STRING)) {
+        srv_in_refuse(in, "word_filter", "'word_filter' must be an array of strings.");
+        return;
+    }
+    if (n == 0) return;
+    out->phrases = calloc(n, sizeof *out->phrases);
+    if (out->phrases == NULL) {
+        srv_in_no_memory(in);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const json_t *one = json_array_get(list, i);
+        out->phrases[i] = json_string_value(one);
+        if (strlen(out->phrases[i]) != json_string_length(one))
+            srv_in_refuse(in, "word_filter", "'word_filter' must hold no U+0000.");
+    }
+    out->n_phrases = n;
+}
+
+static bool read_float(srv_in *in, const char *name, double low, double high, float *out) {
+    double number = 0;
+    if (!srv_in_real(in, name, low, high, &number)) return false;
+    *out = (float)number;
+    return true;
+}
+
+static void read_sampling(srv_in *in, ink_sampler_options *o) {
+    uint64_t number = 0;
+    int64_t seed = 0;
+    read_float(in, "temperature", 0, 2, &o->temperature);
+    read_float(in, "top_p", 0, 1, &o->top_p);
+    read_float(in, "min_p", 0, 1, &o->min_p);
+    if (srv_in_uint(in, "top_k", 0, INT32_MAX, &number)) o->top_k = (uint32_t)number;
+    bool penalties = read_float(in, "presence_penalty", -2, 2, &o->presence_penalty);
+    penalties |= read_float(in, "frequency_penalty", -2, 2, &o->frequency_penalty);
+    penalties |= read_float(in, "repeat_penalty", 0.01, 100, &o->repeat_penalty);
+    // They mean all of the text with OpenAI, and a window with the engine.
+    if (penalties) o->penalty_last_n = UINT32_MAX;
+    if (srv_in_int(in, "seed", INT64_MIN, INT64_MAX, &seed)) {
+        o->seed_set = 1;
+        o->seed = (uint64_t)seed;
+    }
+}
+
+static void read_stream(srv_in *in, srv_completion *out) {
+    srv_in_bool(in, "stream", &out->stream);
+    const json_t *options = srv_in_any(in, "stream_options");
+    if (options == NULL) return;
+    if (!json_is_object(options)) {
+        srv_in_refuse(in, "stream_options", "'stream_options' must be an object.");
+    } else if (!out->stream) {
+        srv_in_refuse(in, "stream_options",
+                      "'stream_options' is only allowed with 'stream': true.");
+    } else {
+        static const char *const known[] = {"include_usage", NULL};
+        static const char *const ignored[] = {"include_obfuscation", NULL};
+        srv_in inner = {.object = options, .why = in->why};
+        srv_in_bool(&inner, "include_usage", &out->include_usage);
+        srv_in_only(&inner, known, ignored, NULL);
+        in->failed = inner.failed;
+    }
+}
+
+static void read_common(srv_in *in, srv_completion *out) {
+    static const char *const priorities[] = {"foreground", "background", NULL};
+    uint64_t n = 1, deadline = 0;
+    uint32_t priority = 0;
+    srv_in_text(in, "model", &out->model, NULL);
+    srv_in_uint(in, "n", 1, SRV_MAX_N, &n);
+    out->n = (uint32_t)n;
+    srv_in_uint(in, "deadline_ms", 1, INT32_MAX, &deadline);
+    out->deadline_ms = (uint32_t)deadline;
+    srv_in_choice(in, "priority", priorities, &priority);
+    out->priority = priority == 0 ? INK_PRIORITY_FOREGROUND : INK_PRIORITY_BACKGROUND;
+    read_stream(in, out);
+    read_stop(in, out);
+    read_biases(in, out);
+    read_phrases(in, out);
+    read_sampling(in, &out->sampler);
+}
+
+bool srv_completion_parse(srv_completion *out, const char *body, size_t bytes, bool chat,
+                          srv_failure *why) {
+    *out = (srv_completion){.chat = chat};
+    ink_sampler_options_init(&out->sampler, sizeof out->sampler);
+    out->root = srv_in_object(body, bytes, why);
+    if (out->root == NULL) return false;
+    srv_in in = {.object = out->root, .why = why};
+    srv_in_only(&in, fields_common, chat ? fields_chat : fields_text, fields_refused);
+    read_common(&in, out);
+    if (chat)
+        srv_chat_read(&in, out);
+    else
+        read_text_fields(&in, out);
+    if (!in.failed && out->n_prompts * out->n > SRV_MAX_CHOICES)
+        srv_in_refuse(&in, "n", "%zu prompts with %u choices each: %d choices are allowed in all.",
+                      out->n_prompts, (unsigned)out->n, SRV_MAX_CHOICES);
+    if (in.failed) srv_completion_clear(out);
+    return !in.failed;
+}
+
+void srv_completion_clear(srv_completion *request) {
+    json_decref(request->root);
+    free(request->prompts);
+    free(request->chat_text);
+    free(request->tokens);
+    free(request->biases);
+    free(request->phrases);
+    *request = (srv_completion){0};
+}
