@@ -538,7 +538,7 @@ typedef struct ink_generate_options {
     ink_filter *filter;
     uint32_t no_repeat_ngram; // no n tokens in a row stand twice in past and continuation; 0: off
     uint32_t n_top_logprobs;  // LOGPROBS: length of ink_choice.top; at most 64
-    // [n_prompt_tokens] ids that stand before the text: the prompt is both, one after the other.
+    // [n_prompt_tokens] ids that stand before the text: the prompt is both, one behind the other.
     const ink_token *prompt_tokens;
     size_t n_prompt_tokens;
 } ink_generate_options;
@@ -593,6 +593,12 @@ typedef struct ink_result {
 INK_API ink_status ink_session_generate(ink_session *session, const char *text, size_t bytes,
                                         const ink_generate_options *options, ink_text_fn fn,
                                         void *user, ink_result *result, ink_error *error);
+
+// The embedding of text [bytes], see ink_result, into out [cap] floats; *n: n_embd. The session's
+// past is the text then. out NULL with cap 0 only asks. Errors: INK_E_SPACE (nothing but *n
+// written), INK_E_CANCELLED, those of ink_session_generate.
+INK_API ink_status ink_session_embed(ink_session *session, const char *text, size_t bytes,
+                                     float *out, size_t cap, size_t *n, ink_error *error);
 
 // Options of ink_open, each NULL for its defaults.
 struct ink_options {

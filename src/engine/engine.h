@@ -99,8 +99,14 @@ struct ink_session {
     uint32_t *held_at; // [options.n_held] n_past behind which row i stands, 0: none; i = n_past % n
     const float *row;  // the last row of logits, in one of the two; for n_rows > 0
     uint32_t n_past;
-    uint32_t n_cached;  // >= n_past: so many tokens have their keys and values still
-    uint32_t n_rows;    // rows of logits held
+    uint32_t n_cached; // >= n_past: so many tokens have their keys and values still
+    uint32_t n_rows;   // rows of logits held
+    bool pools;        // evaluations leave their rows' final hidden states
+    // Made when first wanted, in one block at `hidden`.
+    float *hidden;      // [options.n_batch, n_embd] of the last evaluation's rows
+    double *pooled_sum; // [n_embd]
+    float *embedding;   // [n_embd]
+    size_t pooling_bytes;
     uint32_t n_threads; // that evaluate; 0: all of the runtime
     // Asked after each layer, beside `cancel`. NULL: never.
     bool (*interrupted)(const void *arg);
@@ -136,6 +142,8 @@ void inki_session_go_to(ink_session *session, const ink_token *tokens, uint32_t 
 bool inki_session_was_interrupted(const ink_session *session); // cancelled, or by its hook
 // Gives the held rows back; the session evaluates what it needs of them again. Returns the bytes.
 uint64_t inki_session_unhold(ink_session *session);
+// Room for hidden states and their mean. Errors: INK_E_NOMEM.
+ink_status inki_session_need_pooling(ink_session *session, ink_error *error);
 ink_status inki_session_hold(ink_session *session, ink_error *error); // Errors: INK_E_NOMEM
 // A session for branches of `parent` that add at most n_new tokens, one at a time; empty. All its
 // memory is allocated here. Errors: INK_E_NOMEM.

@@ -67,7 +67,9 @@ static ink_status run_passes(const ink_span *spans, size_t n, inki_work *work,
         const bool all = (spans[i].flags & INK_SPAN_ALL_LOGITS) != 0;
         for (size_t k = 0; k < spans[i].n_tokens; k++) {
             const bool last = k + 1 == spans[i].n_tokens;
+            const size_t n_embd = forward->weights->n_embd;
             work->rows[filled++] = (inki_row){.kv = &s->kv,
+                                              .hidden = s->pools ? s->hidden + k * n_embd : NULL,
                                               .pos = s->n_past + (uint32_t)k,
                                               .token = spans[i].tokens[k],
                                               .logits = all    ? s->logits + k * n_vocab

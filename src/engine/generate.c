@@ -1,34 +1,12 @@
 // SPDX-License-Identifier: MIT
 // A prompt in, pieces of text out: evaluate, choose, speak, and again.
 #include "engine/generate_run.h"
+#include "engine/tell.h"
 
 #include "tokenizer/heal.h"
 
 #include <math.h>
-
-// The callback runs with the host's floating-point state. False: it asked to stop.
-static bool deliver(inki_run *g, inki_str text) {
-    if (text.bytes == 0 || g->fn == NULL) return true;
-    const ink_piece piece = {.size = sizeof piece,
-                             .token = g->last,
-                             .text = text.data,
-                             .bytes = text.bytes,
-                             .logprob = g->logprob,
-                             .n_tokens = g->r.n_generated - g->n_rewritten};
-    if (g->fp != NULL) inki_fp_hosts(g->fp);
-    const int stop = g->fn(g->user, &piece);
-    if (g->fp != NULL) inki_fp_ours(g->fp);
-    return stop == 0;
-}
-
-// log softmax(logits)[token], of the model itself: before any sampler changed them.
-static float logprob_of(const float *logits, size_t n, ink_token token) {
-    float max = logits[0];
-    for (size_t i = 1; i < n; i++) max = logits[i] > max ? logits[i] : max;
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += exp((double)logits[i] - max);
-    return (float)((double)logits[token] - max - log(sum));
-}
+#include <string.h>
 
 bool inki_run_interrupted(inki_run *g) {
     const uint32_t deadline_ms = g->o.deadline_ms;
@@ -64,9 +42,6 @@ static void choose(inki_run *g) {
     }
     g->last = token;
     g->r.n_generated++;
-    g->logprob = NAN;
-    if (g->o.flags & INK_GENERATE_LOGPROBS)
-        g->logprob = logprob_of(s->row, s->model->weights.n_vocab, token);
 }
 
 // What the stream held for the veto is given out, all of it if the text ends. False: the callback
@@ -77,7 +52,7 @@ static bool let_go(inki_run *g, bool ended) {
         ended ? inki_text_stream_flush(&g->stream, true, &event.ready, g->error)
               : inki_text_stream_push(&g->stream, (inki_str){"", 0}, &event, g->error);
     if (status != INK_OK) inki_run_fail(g, status);
-    return status != INK_OK || deliver(g, event.ready);
+    return status != INK_OK || inki_tell_text(g, &g->stream, event.ready);
 }
 
 // The last token's bytes become text, or it is taken back.
@@ -88,6 +63,8 @@ static void speak(inki_run *g) {
     if (g->n_timeline == g->n_prompt + 1 && g->n_heal > 0)
         piece = (inki_str){piece.data + g->n_heal, piece.bytes - g->n_heal};
     if (g->n_timeline == g->n_prompt + 1) g->n_rewritten = g->n_heal > 0 && piece.bytes == 0;
+    if (g->n_rewritten == 0 || g->n_timeline > g->n_prompt + 1) inki_tell_choice(g, piece.bytes);
+    if (g->failed) return;
     const bool held = g->stream.hold;
     inki_text_event event;
     const ink_status status = inki_text_stream_push(&g->stream, piece, &event, g->error);
@@ -104,7 +81,7 @@ static void speak(inki_run *g) {
         inki_run_take_back(g, n_back);
         return;
     }
-    bool go_on = deliver(g, event.ready);
+    bool go_on = inki_tell_text(g, &g->stream, event.ready);
     if (held && go_on && (event.stopped || !g->stream.hold)) go_on = let_go(g, event.stopped);
     if (event.stopped)
         inki_run_stop(g, INK_STOP_STRING);
@@ -173,6 +150,8 @@ ink_status inki_run_need_heal(inki_run *g, size_t n_tail) {
 
 static void keep_memory(inki_run *g) {
     *g = (inki_run){.stream = g->stream,
+                    .echo = g->echo,
+                    .choices = g->choices,
                     .timeline = g->timeline,
                     .timeline_cap = g->timeline_cap,
                     .heal = g->heal,
@@ -214,9 +193,10 @@ ink_status inki_run_begin(inki_run *g, ink_session *session, const ink_generate_
     ink_status status = run_need(g, (void **)&g->bans, &g->bans_cap, n_bans, sizeof *g->bans);
     if (status == INK_OK)
         status = run_need(g, (void **)&g->banned, &g->banned_cap, n_banned, sizeof *g->banned);
-    if (status != INK_OK) return status;
-    return inki_text_stream_init(&g->stream, options->stop, options->n_stop, options->filter,
-                                 &session->mem, error);
+    if (status == INK_OK)
+        status = inki_text_stream_init(&g->stream, options->stop, options->n_stop, options->filter,
+                                       &session->mem, error);
+    return status == INK_OK ? inki_tell_begin(g) : status;
 }
 
 // What the cache holds of the prompt. What is evaluated again must not be lost if that fails: a
@@ -228,6 +208,7 @@ static void begin_prompt(inki_run *g) {
     if (g->o.flags & INK_GENERATE_FRESH) s->n_forgotten = 0;
     s->n_forgotten += g->r.n_dropped;
     g->r.n_prompt = g->n_timeline;
+    inki_tell_prompt_begun(g);
     inki_session_go_to(s, g->timeline, g->n_timeline);
     g->r.n_reused = s->n_past;
     if (s->n_past + 1 == n_past && n_past == g->n_timeline) {
@@ -250,6 +231,7 @@ bool inki_run_next(inki_run *g, ink_span *span) {
             *span = (ink_span){.session = s,
                                .tokens = g->timeline + s->n_past,
                                .n_tokens = left < most ? left : most};
+            if (!g->prefilled) inki_tell_want(g, span);
             return true;
         }
         if (!g->prefilled) g->r.prefill_ms = inki_os_now_ms() - g->start_ms;
@@ -276,6 +258,8 @@ void inki_run_evaluated(inki_run *g, ink_status status, uint32_t n_tokens) {
         g->r.n_evaluated += n_tokens;
         // A decode step is one token; what comes in batches is a prompt, or a context that slid.
         if (g->prefilled && n_tokens == 1) return;
+        if (!g->prefilled) inki_tell_prompt_read(g, n_tokens);
+        if (g->stopped || g->failed) return;
         if (!report_prompt(g))
             inki_run_stop(g, INK_STOP_CALLBACK);
         else if (g->s->n_past < g->n_timeline)
@@ -302,7 +286,7 @@ ink_status inki_run_finish(inki_run *g) {
         const ink_status status =
             inki_text_stream_flush(&g->stream, g->r.stop == INK_STOP_END, &ready, g->error);
         if (status == INK_OK)
-            deliver(g, ready);
+            inki_tell_text(g, &g->stream, ready);
         else
             inki_run_fail(g, status);
     }
@@ -319,6 +303,7 @@ void inki_run_end(inki_run *g) {
     const inki_mem mem = g->s->mem;
     ink_sampler_free(g->own_sampler);
     inki_text_stream_free(&g->stream);
+    inki_tell_end(g);
     inki_release(&mem, g->timeline, g->timeline_cap, sizeof *g->timeline);
     inki_release(&mem, g->heal, g->heal_cap, 1);
     inki_release(&mem, g->allowed, g->allowed_words, sizeof *g->allowed);
@@ -364,6 +349,36 @@ ink_status inki_generate_entered(ink_session *session, const char *text, size_t 
     if (status == INK_OK && result != NULL) inki_report_write(result, &g.r, sizeof g.r);
     inki_run_end(&g);
     inki_fp_hosts(&fp);
+    return status;
+}
+
+ink_status ink_session_embed(ink_session *session, const char *text, size_t bytes, float *out,
+                             size_t cap, size_t *n, ink_error *error) {
+    if (n == NULL || (out == NULL && cap > 0))
+        return inki_fail(error, INK_E_ARG, "ink_session_embed", 0, "n or out is NULL");
+    ink_status status = inki_session_enter(session, error);
+    if (status != INK_OK) return status;
+    const size_t n_embd = session->model->weights.n_embd;
+    if (cap < n_embd) {
+        *n = n_embd;
+        if (out != NULL || cap > 0)
+            status = inki_fail(error, INK_E_SPACE, NULL, 0, "room for %zu floats; %zu are needed",
+                               cap, n_embd);
+    } else {
+        ink_generate_options o;
+        ink_generate_options_init(&o, sizeof o);
+        o.flags = INK_GENERATE_FRESH | INK_GENERATE_EMBED;
+        o.n_tokens = 0;
+        ink_result r = {.size = sizeof r};
+        status = inki_generate_entered(session, text, bytes, &o, NULL, NULL, &r, error);
+        if (status == INK_OK && r.embedding == NULL)
+            status = inki_fail(error, INK_E_CANCELLED, NULL, 0, "cancelled");
+        if (status == INK_OK) {
+            memcpy(out, r.embedding, n_embd * sizeof *out);
+            *n = n_embd;
+        }
+    }
+    inki_session_leave(session);
     return status;
 }
 

@@ -8,10 +8,11 @@
 //     n); inki_run_finish(&run); inki_run_end(&run);
 //
 // prompt.c knows what the continuation stands on, generate.c chooses and speaks, take_back.c
-// undoes.
+// undoes, tell.c says what is known beside the text.
 #ifndef INKI_GENERATE_RUN_H
 #define INKI_GENERATE_RUN_H
 
+#include "engine/choices.h"
 #include "engine/engine.h"
 #include "engine/text_stream.h"
 
@@ -33,6 +34,8 @@ typedef struct inki_run {
     ink_error *error;
     inki_fp *fp; // the host's floating-point state, for callbacks; NULL: on a thread of ours
     inki_text_stream stream;
+    inki_text_stream echo; // of the prompt
+    inki_choices choices;  // whose text is not given out yet
     // Asked behind each new token, when its bytes are in the stream, and once more where the text
     // would end (`stopped`): how many of the last tokens shall be taken back; the first of them is
     // then banned at its place. NULL: never.

@@ -49,9 +49,25 @@ static ink_status fit(inki_run *g, size_t n) {
 ink_status inki_prompt_check(const ink_generate_options *o, const char *text, size_t bytes,
                              ink_error *error) {
     const uint32_t known = INK_GENERATE_FRESH | INK_GENERATE_SPECIAL | INK_GENERATE_STRICT |
-                           INK_GENERATE_LOGPROBS | INK_GENERATE_NO_END | INK_GENERATE_HEAL;
+                           INK_GENERATE_LOGPROBS | INK_GENERATE_NO_END | INK_GENERATE_HEAL |
+                           INK_GENERATE_ECHO | INK_GENERATE_EMBED;
     const ink_status status = inki_flags_check(o->flags, known, "ink_generate_options", error);
     if (status != INK_OK) return status;
+    const uint32_t whole = o->flags & (INK_GENERATE_ECHO | INK_GENERATE_EMBED);
+    if (whole != 0 && (o->flags & INK_GENERATE_FRESH) == 0)
+        return inki_fail(error, INK_E_ARG, "ink_generate_options", 0,
+                         "ECHO and EMBED look at the whole past and need FRESH");
+    if ((whole & INK_GENERATE_ECHO) && (o->flags & INK_GENERATE_HEAL))
+        return inki_fail(error, INK_E_ARG, "ink_generate_options", 0,
+                         "HEAL takes back what ECHO gives out: one of them only");
+    if (o->n_top_logprobs > INKI_MAX_TOP_LOGPROBS)
+        return inki_fail(error, INK_E_LIMIT, "n_top_logprobs", 0, "is %u; the most is %d",
+                         (unsigned)o->n_top_logprobs, INKI_MAX_TOP_LOGPROBS);
+    if (o->n_prompt_tokens > INT32_MAX)
+        return inki_fail(error, INK_E_LIMIT, "prompt_tokens", 0, "are %zu; at most 2^31 - 1",
+                         o->n_prompt_tokens);
+    if (o->n_prompt_tokens > 0 && o->prompt_tokens == NULL)
+        return inki_fail(error, INK_E_ARG, "prompt_tokens", 0, "is NULL");
     if (o->overflow > INK_OVERFLOW_SLIDE)
         return inki_fail(error, INK_E_ARG, "overflow", 0, "unknown number %u",
                          (unsigned)o->overflow);
@@ -99,10 +115,37 @@ static ink_status set_context(inki_run *g) {
     return status == INK_OK ? inki_text_stream_context(&g->stream, tail, g->error) : status;
 }
 
+// The prompt's ids and its text as one text. *out: allocated.
+static ink_status whole_text(const inki_run *g, inki_str text, char **out, size_t *bytes) {
+    const ink_generate_options *o = &g->o;
+    size_t n = 0;
+    ink_status status = ink_detokenize(g->s->model, o->prompt_tokens, o->n_prompt_tokens,
+                                       INK_DETOKENIZE_SPECIAL, NULL, 0, &n);
+    if (status != INK_OK) return status;
+    char *all = inki_alloc(&g->s->mem, n + text.bytes, 1);
+    if (all == NULL && n + text.bytes > 0) return inki_fail_nomem(g->error, n + text.bytes);
+    if (n > 0)
+        ink_detokenize(g->s->model, o->prompt_tokens, o->n_prompt_tokens, INK_DETOKENIZE_SPECIAL,
+                       all, n, &n);
+    if (text.bytes > 0) memcpy(all + n, text.data, text.bytes);
+    *out = all;
+    *bytes = n + text.bytes;
+    return INK_OK;
+}
+
 static ink_status check_prompt_filter(const inki_run *g, const char *text, size_t bytes) {
     if (g->o.filter == NULL) return INK_OK;
     size_t at = 0, length = 0;
-    ink_filter_find(g->o.filter, text, bytes, &at, &length);
+    if (g->o.n_prompt_tokens == 0) {
+        ink_filter_find(g->o.filter, text, bytes, &at, &length);
+    } else {
+        char *all = NULL;
+        size_t n = 0;
+        const ink_status status = whole_text(g, (inki_str){text, bytes}, &all, &n);
+        if (status != INK_OK) return status;
+        ink_filter_find(g->o.filter, all, n, &at, &length);
+        inki_release(&g->s->mem, all, n, 1);
+    }
     if (length == 0) return INK_OK;
     return inki_fail(g->error, INK_E_FILTERED, "prompt", at,
                      "holds a listed phrase, %zu bytes at byte %zu", length, at);
@@ -120,9 +163,10 @@ static ink_status encode(inki_run *g, inki_str text, ink_token *out, size_t cap,
                                  g->error);
 }
 
-// Allocates the timeline and puts the text's tokens behind the first n_past.
+// Allocates the timeline and puts the prompt's ids and the text's tokens behind the first n_past.
 static ink_status read_text(inki_run *g, inki_str text, uint32_t n_past, inki_encode_stats *stats,
                             size_t *n_tail) {
+    const size_t n_ids = g->o.n_prompt_tokens, before = n_past + n_ids;
     // No text has more tokens than bytes. A long one is counted first, rather than reserve a token
     // for each of its bytes.
     size_t room = text.bytes;
@@ -132,15 +176,29 @@ static ink_status read_text(inki_run *g, inki_str text, uint32_t n_past, inki_en
         // What is taken back may have to be put back.
         room = stats->n_tokens + INKI_HEAL_MAX_TOKENS;
     }
-    if (status == INK_OK) status = make_timeline(g, n_past, room);
-    if (status == INK_OK) status = encode(g, text, g->timeline + n_past, room, stats, n_tail);
+    if (status == INK_OK) status = make_timeline(g, n_past, n_ids + room);
+    if (status != INK_OK) return status;
+    if (n_ids > 0) memcpy(g->timeline + n_past, g->o.prompt_tokens, n_ids * sizeof *g->timeline);
+    status = encode(g, text, g->timeline + before, room, stats, n_tail);
     // What was taken back needs a token to stand on.
-    if (status == INK_OK && *n_tail > 0 && n_past + stats->n_tokens == 0 &&
+    if (status == INK_OK && *n_tail > 0 && before + stats->n_tokens == 0 &&
         inki_tokenizer_end(g->s->model->tokenizer) < 0) {
         g->o.flags &= ~(uint32_t)INK_GENERATE_HEAL;
         status = encode(g, text, g->timeline, room, stats, n_tail);
     }
     return status;
+}
+
+static ink_status check_prompt_tokens(const inki_run *g) {
+    const uint32_t n_vocab = g->s->model->weights.n_vocab;
+    for (size_t i = 0; i < g->o.n_prompt_tokens; i++) {
+        const ink_token token = g->o.prompt_tokens[i];
+        if (token < 0 || (uint32_t)token >= n_vocab)
+            return inki_fail(g->error, INK_E_TOKEN, "prompt_tokens", i,
+                             "token %d at %zu; the vocabulary has %u", (int)token, i,
+                             (unsigned)n_vocab);
+    }
+    return INK_OK;
 }
 
 ink_status inki_prompt_read(inki_run *g, const char *text, size_t bytes) {
@@ -149,11 +207,12 @@ ink_status inki_prompt_read(inki_run *g, const char *text, size_t bytes) {
     size_t n_tail = 0;
     ink_status status = inki_prompt_check(&g->o, text, bytes, g->error);
     if (status == INK_OK) status = check_keep(g);
+    if (status == INK_OK) status = check_prompt_tokens(g);
     if (status == INK_OK) status = check_prompt_filter(g, text, bytes);
     if (status == INK_OK) status = read_text(g, (inki_str){text, bytes}, n_past, &stats, &n_tail);
     if (status != INK_OK) return status;
     g->r.n_invalid = (uint32_t)stats.n_invalid;
-    size_t n = n_past + stats.n_tokens;
+    size_t n = n_past + g->o.n_prompt_tokens + stats.n_tokens;
     if (n == 0) {
         const int32_t end = inki_tokenizer_end(g->s->model->tokenizer);
         if (end < 0)

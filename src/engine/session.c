@@ -115,6 +115,25 @@ ink_status inki_session_need_work(ink_session *s, ink_error *error) {
     return INK_OK;
 }
 
+static void carve_pooling(ink_session *s, inki_arena *arena) {
+    const uint32_t n_embd = s->model->weights.n_embd;
+    s->hidden = inki_arena_take(arena, s->options.n_batch, n_embd * sizeof *s->hidden);
+    s->pooled_sum = inki_arena_take(arena, n_embd, sizeof *s->pooled_sum);
+    s->embedding = inki_arena_take(arena, n_embd, sizeof *s->embedding);
+}
+
+ink_status inki_session_need_pooling(ink_session *s, ink_error *error) {
+    if (s->hidden != NULL) return INK_OK;
+    inki_arena arena = {0};
+    carve_pooling(s, &arena);
+    void *block = inki_alloc(&s->mem, arena.used, 1);
+    if (block == NULL) return inki_fail_nomem(error, arena.used);
+    s->pooling_bytes = arena.used;
+    arena = (inki_arena){.base = block};
+    carve_pooling(s, &arena);
+    return INK_OK;
+}
+
 uint64_t inki_session_unhold(ink_session *s) {
     if (s->held == NULL) return 0;
     if (s->row != s->logits) s->n_rows = 0;
@@ -139,6 +158,7 @@ static void free_session(ink_session *s) {
     inki_session_unhold(s);
     inki_kv_free(&s->kv);
     inki_release(&mem, s->work.block, s->work.block_bytes, 1);
+    inki_release(&mem, s->hidden, s->pooling_bytes, 1);
     inki_release(&mem, s, s->block_bytes, 1);
     ink_model_unref(model);
 }

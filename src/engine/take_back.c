@@ -17,6 +17,7 @@ void inki_run_take_back(inki_run *g, uint32_t n) {
     size_t bytes = 0;
     for (uint32_t i = 0; i < n; i++) bytes += spoken_bytes(g, g->n_timeline - 1 - i);
     inki_text_stream_pop(&g->stream, bytes);
+    inki_choices_pop(&g->choices, bytes);
     g->n_timeline -= n;
     g->r.n_generated -= n;
     if (g->n_timeline == g->n_prompt) g->n_rewritten = 0;

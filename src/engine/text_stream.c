@@ -72,6 +72,8 @@ ink_status inki_text_stream_init(inki_text_stream *ts, const char *const *stop, 
                              .filter = filter,
                              .bytes = ts->bytes,
                              .cap = ts->cap,
+                             .begins = ts->begins,
+                             .begins_cap = ts->begins_cap,
                              .text = ts->text,
                              .text_cap = ts->text_cap};
     size_t longest = 0;
@@ -82,6 +84,8 @@ ink_status inki_text_stream_init(inki_text_stream *ts, const char *const *stop, 
     const size_t held = longest > reach ? longest : reach;
     if (s == INK_OK)
         s = grow(mem, (void **)&ts->bytes, &ts->cap, 0, 2 * (reach + held) + FIRST_CAP, error);
+    if (s == INK_OK && filter != NULL)
+        s = grow(mem, (void **)&ts->begins, &ts->begins_cap, 0, reach + held + FIRST_CAP, error);
     if (s == INK_OK)
         s = grow(mem, (void **)&ts->text, &ts->text_cap, 0, 3 * (held + FIRST_CAP) + 1, error);
     if (s != INK_OK) inki_text_stream_free(ts);
@@ -91,6 +95,7 @@ ink_status inki_text_stream_init(inki_text_stream *ts, const char *const *stop, 
 void inki_text_stream_free(inki_text_stream *ts) {
     inki_release(&ts->mem, ts->stops, ts->stops_cap, 1);
     inki_release(&ts->mem, ts->bytes, ts->cap, 1);
+    inki_release(&ts->mem, ts->begins, ts->begins_cap, 1);
     inki_release(&ts->mem, ts->text, ts->text_cap, 1);
     *ts = (inki_text_stream){.mem = ts->mem};
 }
@@ -140,6 +145,8 @@ static size_t find_stop_prefix(const inki_text_stream *ts) {
 static void forget_given(inki_text_stream *ts, size_t n_given) {
     const size_t before = ts->n_before + n_given;
     ts->n_held -= n_given;
+    if (ts->filter != NULL) memmove(ts->begins, ts->begins + n_given, ts->n_held);
+    ts->n_given += n_given;
     ts->n_searched = ts->n_searched > n_given ? ts->n_searched - n_given : 0;
     const size_t reach = ts->filter != NULL ? inki_filter_reach(ts->filter) : 0;
     // Moved only now and then: no more than was given out since.
@@ -194,9 +201,27 @@ static size_t too_much(const inki_text_stream *ts, const inki_filter_hits *hits)
     return ts->n_before + ts->n_held - (hits->at + hits->bytes) + 1;
 }
 
+static ink_status mark_begin(inki_text_stream *ts, size_t bytes, ink_error *error) {
+    if (ts->filter == NULL || bytes == 0) return INK_OK;
+    const ink_status s = grow(&ts->mem, (void **)&ts->begins, &ts->begins_cap, ts->n_held,
+                              ts->n_held + bytes, error);
+    if (s != INK_OK) return s;
+    memset(ts->begins + ts->n_held, 0, bytes);
+    ts->begins[ts->n_held] = 1;
+    return INK_OK;
+}
+
+// Held bytes before the push in which byte `at` of context and held bytes lies.
+static size_t begin_before(const inki_text_stream *ts, size_t at) {
+    size_t n = at > ts->n_before ? at - ts->n_before : 0;
+    while (n > 0 && !ts->begins[n]) n--;
+    return n;
+}
+
 ink_status inki_text_stream_push(inki_text_stream *ts, inki_str bytes, inki_text_event *event,
                                  ink_error *error) {
     ink_status s = append_bytes(ts, bytes, error);
+    if (s == INK_OK) s = mark_begin(ts, bytes.bytes, error);
     if (s != INK_OK) return s;
     ts->n_held += bytes.bytes;
     *event = (inki_text_event){.ready = {"", 0}};
@@ -210,8 +235,7 @@ ink_status inki_text_stream_push(inki_text_stream *ts, inki_str bytes, inki_text
     ts->n_cut = ts->hold ? ts->n_held - end : 0;
     if (stopped) ts->n_held = end;
     size_t n = stopped ? end : find_stop_prefix(ts);
-    if (hits.open_at < ts->n_before + n)
-        n = hits.open_at > ts->n_before ? hits.open_at - ts->n_before : 0;
+    if (hits.open_at < ts->n_before + n) n = begin_before(ts, hits.open_at);
     if (ts->hold) return INK_OK;
     return give_out(ts, n, &event->ready, error);
 }

@@ -28,6 +28,11 @@ typedef struct inki_text_stream {
     // [n_before + n_held] text that the filter looks back at, then bytes not yet given out
     uint8_t *bytes;
     size_t n_before, n_held, cap;
+    // [begins_cap] With a filter, for each held byte: whether a push begins there. What is taken
+    // back are whole pushes, so that nothing of one may be given out while some of it is held.
+    uint8_t *begins;
+    size_t begins_cap;
+    uint64_t n_given;  // bytes given out so far, as they were pushed
     size_t n_searched; // held bytes that the stop strings have seen; 0: they begin anew
     size_t n_cut;      // bytes behind the held ones, from a stop string on; only while `hold`
     size_t scan_from;  // phrases that begin before this byte were ruled out

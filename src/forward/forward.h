@@ -13,6 +13,7 @@ typedef struct inki_row {
     uint32_t pos;
     int32_t token; // inside the vocabulary
     float *logits; // [n_vocab], NULL: not wanted
+    float *hidden; // [n_embd] the final hidden state, behind the last norm; NULL: not wanted
 } inki_row;
 
 // Working memory of a pass over at most n_rows rows, carved from the owner's arena.

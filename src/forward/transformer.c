@@ -78,6 +78,14 @@ static size_t transformer_head(const inki_forward *f, const inki_row *rows, uint
     return n;
 }
 
+static void transformer_hidden(const inki_forward *f, const inki_row *rows, uint32_t n_rows) {
+    const inki_weights *w = f->weights;
+    for (uint32_t r = 0; r < n_rows; r++)
+        if (rows[r].hidden != NULL)
+            f->kernels->layer_norm(rows[r].hidden, f->scratch->x + r * (size_t)w->n_embd,
+                                   w->out_norm_gain, w->out_norm_bias, w->n_embd, w->norm_eps);
+}
+
 static bool transformer_cancelled(const inki_forward *f) {
     return f->cancelled != NULL && f->cancelled(f->cancelled_arg);
 }
@@ -106,6 +114,7 @@ static ink_status run_pass(const inki_forward *forward, const inki_row *rows, ui
         if (transformer_cancelled(forward))
             return inki_fail(error, INK_E_CANCELLED, NULL, 0, "cancelled");
     }
+    transformer_hidden(forward, rows, n_rows);
     const size_t n = transformer_head(forward, rows, n_rows);
     for (size_t i = 0; i < n; i++) {
         const inki_row *row = forward->scratch->wanted[i];

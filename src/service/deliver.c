@@ -4,13 +4,24 @@
 
 #include <string.h>
 
-// Before each piece that is kept; behind it its text and a 0 byte.
+// A piece that is kept: this, its choices, what could have stood there (n_top of each), its text
+// and a 0 byte. Each begins at a multiple of 8.
 typedef struct piece_head {
     uint64_t bytes;
     ink_token token;
     float logprob;
     uint32_t n_tokens;
+    uint32_t n_choices;
+    uint64_t n_top; // of all choices together
 } piece_head;
+_Static_assert(sizeof(piece_head) % 8 == 0 && sizeof(ink_choice) % 8 == 0 &&
+                   sizeof(ink_logprob) % 8 == 0,
+               "what stands behind them is aligned");
+
+static size_t piece_bytes(const piece_head *h) {
+    const size_t lists = h->n_choices * sizeof(ink_choice) + h->n_top * sizeof(ink_logprob);
+    return (sizeof *h + lists + h->bytes + 1 + 7) / 8 * 8;
+}
 
 static bool polls(const ink_service *s) { return (s->o.flags & INK_SERVICE_POLL) != 0; }
 
@@ -26,9 +37,19 @@ void inki_service_due(ink_service *s) {
 
 // --- text ----------------------------------------------------------------------------------------
 
+static uint8_t *put(uint8_t *at, const void *from, size_t bytes) {
+    if (bytes > 0) memcpy(at, from, bytes);
+    return at + bytes;
+}
+
 static bool keep_piece(inki_pieces *kept, const ink_piece *piece, const inki_mem *mem) {
-    const piece_head head = {piece->bytes, piece->token, piece->logprob, piece->n_tokens};
-    const size_t needed = kept->used + sizeof head + piece->bytes + 1;
+    piece_head head = {.bytes = piece->bytes,
+                       .token = piece->token,
+                       .logprob = piece->logprob,
+                       .n_tokens = piece->n_tokens,
+                       .n_choices = piece->n_choices};
+    for (uint32_t i = 0; i < piece->n_choices; i++) head.n_top += piece->choices[i].n_top;
+    const size_t needed = kept->used + piece_bytes(&head);
     if (needed > kept->cap) {
         size_t cap = kept->cap > 0 ? kept->cap : 512;
         while (cap < needed) cap *= 2;
@@ -39,11 +60,32 @@ static bool keep_piece(inki_pieces *kept, const ink_piece *piece, const inki_mem
         kept->data = data;
         kept->cap = cap;
     }
-    memcpy(kept->data + kept->used, &head, sizeof head);
-    memcpy(kept->data + kept->used + sizeof head, piece->text, piece->bytes);
-    kept->data[needed - 1] = 0;
+    uint8_t *at = put(kept->data + kept->used, &head, sizeof head);
+    at = put(at, piece->choices, piece->n_choices * sizeof *piece->choices);
+    for (uint32_t i = 0; i < piece->n_choices; i++)
+        at = put(at, piece->choices[i].top, piece->choices[i].n_top * sizeof(ink_logprob));
+    at = put(at, piece->text, piece->bytes);
+    *at = 0;
     kept->used = needed;
     return true;
+}
+
+// The piece at `data`; its pointers are into there.
+static ink_piece kept_piece(uint8_t *data, const piece_head *head) {
+    ink_choice *choices = (ink_choice *)(data + sizeof *head);
+    const ink_logprob *top = (const ink_logprob *)(choices + head->n_choices);
+    for (uint32_t i = 0; i < head->n_choices; i++) {
+        choices[i].top = choices[i].n_top > 0 ? top : NULL;
+        top += choices[i].n_top;
+    }
+    return (ink_piece){.size = sizeof(ink_piece),
+                       .token = head->token,
+                       .text = (const char *)top,
+                       .bytes = (size_t)head->bytes,
+                       .logprob = head->logprob,
+                       .n_tokens = head->n_tokens,
+                       .n_choices = head->n_choices,
+                       .choices = head->n_choices > 0 ? choices : NULL};
 }
 
 // The lock is held, but for the callback.
@@ -87,13 +129,8 @@ static uint32_t tell_text(ink_client *c) {
     for (size_t at = 0; at < pieces.used && !r->mute && !c->leaving;) {
         piece_head head;
         memcpy(&head, pieces.data + at, sizeof head);
-        const ink_piece piece = {.size = sizeof piece,
-                                 .token = head.token,
-                                 .text = (const char *)pieces.data + at + sizeof head,
-                                 .bytes = (size_t)head.bytes,
-                                 .logprob = head.logprob,
-                                 .n_tokens = head.n_tokens};
-        at += sizeof head + piece.bytes + 1;
+        const ink_piece piece = kept_piece(pieces.data + at, &head);
+        at += piece_bytes(&head);
         n++;
         if (tell_piece(c, r->id, &piece) == 0) continue;
         r->mute = true;

@@ -55,6 +55,8 @@ static void copy_request(inki_request *r, inki_arena *arena, const ink_request *
         from->chain != NULL ? copy_string(arena, from->chain, strlen(from->chain)) : NULL;
     const size_t n_bias = sampling->n_logit_bias, n_stop = generate->n_stop;
     ink_logit_bias *bias = inki_arena_take(arena, n_bias, sizeof *bias);
+    const size_t n_ids = generate->n_prompt_tokens;
+    ink_token *ids = inki_arena_take(arena, n_ids, sizeof *ids);
     const char **stop = inki_arena_take(arena, n_stop, sizeof *stop);
     for (size_t i = 0; i < n_stop && !arena->overflow; i++) {
         const char *copy = copy_string(arena, generate->stop[i], strlen(generate->stop[i]));
@@ -62,6 +64,7 @@ static void copy_request(inki_request *r, inki_arena *arena, const ink_request *
     }
     if (r == NULL) return;
     if (n_bias > 0) memcpy(bias, sampling->logit_bias, n_bias * sizeof *bias);
+    if (n_ids > 0) memcpy(ids, generate->prompt_tokens, n_ids * sizeof *ids);
     r->text = text;
     r->bytes = from->bytes;
     r->chain = chain;
@@ -69,6 +72,7 @@ static void copy_request(inki_request *r, inki_arena *arena, const ink_request *
     r->sampling.logit_bias = n_bias > 0 ? bias : NULL;
     r->generate = *generate;
     r->generate.stop = n_stop > 0 ? stop : NULL;
+    r->generate.prompt_tokens = n_ids > 0 ? ids : NULL;
     r->generate.sampler = NULL;
     r->generate.progress = NULL;
     r->priority = from->priority;
@@ -100,6 +104,7 @@ ink_status inki_request_new(inki_request **out, ink_client *client, const ink_re
 void inki_request_free(inki_request *r) {
     const inki_mem mem = r->client->service->mem;
     ink_sampler_free(r->sampler);
+    inki_release(&mem, r->embedding, r->result.n_embedding, sizeof *r->embedding);
     ink_filter_unref((ink_filter *)(uintptr_t)r->generate.filter);
     inki_release(&mem, r->written.data, r->written.cap, 1);
     inki_release(&mem, r->told.data, r->told.cap, 1);
@@ -118,11 +123,28 @@ static bool request_interrupted(const void *arg) {
     return atomic_load_explicit(&r->interrupt, memory_order_relaxed) != 0;
 }
 
+// The session serves the next request before the host has read this one's result.
+static ink_status keep_embedding(inki_request *r) {
+    const float *from = r->result.embedding;
+    const size_t n = r->result.n_embedding;
+    r->result.embedding = NULL;
+    r->result.n_embedding = 0;
+    if (from == NULL) return INK_OK;
+    r->embedding = inki_alloc(&r->client->service->mem, n, sizeof *from);
+    if (r->embedding == NULL) return inki_fail_nomem(&r->error, n * sizeof *from);
+    memcpy(r->embedding, from, n * sizeof *from);
+    r->result.embedding = r->embedding;
+    r->result.n_embedding = (uint32_t)n;
+    return INK_OK;
+}
+
 static inki_phase request_over(inki_request *r, ink_status status) {
     const double now = inki_os_now_ms();
     if (r->has_run) {
         r->client->session->interrupted = NULL;
         r->result = r->run.r;
+        const ink_status kept = keep_embedding(r);
+        if (status == INK_OK) status = kept;
         inki_run_end(&r->run);
         r->has_run = false;
     }

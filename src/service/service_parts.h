@@ -35,7 +35,7 @@ typedef enum inki_phase {
     INKI_OVER       // POLL: what is left is to tell the host
 } inki_phase;
 
-// POLL: pieces of text for the host, each behind an inki_piece_head and with a 0 byte.
+// POLL: pieces of text for the host, as deliver.c lays them out.
 typedef struct inki_pieces {
     uint8_t *data;
     size_t used, cap;
@@ -68,6 +68,7 @@ typedef struct inki_request {
     bool lost;           // POLL: there was no memory for a piece
     ink_status status;
     ink_result result;
+    float *embedding; // [result.n_embedding] NULL: none was asked for
     ink_error error;
 } inki_request;
 

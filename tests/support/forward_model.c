@@ -272,9 +272,9 @@ ink_status forward_runner_ids(forward_runner *r, inki_kv *kv, const int32_t *ids
         const uint32_t m = n - at < piece ? n - at : piece;
         must(inki_kv_prepare(kv, past + at, past + at + m, NULL) == INK_OK, "no pages");
         for (uint32_t i = 0; i < m; i++)
-            rows[i] =
-                (inki_row){kv, past + at + i, ids[at + i],
-                           logits ? logits + (size_t)(at + i) * r->model->weights.n_vocab : NULL};
+            rows[i] = (inki_row){
+                kv, past + at + i, ids[at + i],
+                logits ? logits + (size_t)(at + i) * r->model->weights.n_vocab : NULL, NULL};
         status = forward_runner_rows(r, rows, m, error);
     }
     free(rows);

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// What a run tells beside the text it makes: its tokens' log-probabilities, the prompt itself, the
+// mean of its hidden states.
+#ifndef INKI_TELL_H
+#define INKI_TELL_H
+
+#include "engine/generate_run.h"
+
+// Gives text of a stream out, with the choices it completes. False: the callback asked to stop.
+bool inki_tell_text(inki_run *run, const inki_text_stream *from, inki_str text);
+
+// The token chosen last begins `bytes` of text. Fails the run without memory.
+void inki_tell_choice(inki_run *run, size_t bytes);
+
+// Room for what the options ask for. Errors: INK_E_NOMEM.
+ink_status inki_tell_begin(inki_run *run);
+void inki_tell_end(inki_run *run); // releases
+// All of the prompt is to be evaluated, whatever the cache holds.
+static inline bool inki_tell_reads_all(const inki_run *run) {
+    const uint32_t echo = INK_GENERATE_ECHO | INK_GENERATE_LOGPROBS;
+    return (run->o.flags & echo) == echo || (run->o.flags & INK_GENERATE_EMBED) != 0;
+}
+// What evaluating the prompt's next tokens shall leave.
+void inki_tell_want(inki_run *run, ink_span *span);
+// Before anything of the prompt is evaluated; and when its next n_tokens were. Stops or fails the
+// run where its callback or the memory asks for that.
+void inki_tell_prompt_begun(inki_run *run);
+void inki_tell_prompt_read(inki_run *run, uint32_t n_tokens);
+
+#endif
