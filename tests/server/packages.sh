@@ -1,0 +1,36 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: MIT
+# Sourced by openai.sh and page.sh with $build, $here and $name set: puts the npm packages of
+# package-lock.json into $build/server-packages, once for each state of that file, and leaves the test
+# out where that cannot be.
+: "${build:?}" "${here:?}" "${name:?}"
+packages=$build/server-packages
+
+skip() {
+    echo "left out: server/$name, $1"
+    exit 77
+}
+
+fetch_packages() {
+    command -v node >/dev/null 2>&1 || skip 'node is not installed'
+    node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' || skip 'node is older than 20'
+    if ! cmp -s "$here/package-lock.json" "$packages/installed.json"; then
+        command -v npm >/dev/null 2>&1 || skip 'npm is not installed'
+        mkdir -p "$packages" && cp "$here/package.json" "$here/package-lock.json" "$packages/" || exit 2
+        npm ci --prefix "$packages" --loglevel=error --no-audit --no-fund --ignore-scripts --fetch-retries=1 \
+            --fetch-timeout=60000 >"$packages/npm.log" 2>&1 ||
+            skip "npm could not install its packages (see $packages/npm.log)"
+        cp "$here/package-lock.json" "$packages/installed.json" || exit 2
+    fi
+    export SERVER_TEST_PACKAGES="$packages"
+}
+
+# Runs the scripts one by one; what any of them says is this test's verdict.
+run_scripts() {
+    [ -x "${INKLING_PROGRAM:-}" ] || { echo "$name.sh: INKLING_PROGRAM names no program" >&2; exit 2; }
+    code=0
+    for script; do
+        node --test-reporter=spec "$here/$script" || code=1
+    done
+    exit $code
+}
