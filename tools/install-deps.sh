@@ -37,9 +37,12 @@ check | lint)
     library cmocka libcmocka-dev
     printf '#include <stddef.h>\n' | g++ -x c++ -fsyntax-only - >/dev/null 2>&1 ||
         clang++ -x c++ -fsyntax-only /dev/null >/dev/null 2>&1 || need "C++ compiler" g++
-    # Without these the comparison with another tokenizer and the test in another locale are left out,
-    # and say so.
+    # Without these the comparison with another tokenizer, the tests of the server from outside and the
+    # test in another locale are left out, and say so.
     command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || optional="$optional nodejs npm"
+    # Tests the demo page; for Chinese screenshots it needs a font too, such as fonts-noto-cjk (60 MB).
+    command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 ||
+        command -v google-chrome >/dev/null 2>&1 || optional="$optional chromium"
     [ -f /usr/share/unicode/DerivedAge.txt ] || optional="$optional unicode-data"
     [ -f /usr/share/i18n/charmaps/UTF-8.gz ] || optional="$optional locales"
     # Runs the tests on older processors.
