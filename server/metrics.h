@@ -25,7 +25,9 @@ typedef struct srv_metrics {
     srv_histogram queue, first_token, request;
 } srv_metrics;
 
+// ms: from the request's head to the answer's end.
 void srv_metrics_answer(srv_metrics *metrics, unsigned status, double ms);
+// waited_ms: in all queues; result->first_token_ms has that in it.
 void srv_metrics_result(srv_metrics *metrics, const ink_result *result, double waited_ms);
 
 #endif
