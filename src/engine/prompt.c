@@ -116,7 +116,7 @@ static ink_status set_context(inki_run *g) {
 }
 
 // The prompt's ids and its text as one text. *out: allocated.
-static ink_status whole_text(const inki_run *g, inki_str text, char **out, size_t *bytes) {
+static ink_status prompt_text(const inki_run *g, inki_str text, char **out, size_t *bytes) {
     const ink_generate_options *o = &g->o;
     size_t n = 0;
     ink_status status = ink_detokenize(g->s->model, o->prompt_tokens, o->n_prompt_tokens,
@@ -141,7 +141,7 @@ static ink_status check_prompt_filter(const inki_run *g, const char *text, size_
     } else {
         char *all = NULL;
         size_t n = 0;
-        const ink_status status = whole_text(g, (inki_str){text, bytes}, &all, &n);
+        const ink_status status = prompt_text(g, (inki_str){text, bytes}, &all, &n);
         if (status != INK_OK) return status;
         ink_filter_find(g->o.filter, all, n, &at, &length);
         inki_release(&g->s->mem, all, n, 1);
