@@ -122,8 +122,8 @@ static void read_prompt(srv_in *in, srv_completion *out) {
     const size_t n_tokens = n_ids(prompt);
     out->n_prompts = list ? n : 1;
     out->prompts = calloc(out->n_prompts, sizeof *out->prompts);
-    if (n_tokens > 0) out->tokens = calloc(n_tokens, sizeof *out->tokens);
-    if (out->prompts == NULL || (n_tokens > 0 && out->tokens == NULL))
+    out->tokens = calloc(n_tokens + 1, sizeof *out->tokens); // one more: lists may be empty
+    if (out->prompts == NULL || out->tokens == NULL)
         srv_in_no_memory(in);
     else if (list)
         read_prompt_list(in, prompt, out);
@@ -284,6 +284,7 @@ static void read_stream(srv_in *in, srv_completion *out) {
         srv_in_bool(&inner, "include_usage", &out->include_usage);
         srv_in_only(&inner, known, ignored, NULL);
         in->failed = inner.failed;
+        if (in->failed) snprintf(in->why->param, sizeof in->why->param, "stream_options");
     }
 }
 
