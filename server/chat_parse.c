@@ -26,7 +26,7 @@ static void read_parts(srv_in *in, const json_t *parts, const char *path, srv_te
     if (n == 0) srv_in_refuse(in, path, "'%s' must not be an empty array.", path);
     for (size_t i = 0; i < n && !in->failed; i++) {
         const json_t *part = json_array_get(parts, i);
-        char at[64];
+        char at[128];
         if (!json_is_object(part)) {
             snprintf(at, sizeof at, "%s[%zu]", path, i);
             srv_in_refuse(in, at, "'%s' must be an object.", at);
