@@ -54,6 +54,8 @@ void srv_call_stream(srv_call *call);
 bool srv_call_write(srv_call *call, const char *events, size_t bytes);
 // "data: <body as one line>\n\n"; event NULL, or its name. body: the reference is taken over.
 bool srv_call_event(srv_call *call, const char *event, json_t *body);
+// Bytes that the client has not taken yet.
+size_t srv_call_waiting(srv_call *call);
 void srv_call_end(srv_call *call);
 
 // --- hanging up ----------------------------------------------------------------------------------
