@@ -7,11 +7,8 @@
 
 // --- events --------------------------------------------------------------------------------------
 
-// An event is the state as it is now, and what comes later replaces it: one that could not be
-// written is not kept, the state is sent later.
-static void send_event(srv_typing *s, const char *name, json_t *body) {
-    s->behind = !srv_call_event(s->stream->call, name, body);
-}
+// So much of the stream may wait for its client before the newest suggestion waits here instead.
+enum { WAITING_BYTES = 4096 };
 
 static json_t *text_json(const ink_suggestion *s) { return json_stringn(s->text, s->bytes); }
 
@@ -50,14 +47,15 @@ static json_t *suggestion_json(srv_typing *session, const ink_suggestion *s) {
     return NULL;
 }
 
+// An event is the state as it is, and the next one replaces it: to a client that reads slower than
+// its user types only the newest is sent, when it has taken what is on its way.
 static void send_suggestion(srv_typing *session, const ink_suggestion *s) {
-    json_t *body = suggestion_json(session, s);
-    if (body == NULL) {
-        session->behind = true;
-        return;
-    }
-    send_event(session, "suggestion", body);
-    atomic_fetch_add(&session->model->app->metrics.suggestions, 1);
+    srv_call *call = session->stream->call;
+    const bool waits = srv_call_waiting(call) > WAITING_BYTES;
+    json_t *body = waits ? NULL : suggestion_json(session, s);
+    session->behind = body == NULL;
+    if (body != NULL && srv_call_event(call, "suggestion", body))
+        atomic_fetch_add(&session->model->app->metrics.suggestions, 1);
 }
 
 void srv_typing_suggested(void *user, ink_typing *typing, const ink_suggestion *suggestion) {
@@ -88,9 +86,7 @@ void srv_typing_catch_up(srv_typing *session) {
 
 void srv_typing_stream_end(srv_typing_stream *stream, const char *reason) {
     srv_call_on_gone(stream->call, NULL, NULL);
-    json_t *body = json_object();
-    json_object_set_new(body, "reason", json_string(reason));
-    srv_call_event(stream->call, "closed", body);
+    srv_call_event(stream->call, "closed", json_pack("{s:s}", "reason", reason));
     srv_call_end(stream->call);
     srv_call_unref(stream->call);
     srv_typing_unref(stream->session);
@@ -126,9 +122,7 @@ static bool take_place(srv_typing *session, srv_typing_stream *stream, srv_typin
     ink_suggestion now = {.size = sizeof now};
     ink_typing_suggestion(session->typing, 0, &now);
     srv_call_stream(stream->call);
-    json_t *body = json_object();
-    json_object_set_new(body, "revision", json_integer((json_int_t)now.revision));
-    send_event(session, "ready", body);
+    srv_call_event(stream->call, "ready", json_pack("{s:I}", "revision", (json_int_t)now.revision));
     send_state(session);
     return true;
 }
