@@ -33,6 +33,8 @@ void srv_call_unref(srv_call *call); // without an answer by then: 500
 
 // body: the reference is taken over; NULL: 500 (no memory).
 void srv_call_json(srv_call *call, unsigned status, json_t *body);
+// The same with a Retry-After header.
+void srv_call_json_later(srv_call *call, unsigned status, json_t *body, unsigned retry_after_s);
 // Into a stream that has begun: an event with the error object, then its end.
 void srv_call_fail(srv_call *call, const srv_failure *why);
 // bytes are copied.

@@ -36,6 +36,9 @@ void srv_handle_health(srv_call *call) {
     json_t *models = json_array();
     for (size_t i = 0; i < app->n_models; i++)
         json_array_append_new(models, model_json(&app->models[i]));
-    srv_call_json(call, status[0] == 'o' ? 200 : 503,
-                  json_pack("{s:s, s:o}", "status", status, "models", models));
+    json_t *body = json_pack("{s:s, s:o}", "status", status, "models", models);
+    if (status[0] == 'o')
+        srv_call_json(call, 200, body);
+    else
+        srv_call_json_later(call, 503, body, status[0] == 'f' ? 0 : 1); // that stays so
 }
