@@ -24,6 +24,33 @@ static ink_status forks(ink_session *s, ink_error *error) {
     return status;
 }
 
+static int swallow(void *user, const ink_piece *piece) {
+    *(size_t *)user += piece->n_choices;
+    return 0;
+}
+
+// All that can be told beside the text, with a filter that holds some of it back.
+static ink_status tells(ink_session *s, ink_error *error) {
+    const char *const phrase[] = {"no such words"};
+    const ink_token ids[] = {5, 6, 7};
+    float embedding[64];
+    size_t n = 0, n_told = 0;
+    ink_generate_options g;
+    ink_generate_options_init(&g, sizeof g);
+    ink_status status = ink_filter_new(&g.filter, NULL, phrase, 1, error);
+    if (status != INK_OK) return status;
+    g.flags = INK_GENERATE_FRESH | INK_GENERATE_ECHO | INK_GENERATE_LOGPROBS | INK_GENERATE_EMBED;
+    g.n_tokens = 40;
+    g.n_top_logprobs = 3;
+    g.prompt_tokens = ids;
+    g.n_prompt_tokens = 3;
+    status = ink_session_generate(s, " hello", 6, &g, swallow, &n_told, NULL, error);
+    if (status == INK_OK) assert_true(n_told > 3);
+    if (status == INK_OK) status = ink_session_embed(s, "hello", 5, embedding, 64, &n, error);
+    ink_filter_unref(g.filter);
+    return status;
+}
+
 static ink_status sessions(ink_model *model, ink_error *error) {
     ink_session *s = NULL;
     ink_generate_options g;
@@ -36,10 +63,11 @@ static ink_status sessions(ink_model *model, ink_error *error) {
     if (status != INK_OK) return status;
     status = ink_session_generate(s, "hello there, a word of some length", 34, &g, NULL, NULL, NULL,
                                   error);
-    if (status == INK_OK)
-        status = forks(s, error);
-    else if (status == INK_E_NOMEM) { // the session must be as good as new
-        assert_int_equal(ink_session_n_past(s), 0);
+    if (status == INK_E_NOMEM) assert_int_equal(ink_session_n_past(s), 0);
+    if (status == INK_OK) status = tells(s, error);
+    if (status == INK_OK) status = forks(s, error);
+    if (status == INK_E_NOMEM) { // the session is as good as before
+        g.flags = INK_GENERATE_FRESH;
         assert_int_equal(ink_session_generate(s, "again", 5, &g, NULL, NULL, NULL, NULL), INK_OK);
     }
     ink_session_free(s);

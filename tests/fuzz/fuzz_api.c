@@ -347,7 +347,10 @@ static int on_piece(void *user, const ink_piece *piece) {
     FUZZ_CHECK(piece->bytes > 0 && piece->text[piece->bytes] == 0);
     FUZZ_CHECK(inki_utf8_count_invalid((const uint8_t *)piece->text, piece->bytes) == 0);
     FUZZ_CHECK(piece->token >= 0 && piece->token < N_VOCAB);
-    FUZZ_CHECK(l->p->damaged || piece->token != N_VOCAB - 1); // the end token has no text
+    // The end token has text in an echoed prompt only.
+    FUZZ_CHECK(l->p->damaged || piece->n_tokens == 0 || piece->token != N_VOCAB - 1);
+    for (uint32_t i = 0; i < piece->n_choices; i++)
+        FUZZ_CHECK(piece->choices[i].n_top <= N_VOCAB && !(piece->choices[i].logprob > 0));
     FUZZ_CHECK(piece->n_tokens >= l->n_tokens);
     l->n_tokens = piece->n_tokens;
     if (l->n_calls++ != l->act_at) return 0;
@@ -392,7 +395,9 @@ static void op_generate(program *p) {
     slot *t = next_slot(p), before = *t;
     ink_generate_options o;
     ink_generate_options_init(&o, sizeof o);
-    o.flags = next(p) & 31;
+    const uint8_t flags = next(p);
+    o.flags = flags & (31 | INK_GENERATE_ECHO | INK_GENERATE_EMBED);
+    o.n_top_logprobs = flags & 32 ? 5 : 0;
     o.n_tokens = next_count(p, 20);
     if (o.n_tokens > 200) o.n_tokens = 200;
     o.overflow = next(p) % 3;
