@@ -5,8 +5,11 @@
 
 #include "server/app.h"
 
-// Listens and serves. Errors: INK_E_SYSTEM, INK_E_NOMEM, INK_E_ARG (the address).
-ink_status srv_http_start(srv_http **out, srv_app *app, ink_error *error);
+// Listens; who connects waits until srv_http_start. Sets app->http, as callbacks need it early.
+// Errors: INK_E_SYSTEM, INK_E_NOMEM, INK_E_ARG (the address).
+ink_status srv_http_new(srv_app *app, ink_error *error);
+// Serves. Errors: INK_E_SYSTEM, INK_E_NOMEM.
+ink_status srv_http_start(srv_http *http, ink_error *error);
 uint16_t srv_http_port(const srv_http *http);
 // Accepts no more connections; answers to come say that theirs is closed.
 void srv_http_quiesce(srv_http *http);

@@ -51,6 +51,8 @@ ink_status srv_wait(srv_app *app, ink_error *error);
 // Drains: new requests get 503, those that run have drain_ms, then they are cancelled. Returns when
 // the last answer is out or the time is over. From any thread but a callback's.
 void srv_stop(srv_app *app);
+// The time of a srv_stop that runs, or is to come, is over at once. From any thread.
+void srv_hurry(srv_app *app);
 void srv_free(srv_app *app); // NULL is allowed; stops it first
 
 #endif
