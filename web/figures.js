@@ -73,7 +73,7 @@ export class Figures {
         }
         const values = this.values[this.shown];
         this.chart.show(say(this.shown), values, FORMATS[this.shown]);
-        this.caption.textContent = `${say(this.shown)}, ${say('chart_last', { n: N_VALUES })}`;
+        this.caption.textContent = say('chart_name', { name: say(this.shown), n: N_VALUES });
     }
 
     async #poll() {

@@ -13,8 +13,9 @@ const TEXTS = {
         accept: 'Accept', word: 'One word', dismiss: 'Dismiss', another: 'Another',
         generate: 'Generate', stop: 'Stop', undo: 'Undo', copy: 'Copy', clear: 'Clear',
         tab: 'Tab', ctrl_right: 'Ctrl →', esc: 'Esc',
-        hint: 'Write, and the grey text says how it could go on. Tab accepts it, Ctrl and the right ' +
-            'arrow a word of it, Esc dismisses it; Tab then leaves the field.',
+        hint: 'Write, and the grey text says how it could go on.',
+        hint_keys: 'Tab accepts it, Ctrl and the right arrow a word of it, Esc dismisses it; Tab then ' +
+            'leaves the field.',
         settings: 'Settings',
         window: 'Words read before the caret', words: '{n} words',
         length: 'Length of Generate', tokens_n: '{n} tokens',
@@ -23,7 +24,7 @@ const TEXTS = {
         first: 'First token', speed: 'Tokens a second', memory: 'Memory', reused: 'Tokens reused',
         of: '{a} of {b}',
         chart: '{name}, the last {n}: newest {last}, lowest {low}, highest {high}',
-        chart_empty: '{name}: nothing measured yet', chart_last: 'the last {n}',
+        chart_empty: '{name}: nothing measured yet', chart_name: '{name}, the last {n}',
         tokens: 'Tokens', tokens_about: 'The pieces that the model reads and writes. The fuller the ' +
             'colour, the surer it was of the piece.',
         tokens_empty: 'Write or generate something to see its pieces.',
@@ -66,8 +67,8 @@ const TEXTS = {
         accept: '采纳', word: '一个词', dismiss: '忽略', another: '换一个',
         generate: '生成', stop: '停止', undo: '撤销', copy: '复制', clear: '清空',
         tab: 'Tab', ctrl_right: 'Ctrl →', esc: 'Esc',
-        hint: '写几个字，灰色的文字就是可能的下文。按 Tab 采纳，Ctrl 加右方向键采纳一个词，Esc 忽略；' +
-            '之后再按 Tab 离开输入框。内置模型只学过英文小故事。',
+        hint: '写几个字，灰色的文字就是可能的下文。内置模型只学过英文小故事。',
+        hint_keys: '按 Tab 采纳，Ctrl 加右方向键采纳一个词，Esc 忽略；之后再按 Tab 离开输入框。',
         settings: '设置',
         window: '读取光标前的词数', words: '{n} 个词',
         length: '生成长度', tokens_n: '{n} 个词元',
@@ -76,7 +77,7 @@ const TEXTS = {
         first: '首个词元', speed: '每秒词元数', memory: '内存', reused: '复用的词元',
         of: '{a} / {b}',
         chart: '{name}，最近 {n} 次：最新 {last}，最低 {low}，最高 {high}',
-        chart_empty: '{name}：还没有数据', chart_last: '最近 {n} 次',
+        chart_empty: '{name}：还没有数据', chart_name: '{name}，最近 {n} 次',
         tokens: '词元', tokens_about: '模型读写的就是这些小片段。颜色越深，模型对它越有把握。',
         tokens_empty: '写点什么或点“生成”，就能看到它的片段。',
         tokens_pick: '指向一个片段，或用方向键在片段间移动。',
