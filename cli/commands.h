@@ -13,5 +13,8 @@ extern const cli_command cli_convert_command;
 extern const cli_command cli_perplexity_command;
 extern const cli_command cli_quantize_command;
 extern const cli_command cli_bench_command;
+#if CLI_HAS_SERVER
+extern const cli_command cli_serve_command;
+#endif
 
 #endif

@@ -10,9 +10,13 @@
 #include "cli/out.h"
 #include "cli/report.h"
 
-static const cli_command *const commands[] = {
-    &cli_complete_command, &cli_type_command,     &cli_tokenize_command,   &cli_inspect_command,
-    &cli_convert_command,  &cli_quantize_command, &cli_perplexity_command, &cli_bench_command};
+static const cli_command *const commands[] = {&cli_complete_command,   &cli_type_command,
+#if CLI_HAS_SERVER
+                                              &cli_serve_command,
+#endif
+                                              &cli_tokenize_command,   &cli_inspect_command,
+                                              &cli_convert_command,    &cli_quantize_command,
+                                              &cli_perplexity_command, &cli_bench_command};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static const cli_command *find(const char *name) {
@@ -57,8 +61,9 @@ static int help(int argc, char **argv) {
 
 static int dispatch(int argc, char **argv) {
     if (argc < 2)
-        return cli_fail(CLI_USAGE, "a command is missing: complete, type, tokenize, inspect, "
-                                   "convert, quantize, perplexity or bench (see inkling --help)");
+        return cli_fail(CLI_USAGE, "a command is missing: complete, type, serve, tokenize, "
+                                   "inspect, convert, quantize, perplexity or bench "
+                                   "(see inkling --help)");
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
         return help(argc - 2, argv + 2);
@@ -68,6 +73,11 @@ static int dispatch(int argc, char **argv) {
         cli_out("inkling %s\n", ink_version());
         return CLI_OK;
     }
+#if !CLI_HAS_SERVER
+    if (strcmp(name, "serve") == 0)
+        return cli_fail(CLI_OTHER,
+                        "serve: this program was built without libmicrohttpd, which it needs");
+#endif
     const cli_command *command = find(name);
     return command == NULL ? unknown(name) : cli_command_run(command, argc - 2, argv + 2);
 }

@@ -237,6 +237,10 @@ void srv_call_json(srv_call *call, unsigned status, json_t *body) {
     give_json(call, status, body, 0);
 }
 
+void srv_call_json_later(srv_call *call, unsigned status, json_t *body, unsigned retry_after_s) {
+    give_json(call, status, body, retry_after_s);
+}
+
 void srv_call_fail(srv_call *call, const srv_failure *why) {
     pthread_mutex_lock(&call->lock);
     const bool streams = call->answer.kind == SRV_ANSWER_STREAM;

@@ -87,6 +87,13 @@ bool srv_call_event(srv_call *call, const char *event, json_t *body) {
     return written;
 }
 
+size_t srv_call_waiting(srv_call *call) {
+    pthread_mutex_lock(&call->lock);
+    const size_t bytes = call->out_end - call->out_begin;
+    pthread_mutex_unlock(&call->lock);
+    return bytes;
+}
+
 void srv_call_end(srv_call *call) {
     pthread_mutex_lock(&call->lock);
     if (call->answer.kind == SRV_ANSWER_STREAM && !call->ended) {

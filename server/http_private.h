@@ -33,7 +33,7 @@ struct srv_http {
     uint32_t n_calls;
 };
 
-// server.c: fills *error (may be NULL), returns status.
+// server.c: fills *error, returns status.
 ink_status srv_error(ink_error *error, ink_status status, const char *where, const char *format,
                      ...) __attribute__((format(printf, 4, 5)));
 

@@ -23,7 +23,6 @@ enum {
 
 ink_status srv_error(ink_error *error, ink_status status, const char *where, const char *format,
                      ...) {
-    if (error == NULL) return status;
     va_list args;
     va_start(args, format);
     error->status = status;
@@ -195,6 +194,8 @@ static void fit_connections(srv_app *app) {
 // --- start and end -------------------------------------------------------------------------------
 
 ink_status srv_start(srv_app **out, const srv_options *options, ink_error *error) {
+    ink_error unused = {0};
+    if (error == NULL) error = &unused;
     if (out == NULL || options == NULL) return srv_error(error, INK_E_ARG, "", "NULL");
     ink_status status = check_options(options, error);
     if (status != INK_OK) return status;
