@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 static const char json_content[] = "application/json";
 static const char no_memory[] =
@@ -86,6 +87,8 @@ void srv_call_wake(srv_call *call) {
     if (call->connection == NULL || !call->suspended) return;
     call->suspended = false;
     MHD_resume_connection(call->connection);
+    // The library only notes it down where it has no thread of its own.
+    eventfd_write(call->http->wake_fd, 1);
 }
 
 // --- references ----------------------------------------------------------------------------------
