@@ -8,6 +8,5 @@
 #define WEAK __attribute__((weak))
 #define MISSING(name)                                                                              \
     WEAK void name(srv_call *call) { srv_call_empty(call, 501); }
-MISSING(srv_handle_page)
 MISSING(srv_handle_completions)
 MISSING(srv_handle_chat)
