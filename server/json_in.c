@@ -212,7 +212,7 @@ void srv_in_only(srv_in *in, const char *const *known, const char *const *ignore
         size_t n = strlen(name);
         if (n > MAX_NAME) n = MAX_NAME;
         while (n > 0 && ((unsigned char)name[n] & 0xc0) == 0x80) n--;
-        memcpy(cut, name, n);
+        for (size_t i = 0; i < n; i++) cut[i] = (unsigned char)name[i] < 0x20 ? '?' : name[i];
         cut[n] = 0;
         if (is_in(refused, name)) {
             if (json_is_null(value)) continue;

@@ -140,6 +140,7 @@ static void test_unknown_names_are_cut_between_characters(void **state) {
         assert_true(srv_utf8_valid(why.message, strlen(why.message)));
         assert_int_equal(strncmp(why.param, body + 2, strlen(why.param)), 0);
     }
+    refused("{\"two\\nlines\":1}", false, "two?lines", "two?lines"); // a message is one line
 }
 
 // --- text completions ----------------------------------------------------------------------------
