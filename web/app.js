@@ -14,6 +14,7 @@ const CARET_MS = 200;     // the caret rests before a ghost moves the text behin
 const SETTING_MS = 300;   // a slider rests before another session is begun
 const SPEAK_MS = 900;     // a suggestion rests before it is read out
 const INSPECT_MS = 500;   // the text rests before its tokens are looked at
+const AFTER_MS = 250;     // all else waits so long for the first ghost
 const HIDDEN_MS = 20000;  // a page nobody sees gives its session and connection back
 
 const element = (id) => document.getElementById(id);
@@ -429,5 +430,9 @@ typing.open();
 tell();
 speak(currentLanguage(), false);
 showState();
-watchModels();
-tokensLater();
+// The first ghost goes before all that is only looked at.
+setTimeout(() => {
+    watchModels();
+    figures.poll();
+    tokensLater();
+}, AFTER_MS);

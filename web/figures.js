@@ -28,7 +28,20 @@ export class Figures {
                 this.shown = name;
                 this.draw();
             });
-        this.#poll();
+    }
+
+    // Asks for memory from now on.
+    async poll() {
+        for (;;) {
+            if (document.visibilityState === 'visible') {
+                try {
+                    this.add('memory', memoryOf(await (await request('GET', 'metrics')).text()));
+                } catch {
+                    // Whoever needs the server says that it is gone.
+                }
+            }
+            await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+        }
     }
 
     // total: what the value is a part of.
@@ -44,8 +57,9 @@ export class Figures {
     suggestion(s) {
         this.add('first', s.first_token_ms);
         this.add('reused', s.n_prompt - s.n_prompt_evaluated, s.n_prompt);
-        if (s.n_tokens > 1 && s.total_ms > s.first_token_ms)
-            this.add('speed', ((s.n_tokens - 1) * 1000) / (s.total_ms - s.first_token_ms));
+        // What was suggested before needs no evaluation: of a token or two no speed can be told.
+        const decoded = s.n_evaluated - s.n_prompt_evaluated, ms = s.total_ms - s.first_token_ms;
+        if (decoded >= 4 && ms > 0) this.add('speed', (decoded * 1000) / ms);
     }
 
     answer({ usage, inkling, ms }) {
@@ -74,19 +88,6 @@ export class Figures {
         const values = this.values[this.shown];
         this.chart.show(say(this.shown), values, FORMATS[this.shown]);
         this.caption.textContent = say('chart_name', { name: say(this.shown), n: N_VALUES });
-    }
-
-    async #poll() {
-        for (;;) {
-            if (document.visibilityState === 'visible') {
-                try {
-                    this.add('memory', memoryOf(await (await request('GET', 'metrics')).text()));
-                } catch {
-                    // Whoever needs the server says that it is gone.
-                }
-            }
-            await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-        }
     }
 }
 

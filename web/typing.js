@@ -69,7 +69,6 @@ export class Typing {
     #forget() {
         this.id = this.sent = this.revision = this.last = null;
         this.asked = [];
-        this.ready = false;
     }
 
     // The session and its stream, begun again as often as they end.
@@ -80,6 +79,7 @@ export class Typing {
                 if (!this.id) {
                     const session = await ask('POST', 'v1/typing', { body: this.options(), signal });
                     this.id = session.id;
+                    this.#pump(); // the text need not wait for the stream
                 }
                 const path = `v1/typing/${this.id}/events`;
                 const response = await request('GET', path, { signal });
@@ -88,12 +88,10 @@ export class Typing {
                     wait = BACKOFF_MS;
                     if (this.#hear(event, JSON.parse(data))) break;
                 }
-                this.ready = false;
             } catch (error) {
                 if (signal.aborted) return;
                 if (!(error instanceof Problem)) error = new Problem('broken', String(error));
-                this.ready = false;
-                if (error.kind !== 'gone') this.id = null;
+                if (error.kind !== 'gone') this.#forget();
                 // A session that is not there any more is no trouble: the next one is.
                 if (error.kind !== 'lost' || wait > BACKOFF_MS * 4) this.onProblem(error);
                 if (error.kind === 'key') return;
@@ -107,9 +105,7 @@ export class Typing {
     // Returns whether the stream is over.
     #hear(event, data) {
         if (event === 'ready') {
-            this.ready = true;
-            this.sent = this.revision = null; // what was suggested while nobody listened is lost
-            this.onProblem(null);
+            this.onProblem(null); // what it has come to follows, if it was told a text already
             this.#pump();
         } else if (event === 'suggestion') {
             this.last = data;
@@ -127,10 +123,10 @@ export class Typing {
     }
 
     async #pump() {
-        if (this.busy || !this.ready || !this.id || !this.wanted) return;
+        if (this.busy || !this.id || !this.wanted) return;
         const { signal } = this.well, text = this.wanted;
-        const { revision: shown } = this;
-        let path = `v1/typing/${this.id}`, body = text, what = null;
+        const { revision: shown, id } = this;
+        let path = `v1/typing/${id}`, body = text, what = null;
         if (this.sent === text) {
             what = this.asked.shift();
             if (!what) return;
@@ -141,7 +137,7 @@ export class Typing {
         this.busy = true;
         try {
             const { revision } = await ask('POST', path, { body, signal });
-            if (!signal.aborted) this.#answered(text, revision);
+            if (!signal.aborted && this.id === id) this.#answered(text, revision);
         } catch (error) {
             if (!signal.aborted) await this.#failed(error, text, what && { shown }, signal);
         }
@@ -170,7 +166,7 @@ export class Typing {
             return;
         }
         if (error.kind === 'lost') {
-            this.id = null;
+            this.#forget();
             this.open();
             return;
         }
