@@ -105,6 +105,7 @@ ink_status srv_http_new(srv_app *app, ink_error *error) {
         return srv_error(error, INK_E_NOMEM, "", "out of memory");
     }
     http->app = app;
+    http->find = srv_route_find;
     http->listen_fd = -1;
     http->heartbeat_ms = HEARTBEAT_MS;
     http->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

@@ -9,6 +9,9 @@
 
 struct srv_http {
     srv_app *app;
+    // srv_route_find; tests put handlers of their own here, before srv_http_start.
+    const srv_route *(*find)(const char *method, const char *path, const char **tail,
+                             size_t *tail_bytes, const char **methods);
     struct MHD_Daemon *daemon;
     int listen_fd; // of the HTTP thread once that runs
     int wake_fd;   // ends its wait

@@ -49,7 +49,7 @@ static void keep_preflight(srv_call *call) {
 static bool judge_route(srv_call *call) {
     const char *tail;
     size_t n_tail;
-    call->route = srv_route_find(call->method, call->path, &tail, &n_tail, &call->allow);
+    call->route = call->http->find(call->method, call->path, &tail, &n_tail, &call->allow);
     if (call->route != NULL) {
         call->tail = decode(tail, n_tail);
         if (call->tail == NULL) return srv_fail_status(&call->refused, INK_E_NOMEM, NULL);
