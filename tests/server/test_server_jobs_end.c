@@ -116,7 +116,7 @@ static void test_deadline_while_waiting(void **state) {
     scene_end(app);
 }
 
-// What it waited is taken off: a job held up for longer than its deadline, in its slot, ends so.
+// A job held up for longer than its deadline, in its slot, ends so.
 static void test_deadline_while_running(void **state) {
     (void)state;
     srv_app *app = scene_begin(1, 4);
@@ -130,6 +130,30 @@ static void test_deadline_while_running(void **state) {
     watched_wait(&a);
     assert_int_equal(a.result.stop, INK_STOP_DEADLINE);
     assert_true(a.result.n_generated < 200);
+    scene_end(app);
+}
+
+static int wait_for_deadline(srv_job *job, const ink_piece *piece) {
+    (void)piece;
+    wait_until_late((watched *)job);
+    return 0;
+}
+
+// The time in the queue is part of it: what is left is all that the service gives.
+static void test_deadline_counts_the_wait(void **state) {
+    (void)state;
+    srv_app *app = scene_begin(1, 4);
+    watched a, b;
+    watched_hold(&a, app, 0, FROG);
+    watched_init(&b, app, 0, BIRD, 200);
+    b.generate.deadline_ms = 600;
+    b.job.on_text = wait_for_deadline;
+    watched_start(&b);
+    while (srv_now_ms() < b.job.submitted_ms + 400) sched_yield();
+    gate_set(true);
+    watched_wait(&b);
+    assert_int_equal(b.result.stop, INK_STOP_DEADLINE);
+    assert_true(b.result.n_generated < 200);
     scene_end(app);
 }
 
@@ -243,7 +267,7 @@ static void test_close_in_every_state(void **state) {
 // --- a thousand ----------------------------------------------------------------------------------
 
 static void run_many(srv_app *app, size_t n) {
-    static const char *const prompts[] = {FROG, BIRD, "a", "", FROG " and", "Tom"};
+    static const char *const prompts[] = {"The frog", "a", "", "I", "The frog and", "Tom"};
     for (size_t i = 0; i < n; i++) {
         watched w;
         watched_run(&w, app, prompts[i % 6], 1);
@@ -269,6 +293,7 @@ int main(void) {
         cmocka_unit_test(test_cancel_before_submission),
         cmocka_unit_test(test_deadline_while_waiting),
         cmocka_unit_test(test_deadline_while_running),
+        cmocka_unit_test(test_deadline_counts_the_wait),
         cmocka_unit_test(test_done_submits),
         cmocka_unit_test(test_draining),
         cmocka_unit_test(test_close_in_every_state),

@@ -70,7 +70,8 @@ static void test_pieces(void **state) {
         const json_t *piece = json_object_get(json_array_get(tokens, i), "piece");
         for (size_t k = 0; k < json_array_size(piece); k++, n_bytes++)
             joined[at++] = (char)json_integer_value(json_array_get(piece, k));
-        memcpy(joined + at, json_string_value(piece), json_string_length(piece));
+        if (json_is_string(piece))
+            memcpy(joined + at, json_string_value(piece), json_string_length(piece));
         at += json_string_length(piece);
         char alone[64];
         size_t bytes = 0;
