@@ -6,7 +6,7 @@
 #include "server/jobs.h"
 #include "server/json_in.h"
 #include "server/route.h"
-#include "server/tokens.h"
+#include "server/token_calls.h"
 #include "server/vector_out.h"
 
 #include <math.h>

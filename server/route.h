@@ -26,8 +26,8 @@ void srv_handle_model(srv_call *call);         // models.c: GET /v1/models/{id}
 void srv_handle_completions(srv_call *call);   // completions.c: POST /v1/completions
 void srv_handle_chat(srv_call *call);          // completions.c: POST /v1/chat/completions
 void srv_handle_embeddings(srv_call *call);    // embeddings.c: POST /v1/embeddings
-void srv_handle_tokenize(srv_call *call);      // tokens.c: POST /tokenize
-void srv_handle_detokenize(srv_call *call);    // tokens.c: POST /detokenize
+void srv_handle_tokenize(srv_call *call);      // token_calls.c: POST /tokenize
+void srv_handle_detokenize(srv_call *call);    // token_calls.c: POST /detokenize
 void srv_handle_typing_new(srv_call *call);    // typing_calls.c: POST /v1/typing
 void srv_handle_typing_edit(srv_call *call);   // POST /v1/typing/{id}
 void srv_handle_typing_delete(srv_call *call); // DELETE /v1/typing/{id}

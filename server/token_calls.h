@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Token ids as requests bring them.
-#ifndef SERVER_TOKENS_H
-#define SERVER_TOKENS_H
+#ifndef SERVER_TOKEN_CALLS_H
+#define SERVER_TOKEN_CALLS_H
 
 #include "server/failure.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // POST /tokenize and /detokenize, with the fields of llama.cpp's server.
 // Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
-#include "server/tokens.h"
+#include "server/token_calls.h"
 
 #include "server/app.h"
 #include "server/json_in.h"
