@@ -80,6 +80,59 @@ static void test_ids_find_the_slot_of_their_text(void **state) {
     scene_end(app);
 }
 
+// What is alike in a letter or two is no reason to lose the longer text that is there.
+static void test_few_letters_are_little(void **state) {
+    (void)state;
+    srv_app *app = scene_begin(2, 4);
+    watched river, train, tom;
+    watched_run(&river, app, RIVER, 4);
+    watched_run(&train, app, TRAIN, 4);
+    watched_run(&tom, app, "Tom wanted to be as tall as the oak behind the house one day", 4);
+    assert_true(go_on(app, &train, " and") >= n_tokens_of(app, TRAIN) + 2);
+    scene_end(app);
+}
+
+// Two continuations of one prompt: the text behind it tells their slots apart.
+static void test_what_was_said_counts(void **state) {
+    (void)state;
+    srv_app *app = scene_begin(2, 4);
+    static watched w[2];
+    ink_sampler_options sampling[2];
+    srv_job *jobs[2];
+    srv_failure why = {0};
+    for (size_t i = 0; i < 2; i++) {
+        ink_sampler_options_init(&sampling[i], sizeof sampling[i]);
+        sampling[i].seed_set = 1;
+        sampling[i].seed = 7 + i;
+        watched_init(&w[i], app, (char)('0' + i), RIVER, 24);
+        w[i].job.request.chain = "temp=1";
+        w[i].job.request.sampler = &sampling[i];
+        jobs[i] = &w[i].job;
+    }
+    assert_true(srv_jobs_submit(jobs, 2, &why));
+    watched_wait(&w[0]);
+    watched_wait(&w[1]);
+    assert_string_not_equal(w[0].text, w[1].text);
+    const size_t last = (size_t)(journal[1] - '0'); // its slot was used later
+    assert_true(go_on(app, &w[last], " and") > n_tokens_of(app, RIVER) + 12);
+    assert_true(go_on(app, &w[1 - last], " and") > n_tokens_of(app, RIVER) + 12);
+    scene_end(app);
+}
+
+// A slot whose next job was refused still knows what it holds.
+static void test_refused_job_leaves_the_slot(void **state) {
+    (void)state;
+    srv_app *app = scene_begin(2, 4);
+    watched river, bad;
+    srv_failure why = {0};
+    watched_run(&river, app, RIVER, 4);
+    watched_init(&bad, app, 0, RIVER, 2);
+    bad.job.request.chain = "no such step";
+    assert_false(watched_submit(&bad, &why));
+    assert_true(go_on(app, &river, " and") >= n_tokens_of(app, RIVER) + 2);
+    scene_end(app);
+}
+
 // A cut prompt leaves a cache that begins inside of it: the slot is not taken for the whole one.
 static void test_cut_prompt_is_forgotten(void **state) {
     (void)state;
@@ -171,17 +224,14 @@ static void test_batch_fills_slots_and_queue(void **state) {
 static void test_what_the_engine_refuses(void **state) {
     (void)state;
     srv_app *app = scene_begin(1, 4);
-    watched river, bad, good;
+    watched bad, good;
     srv_failure why = {0};
-    watched_run(&river, app, RIVER, 4);
     watched_init(&bad, app, 'x', MOUSE, 2);
     bad.job.request.chain = "no such step";
     assert_false(watched_submit(&bad, &why));
     assert_int_equal(why.status, 400);
     assert_int_equal(bad.n_done, 0);
     assert_int_equal(srv_slots_n_running(slots_of(app)), 0);
-    // The slot still knows what it holds.
-    assert_true(go_on(app, &river, " and") >= n_tokens_of(app, RIVER) + 2);
     // One that waited is told by on_done, and the next has its turn.
     watched held;
     watched_hold(&held, app, 0, TRAIN);
@@ -224,6 +274,9 @@ int main(void) {
         cmocka_unit_test(test_text_is_the_engine_s),
         cmocka_unit_test(test_conversation_finds_its_slot),
         cmocka_unit_test(test_ids_find_the_slot_of_their_text),
+        cmocka_unit_test(test_few_letters_are_little),
+        cmocka_unit_test(test_what_was_said_counts),
+        cmocka_unit_test(test_refused_job_leaves_the_slot),
         cmocka_unit_test(test_cut_prompt_is_forgotten),
         cmocka_unit_test(test_order_and_bound),
         cmocka_unit_test(test_batch_fills_slots_and_queue),

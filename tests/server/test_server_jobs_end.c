@@ -12,11 +12,12 @@
 static void test_cancel_waiting(void **state) {
     (void)state;
     srv_app *app = scene_begin(1, 8);
-    watched a, b, c, d;
+    watched a, b, c, d, e;
     watched_hold(&a, app, 'a', FROG);
     watched_init(&b, app, 'b', BIRD, 2);
     watched_init(&c, app, 'c', BIRD, 2);
     watched_init(&d, app, 'd', BIRD, 2);
+    watched_init(&e, app, 'e', BIRD, 2);
     watched_start(&b);
     watched_start(&c);
     watched_start(&d);
@@ -28,15 +29,19 @@ static void test_cancel_waiting(void **state) {
     assert_int_equal(c.result.stop, INK_STOP_CANCELLED);
     assert_int_equal(c.result.n_generated, 0);
     assert_int_equal(c.bytes, 0);
+    watched_start(&e); // behind what is left
     srv_job_cancel(&b.job);
     srv_job_cancel(&b.job); // done already
+    assert_int_equal(srv_slots_n_waiting(slots_of(app)), 1);
+    srv_job_cancel(&e.job);
     assert_int_equal(srv_slots_n_waiting(slots_of(app)), 0);
     watched_init(&d, app, 'D', BIRD, 2); // the queue is whole
     watched_start(&d);
     gate_set(true);
     watched_wait(&d);
     assert_int_equal(b.n_done, 1);
-    assert_string_equal(journal, "cdbaD");
+    assert_int_equal(watched_n_done(&e), 1);
+    assert_string_equal(journal, "cdbeaD");
     scene_end(app);
 }
 
