@@ -7,8 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-// SRV_WEB_FOLDER is the folder of the page's files, as a string; the build defines it. The assembler
-// copies them, so that a program of one file can serve the page and no path can lead out of it.
+// SRV_WEB_FOLDER is the folder of the page's files, as a string; the build defines it. The
+// assembler copies them, so that a program of one file can serve the page and no path can lead out
+// of it.
 #ifdef __APPLE__
 #define PAGE_BEGIN   ".section __TEXT,__const\n"
 #define PAGE_SYMBOL  "_srv_page_"
