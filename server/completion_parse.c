@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// What both kinds have, then what each has of its own.
+// What both kinds have, the last lines of it without any effect on the text; then what each has of
+// its own.
 static const char *const fields_common[] = {"model",
                                             "frequency_penalty",
                                             "presence_penalty",
@@ -25,8 +26,16 @@ static const char *const fields_common[] = {"model",
                                             "word_filter",
                                             "deadline_ms",
                                             "priority",
+                                            "user",
+                                            "metadata",
+                                            "store",
+                                            "service_tier",
+                                            "safety_identifier",
+                                            "prompt_cache_key",
+                                            "prompt_cache_retention",
+                                            "prompt_cache_options",
                                             NULL};
-static const char *const fields_text[] = {"prompt", "echo", "best_of", "suffix", "user", NULL};
+static const char *const fields_text[] = {"prompt", "echo", "best_of", "suffix", NULL};
 static const char *const fields_chat[] = {"messages",
                                           "max_completion_tokens",
                                           "top_logprobs",
@@ -35,16 +44,8 @@ static const char *const fields_chat[] = {"messages",
                                           "tool_choice",
                                           "functions",
                                           "function_call",
-                                          "user",
                                           "modalities",
-                                          "metadata",
-                                          "store",
                                           "prediction",
-                                          "service_tier",
-                                          "safety_identifier",
-                                          "prompt_cache_key",
-                                          "prompt_cache_retention",
-                                          "prompt_cache_options",
                                           "parallel_tool_calls",
                                           NULL};
 static const char *const fields_refused[] = {"reasoning_effort",   "verbosity",  "audio",

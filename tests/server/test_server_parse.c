@@ -343,6 +343,15 @@ static void test_wrong_fields(void **state) {
             "Unrecognized");
 }
 
+static void test_fields_without_effect(void **state) {
+    (void)state;
+    srv_completion c = accepted(
+        "{\"user\":\"u\",\"metadata\":{\"a\":\"b\"},\"store\":true,\"service_tier\":\"auto\","
+        "\"safety_identifier\":\"s\",\"prompt_cache_key\":\"k\",\"suffix\":null}",
+        false);
+    srv_completion_clear(&c);
+}
+
 static void test_streams(void **state) {
     (void)state;
     srv_completion c = accepted("{\"stream\":true,\"stream_options\":{\"include_usage\":true,"
@@ -482,6 +491,7 @@ int main(void) {
         cmocka_unit_test(test_sampling),
         cmocka_unit_test(test_stops_and_lists),
         cmocka_unit_test(test_wrong_fields),
+        cmocka_unit_test(test_fields_without_effect),
         cmocka_unit_test(test_streams),
         cmocka_unit_test(test_chat_prompt),
         cmocka_unit_test(test_chat_fields),
