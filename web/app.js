@@ -68,7 +68,7 @@ const typing = new Typing({
 const editor = new Editor({
     onChange(changed) {
         if (inserting) return;
-        if (changed) stop(); // who writes on wants to be heard
+        if (changed) stop(false); // who writes on wants to be heard
         if (!running && (changed || editor.caret >= 0)) quiet = false;
         if (changed) tokensLater();
         showState();
@@ -141,10 +141,12 @@ let inserting = false;
 async function start() {
     if (running) return;
     settle('generate');
-    const mine = { abort: new AbortController(), group: `generate ${performance.now()}`, tokens: 0 };
     const [from, to] = editor.selection;
+    const mine = {
+        abort: new AbortController(), group: `generate ${performance.now()}`, at: from, n_tokens: 0,
+        text: '', pieces: [], frame: 0, // what came since the last picture
+    };
     const prompt = lastWords(editor.value.slice(0, from), settings.window);
-    let at = from;
     running = mine;
     generated = null;
     editor.hide();
@@ -160,20 +162,21 @@ async function start() {
             signal: mine.abort.signal,
             onPiece(text, pieces) {
                 if (running !== mine) return;
-                mine.tokens += pieces.length;
-                tokens.append(pieces);
-                if (text) insert(mine, at, '', text);
-                at += text.length;
+                mine.n_tokens += pieces.length;
+                mine.text += text;
+                mine.pieces.push(...pieces);
+                // Thousands of tokens a second may come: a picture each would leave no time for Stop.
+                mine.frame ||= requestAnimationFrame(() => flush(mine));
             },
         });
         figures.answer(end);
-        announce(say('said_done', { n: end.usage?.completion_tokens ?? mine.tokens }));
+        announce(say('said_done', { n: end.usage?.completion_tokens ?? mine.n_tokens }));
     } catch (error) {
         if (!mine.abort.signal.aborted)
             report('generate', error instanceof Problem ? error : new Problem('broken', String(error)),
                 error.kind === 'refused' || error.kind === 'key' ? null : start);
     }
-    if (running === mine) finish(mine);
+    if (running === mine) finish();
 }
 
 // The caret stays behind the text that comes, unless the user has put it elsewhere.
@@ -190,15 +193,30 @@ function insert(mine, at, removed, text) {
     if (follows) editor.reveal();
 }
 
-function stop() {
+function flush(mine) {
+    cancelAnimationFrame(mine.frame);
+    mine.frame = 0;
+    const { text, pieces } = mine;
+    mine.text = '';
+    mine.pieces = [];
+    tokens.append(pieces);
+    if (!text) return;
+    insert(mine, mine.at, '', text);
+    mine.at += text.length;
+}
+
+// keep: what came but is not seen yet too. Where the text has changed under it there is no place
+// for that.
+function stop(keep = true) {
     if (!running) return;
-    const mine = running;
-    mine.abort.abort();
+    running.abort.abort();
+    if (!keep) running.text = '';
+    finish();
     announce(say('said_stopped'));
-    finish(mine);
 }
 
 function finish() {
+    flush(running);
     const hadFocus = document.activeElement === element('stop');
     running = null;
     showState();
@@ -245,7 +263,7 @@ button('accept-word', () => accept(true));
 button('dismiss', dismiss);
 button('another', another);
 button('generate', start);
-button('stop', stop);
+button('stop', () => stop());
 button('undo', () => announce(say(editor.undo() ? 'said_undone' : 'said_nothing')));
 button('copy', () => copy(editor.value));
 button('clear', () => {

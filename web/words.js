@@ -10,7 +10,7 @@ const TEXTS = {
         skip: 'To the text field',
         text: 'Your text', placeholder: 'Begin a sentence…',
         suggestion: 'Suggestion',
-        accept: 'Accept', word: 'One word', dismiss: 'Dismiss', another: 'Another',
+        accept: 'Accept', word: 'Word', dismiss: 'Dismiss', another: 'Another',
         generate: 'Generate', stop: 'Stop', undo: 'Undo', copy: 'Copy', clear: 'Clear',
         tab: 'Tab', ctrl_right: 'Ctrl →', esc: 'Esc',
         hint: 'Write, and the grey text says how it could go on.',
