@@ -18,7 +18,7 @@ MAKEFLAGS += --no-print-directory
 
 BUILD = JOBS=$(JOBS) tools/build.sh
 
-.PHONY: all run check check-long asan tsan fuzz bench-compare bench-typing install uninstall format lint deps clean help
+.PHONY: all run check check-long asan tsan fuzz bench-compare bench-typing bench-serve install uninstall format lint deps clean help
 
 all:
 	@tools/install-deps.sh build
@@ -60,6 +60,11 @@ bench-typing:
 	@tools/install-deps.sh build
 	@JOBS=$(JOBS) bench/typing/compare.sh $(ARGS)
 
+# What HTTP costs and eight streams gain, beside llama.cpp too: make bench-serve ARGS=--quick
+bench-serve:
+	@tools/install-deps.sh build
+	@JOBS=$(JOBS) bench/serve/compare.sh $(ARGS)
+
 install: all
 	@DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)"
 	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ! command -v ldconfig >/dev/null || ldconfig
@@ -88,5 +93,6 @@ help:
 	@echo 'make fuzz TARGET=x SECONDS=60'
 	@echo 'make bench-compare    speed beside llama.cpp (from npm); on an idle machine'
 	@echo 'make bench-typing     what a key costs in a typing session; on an idle machine'
+	@echo 'make bench-serve      what HTTP costs, what streams side by side gain; on an idle machine'
 	@echo 'make install [PREFIX=/usr/local] [DESTDIR=]; make uninstall'
 	@echo 'make format | lint | deps | clean'

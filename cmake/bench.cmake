@@ -7,7 +7,7 @@ if(NOT TARGET inkling_program)
 endif()
 file(GLOB compare_sources CONFIGURE_DEPENDS bench/compare*.c)
 set(compare_cli_sources ${cli_sources})
-list(FILTER compare_cli_sources EXCLUDE REGEX "/(main|type|type_[a-z]+)\\.c$")
+list(FILTER compare_cli_sources EXCLUDE REGEX "/(main|type|type_[a-z]+|serve|serve_[a-z_]+)\\.c$")
 add_executable(inkling_compare EXCLUDE_FROM_ALL ${compare_sources} ${compare_cli_sources})
 set_target_properties(inkling_compare PROPERTIES OUTPUT_NAME compare)
 target_include_directories(inkling_compare PRIVATE ${PROJECT_SOURCE_DIR})
@@ -26,7 +26,22 @@ foreach(target inkling_typing_replay inkling_typing_model)
         inkling_flags inkling_static inkling_convert PkgConfig::JANSSON Threads::Threads)
 endforeach()
 
+# bench/serve, likewise.
+if(TARGET inkling_server)
+    file(GLOB serve_sources CONFIGURE_DEPENDS bench/serve/*.c)
+    add_executable(inkling_serve_compare EXCLUDE_FROM_ALL ${serve_sources} ${compare_cli_sources}
+        bench/compare_process.c bench/compare_theirs.c bench/compare_worker.c
+        tests/support/http_load.c tests/support/http_reader.c tests/support/served_program.c)
+    set_target_properties(inkling_serve_compare PROPERTIES OUTPUT_NAME serve_compare)
+    target_include_directories(inkling_serve_compare PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/tests/support)
+    target_link_libraries(inkling_serve_compare PRIVATE
+        inkling_flags inkling_server inkling_convert PkgConfig::JANSSON ${CMAKE_DL_LIBS})
+endif()
+
 # With the tests they are built too, so that a benchmark never waits for somebody to mend its build.
 if(INKLING_TESTS)
     set_target_properties(inkling_compare inkling_typing_replay inkling_typing_model PROPERTIES EXCLUDE_FROM_ALL OFF)
+    if(TARGET inkling_serve_compare)
+        set_target_properties(inkling_serve_compare PROPERTIES EXCLUDE_FROM_ALL OFF)
+    endif()
 endif()
