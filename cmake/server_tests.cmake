@@ -14,3 +14,13 @@ foreach(name openai page)
     inkling_register(server/${name} server threads)
     set_tests_properties(server/${name} PROPERTIES RESOURCE_LOCK server_packages)
 endforeach()
+
+# Two servers behind nginx, with deploy/nginx.conf. What is measured is who answers, so ThreadSanitizer has
+# nothing to see that the other tests do not show it.
+if(TARGET inkling_program AND TARGET inkling_server AND NOT INKLING_SANITIZE MATCHES "thread")
+    add_executable(server_fleet_load tests/server/fleet_load.c tests/support/http_load.c tests/support/http_reader.c)
+    target_include_directories(server_fleet_load PRIVATE ${PROJECT_SOURCE_DIR}/tests/support)
+    target_link_libraries(server_fleet_load PRIVATE inkling_flags)
+    add_test(NAME server/fleet COMMAND sh ${PROJECT_SOURCE_DIR}/tests/server/fleet.sh $<TARGET_FILE:server_fleet_load>)
+    inkling_register(server/fleet server)
+endif()

@@ -115,4 +115,5 @@ if(EXISTS ${PROJECT_SOURCE_DIR}/tests/tiktoken/run.sh)
     endif()
 endif()
 
+include(cmake/server_tests.cmake)
 include(cmake/checks.cmake)

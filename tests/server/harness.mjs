@@ -102,7 +102,8 @@ export async function startServer(args = [], { port = 0, ready = true } = {}) {
     if (ready) {
         await until("the models to be open", async () => {
             const response = await fetch(`${url}/health`);
-            await response.text();
+            const text = await response.text();
+            assert.ok([200, 503].includes(response.status), `/health: ${response.status} ${text}`);
             return response.status === 200;
         });
     }

@@ -95,12 +95,14 @@ test("the .stream() helper puts the answer together", async () => {
     assert.equal(snapshot, whole.choices[0].message.content);
     assert.equal((await stream.finalMessage()).role, "assistant");
     assert.equal(completion.choices[0].finish_reason, whole.choices[0].finish_reason);
-    assert.deepEqual(completion.usage, whole.usage);
-    assert.deepEqual(await stream.totalUsage(), {
-        prompt_tokens: whole.usage.prompt_tokens,
-        completion_tokens: whole.usage.completion_tokens,
-        total_tokens: whole.usage.total_tokens,
+    // What a cache held already may differ.
+    const counts = ({ prompt_tokens, completion_tokens, total_tokens }) => ({
+        prompt_tokens,
+        completion_tokens,
+        total_tokens,
     });
+    assert.deepEqual(counts(completion.usage), counts(whole.usage));
+    assert.deepEqual(counts(await stream.totalUsage()), counts(whole.usage));
     assert.ok(ended);
 });
 
@@ -211,7 +213,6 @@ test("what changes the text and is not there is refused by name", async () => {
         response_format: { type: "json_object" },
         modalities: ["text", "audio"],
         audio: { voice: "alloy", format: "mp3" },
-        prediction: { type: "content", content: "x" },
         web_search_options: {},
         no_such_field: 1,
     };

@@ -87,7 +87,7 @@ test("the server goes on for others", async () => {
 });
 
 test("SIGTERM lets a stream come to its end", async () => {
-    const other = await t.startServer(["-m", t.longModel()]);
+    const other = await t.startServer(["-m", t.longModel(), "--drain-ms", "200000"]);
     const more = {
         ...fields,
         prompt: "Once",
@@ -108,7 +108,7 @@ test("SIGTERM lets a stream come to its end", async () => {
 });
 
 test("SIGTERM ends what would not end", async () => {
-    const other = await t.startServer(["-m", t.longModel(), "--drain", "50"]);
+    const other = await t.startServer(["-m", t.longModel(), "--drain-ms", "50"]);
     const response = await t.post(`${other.url}/v1/completions`, {
         ...fields,
         prompt: ["Once", "The", "A", "One"],

@@ -10,7 +10,7 @@ let server, client;
 before(async () => {
     const copy = t.scratch("other.gguf");
     fs.copyFileSync(t.storyModel, copy);
-    server = await t.startServer(["-m", `a/b c=${copy}`]);
+    server = await t.startServer(["-m", copy, "--id", "a/b c"]);
     client = t.newClient(server.url);
 });
 after(() => server.stop());

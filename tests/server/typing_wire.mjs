@@ -30,10 +30,11 @@ class Typist {
         const response = await fetch(`${this.url}/events`);
         assert.equal(response.status, 200);
         assert.match(response.headers.get("content-type"), /^text\/event-stream/);
+        const { events } = this;
         this.over = (async () => {
             for await (const event of t.eventsOf(response)) {
                 if (event.data !== undefined)
-                    this.events.push({ name: event.event, ...JSON.parse(event.data) });
+                    events.push({ name: event.event, ...JSON.parse(event.data) });
             }
         })();
         this.over.catch(() => {});
@@ -247,7 +248,7 @@ test("refusals name the field", async () => {
         alternatives: -1,
         min_chars: "x",
         deadline_ms: -5,
-        word_filter: "x",
+        word_filter: 5,
         stop: 5,
         no_such_field: 1,
     })) {
