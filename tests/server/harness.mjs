@@ -10,7 +10,7 @@ import { createRequire } from "node:module";
 import { writeLongModel } from "./long_model.mjs";
 
 const packages = process.env.SERVER_TEST_PACKAGES;
-if (!packages) throw new Error("SERVER_TEST_PACKAGES names no folder: run openai.sh or page.sh");
+if (!packages) throw new Error("SERVER_TEST_PACKAGES names no folder: run openai.sh or browser.sh");
 export const require = createRequire(path.join(path.resolve(packages), "index.js"));
 
 export const program = process.env.INKLING_PROGRAM;

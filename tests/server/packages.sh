@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: MIT
-# Sourced by openai.sh and page.sh with $build, $here and $name set: puts the npm packages of
+# Sourced by openai.sh and browser.sh with $build, $here and $name set: puts the npm packages of
 # package-lock.json into $build/server-packages, once for each state of that file, and leaves the test
 # out where that cannot be.
 : "${build:?}" "${here:?}" "${name:?}"

@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Usage: INKLING_PROGRAM=PROGRAM page.sh BUILD_DIR [SCRIPT]…
+# Usage: INKLING_PROGRAM=PROGRAM browser.sh BUILD_DIR [SCRIPT]…
 # The demo page in headless Chromium, driven by the npm package playwright-core, which is installed into
 # BUILD_DIR. CHROMIUM names another browser. Exit: 0 good, 77 left out (one line says why).
 set -u
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 2
-build=${1:?usage: page.sh BUILD_DIR [SCRIPT]…}
+build=${1:?usage: browser.sh BUILD_DIR [SCRIPT]…}
 shift
-name=page
+name=browser
 # shellcheck source=tests/server/packages.sh
 . "$here/packages.sh"
 CHROMIUM=${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome)} ||
