@@ -7,6 +7,8 @@ try {
     key = sessionStorage.getItem('inkling.key') || '';
 } catch {}
 
+export const hasKey = () => key !== '';
+
 export function setKey(value) {
     key = value;
     try {

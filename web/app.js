@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The page: joins the field, the typing session, Generate and what shows their figures.
-import { ask, pause, Problem } from './api.js';
+import { ask, hasKey, pause, Problem } from './api.js';
 import { Editor } from './editor.js';
 import { Figures } from './figures.js';
 import { completionBody, generate, inspect } from './generate.js';
@@ -317,8 +317,9 @@ function showCommand() {
     const body = completionBody({ ...settings, prompt: lastWords(before, settings.window) });
     const json = JSON.stringify(body).replace(/'/g, '\\u0027');
     const url = new URL('v1/completions', location.href);
+    const door = hasKey() ? ' -H "Authorization: Bearer $INKLING_KEY"' : '';
     element('command').textContent =
-        `curl -N ${url} -H 'Content-Type: application/json' \\\n  -d '${json}'`;
+        `curl -N ${url} -H 'Content-Type: application/json'${door} \\\n  -d '${json}'`;
 }
 element('command').closest('details').addEventListener('toggle', showCommand);
 

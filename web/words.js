@@ -35,7 +35,7 @@ const TEXTS = {
         instead: 'instead: {list}', between: ', ',
         program: 'From your own program',
         program_about: 'The server speaks OpenAI’s interface: set the base URL of any client of it. ' +
-            'This is what Generate sends now:',
+            'Generate, as a command:',
         copy_command: 'Copy the command',
         foot: 'All of it runs in the program that serves this page. Nothing you write leaves it.',
         said_copied: 'Copied.', said_not_copied: 'The browser does not let this page copy.',
@@ -86,7 +86,7 @@ const TEXTS = {
         piece: '“{text}”，{percent}', piece_first: '“{text}”，第一个片段没有概率',
         instead: '也可能是：{list}', between: '、',
         program: '在你的程序里使用',
-        program_about: '服务器使用 OpenAI 的接口：把任何现有客户端的地址改成这里即可。点“生成”时发送的就是：',
+        program_about: '服务器使用 OpenAI 的接口：把任何现有客户端的地址改成这里即可。“生成”相当于这条命令：',
         copy_command: '复制命令',
         foot: '一切都在提供本页的程序里运行，你写的内容不会离开它。',
         said_copied: '已复制。', said_not_copied: '浏览器不允许本页复制。',
