@@ -153,7 +153,9 @@ static void check_field(const char *id, const units *field) {
     srv_failure why;
     srv_typing *s = srv_typings_find(fake_app.typings, id, &why);
     units has;
-    char *text = strndup(s->text, s->n_text);
+    char *text = malloc(s->n_text + 1);
+    memcpy(text, s->text, s->n_text);
+    text[s->n_text] = 0;
     has.n = put_units(has.at, text);
     free(text);
     srv_typing_unref(s);

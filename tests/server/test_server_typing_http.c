@@ -6,6 +6,7 @@
 #include "served_program.h"
 #include "server/typing_sessions.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -36,7 +37,8 @@ static int stop(void **state) {
 typedef struct client {
     int fd;
     http_reader reader;
-    size_t seen; // of the body
+    size_t seen;   // of the body
+    bool complete; // the connection may stay open behind it
 } client;
 
 static void begin_request(client *c, const char *method, const char *path, const char *body) {
@@ -54,12 +56,14 @@ static void begin_request(client *c, const char *method, const char *path, const
 // More of the answer. False: it is complete.
 static bool read_more(client *c) {
     char bytes[4096];
+    if (c->complete) return false;
     const ssize_t n = read(c->fd, bytes, sizeof bytes);
+    if (n < 0 && errno == EINTR) return true;
     if (n < 0) fail_msg("nothing came");
-    if (n == 0) return false;
-    const int done = http_reader_feed(&c->reader, bytes, (size_t)n);
+    const int done = n > 0 ? http_reader_feed(&c->reader, bytes, (size_t)n) : 1;
     assert_int_not_equal(done, -1);
-    return done == 0;
+    c->complete = done == 1;
+    return !c->complete;
 }
 
 static void end_request(client *c) {
