@@ -45,6 +45,8 @@ check | lint)
         command -v google-chrome >/dev/null 2>&1 || optional="$optional chromium"
     [ -f /usr/share/unicode/DerivedAge.txt ] || optional="$optional unicode-data"
     [ -f /usr/share/i18n/charmaps/UTF-8.gz ] || optional="$optional locales"
+    # Stands before two servers in the test of a fleet.
+    PATH=$PATH:/usr/sbin:/sbin command -v nginx >/dev/null 2>&1 || optional="$optional nginx-light"
     # Runs the tests on older processors.
     [ "$(uname -m)" != x86_64 ] || command -v qemu-x86_64 >/dev/null 2>&1 || optional="$optional qemu-user"
     # Builds and runs the tests for 64-bit ARM.
