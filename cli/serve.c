@@ -73,7 +73,14 @@ static const cli_option options[] = {
      .help = "pages from there, such as https://example.org, may call; may be given several "
              "times. Without it only this server's own page"},
     CLI_OPTION_THREADS(&set.threads),
-    CLI_OPTION_CONTEXT(&set.context),
+    {.name = "context",
+     .kind = CLI_UINT,
+     .target = &set.context,
+     .value = "N",
+     .low = 1,
+     .high = 1 << 20,
+     .help = "positions of each request's context; without it, and where a model has less, as many "
+             "as the model has"},
     CLI_OPTION_KV_TYPE(&set.kv_type),
     {.name = "parallel",
      .kind = CLI_UINT,
@@ -256,25 +263,26 @@ static int choose(wanted *w) {
     o->body_ms = (uint32_t)set.body_ms.value;
     o->drain_ms = (uint32_t)set.drain_ms.value;
     o->log = on_log;
-    o->log_answers = set.verbose;
+    o->verbose = set.verbose;
     const int code = choose_models(w);
     return code != CLI_OK ? code : choose_keys(w);
 }
 
+static int check_model(const char *name) {
+    const ink_source source = cli_source(name);
+    ink_error error = {0};
+    ink_memory memory = {.size = sizeof memory};
+    const ink_status status = ink_measure(&source, NULL, &memory, &error);
+    return status == INK_OK ? CLI_OK : cli_fail_ink(status, &error);
+}
+
 // The server opens its models while it listens already; a file that is none is told before.
 static int check_models(const wanted *w) {
-    for (size_t i = 0; i < w->options.n_models; i++) {
-        const ink_source source = cli_source(w->models[i].source);
-        ink_session_options session;
-        ink_error error = {0};
-        ink_memory memory = {.size = sizeof memory};
-        ink_session_options_init(&session, sizeof session);
-        session.n_ctx = w->options.n_ctx;
-        session.kv_type = w->options.kv_type;
-        const ink_status status = ink_measure(&source, &session, &memory, &error);
-        if (status != INK_OK) return cli_fail_ink(status, &error);
-    }
-    return CLI_OK;
+    if (w->options.n_models == 0) return check_model(NULL);
+    int code = CLI_OK;
+    for (size_t i = 0; i < w->options.n_models && code == CLI_OK; i++)
+        code = check_model(w->models[i].source);
+    return code;
 }
 
 // --- running -------------------------------------------------------------------------------------
@@ -297,9 +305,10 @@ static void greet(const srv_app *app, const wanted *w) {
     const char *address = w->options.address;
     const bool six = strchr(address, ':') != NULL;
     for (size_t i = 0; i < w->options.n_models; i++)
-        cli_out("model      %s\n", w->models[i].source);
-    if (w->options.n_models == 0) cli_out("model      builtin:story\n");
-    cli_out("listening  http://%s%s%s:%u\n", six ? "[" : "", address, six ? "]" : "",
+        cli_out("model %s%s%s\n", w->models[i].source, w->models[i].id != NULL ? " as " : "",
+                w->models[i].id != NULL ? w->models[i].id : "");
+    if (w->options.n_models == 0) cli_out("model builtin:story\n");
+    cli_out("listening on http://%s%s%s:%u\n", six ? "[" : "", address, six ? "]" : "",
             (unsigned)srv_port(app));
     cli_out_flush();
     if (w->options.n_keys == 0 && !is_loopback(address))

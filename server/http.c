@@ -155,7 +155,7 @@ static void count_answer(srv_http *http, srv_call *call, enum MHD_RequestTermina
         srv_metrics_answer(&http->app->metrics, status, ms);
     else
         atomic_fetch_add(&http->app->metrics.hung_up, 1);
-    if (!http->app->options.log_answers) return;
+    if (!http->app->options.verbose) return;
     char path[128];
     write_path(path, sizeof path, call->path);
     srv_log(http->app, "%s %s %u %.1f ms %s%s", call->method, path, status, ms, call->id,

@@ -77,7 +77,7 @@ static const char *source_of(const srv_model *model) {
 static void told_state(void *user, uint32_t state, const ink_error *reason) {
     const srv_model *model = user;
     const double ms = srv_now_ms() - model->opened_ms;
-    if (state == INK_SERVICE_READY)
+    if (state == INK_SERVICE_READY && model->app->options.verbose)
         srv_log(model->app, "model \"%s\" is open after %.0f ms", model->id, ms);
     else if (state == INK_SERVICE_FAILED)
         srv_log(model->app, "model \"%s\" could not be opened: %s", model->id, reason->message);

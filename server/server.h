@@ -37,7 +37,7 @@ typedef struct srv_options {
     uint32_t drain_ms;      // 10000: given to what runs when the server stops
     void (*log)(void *user, const char *line); // one line without newline, any thread; NULL: none
     void *log_user;
-    bool log_answers; // a line for each answer too: method, path, status, time, id
+    bool verbose; // also what went well: a line for each answer (method, path, status, time, id)
 } srv_options;
 void srv_options_init(srv_options *options);
 
