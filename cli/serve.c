@@ -194,7 +194,8 @@ static int choose_models(wanted *w) {
 
 static bool only_ours(const char *path) {
     struct stat file;
-    return stat(path, &file) != 0 || (file.st_mode & (S_IRWXG | S_IRWXO)) == 0;
+    return stat(path, &file) != 0 || !S_ISREG(file.st_mode) ||
+           (file.st_mode & (S_IRWXG | S_IRWXO)) == 0;
 }
 
 static int read_key_file(wanted *w, size_t *n) {
