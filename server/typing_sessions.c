@@ -117,7 +117,7 @@ static srv_typing **most_idle(srv_typings *t, const srv_model *model, double lim
     for (srv_typing **p = &t->list; *p != NULL; p = &(*p)->next) {
         if (model != NULL && (*p)->model != model) continue;
         const double idle = idle_since(*p, now_ms);
-        if (idle < 0 || idle < longest) continue;
+        if (idle < longest) continue;
         longest = idle;
         found = p;
     }

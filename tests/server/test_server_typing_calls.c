@@ -435,6 +435,16 @@ static void test_streams_replace_each_other(void **state) {
     assert_string_equal(name, "suggestion");
     assert_true(json_equal(again, told));
     assert_int_equal(count_events(second), 2);
+    // A suggestion for an older text, that waited for its turn, is not sent.
+    srv_failure why;
+    srv_typing *s = srv_typings_find(fake_app.typings, id, &why);
+    ink_suggestion old = {.size = sizeof old, .revision = revision - 1, .text = " old", .bytes = 4};
+    srv_typing_suggested(s, s->typing, &old);
+    assert_int_equal(count_events(second), 2);
+    old.revision = revision;
+    srv_typing_suggested(s, s->typing, &old);
+    assert_int_equal(count_events(second), 3);
+    srv_typing_unref(s);
     // The client of the first one hangs up late: that is nothing to the second.
     fake_hang_up(first);
     json_decref(await_done(second, type_text(id, "Once upon a time there", "")));
