@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 enum {
-    // Of a connection: a request's head has to fit into the most of it.
-    HEAD_BYTES = 24 * 1024,
+    // Of each connection, once it had a request: a head has to fit into the most of it.
+    HEAD_BYTES = 16 * 1024,
     BACKLOG = 1024,
     HEARTBEAT_MS = 15000
 };
