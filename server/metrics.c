@@ -244,16 +244,18 @@ static void put_models(page *p, const srv_app *app, const char *name, const char
     }
 }
 
-// False: the system does not say.
+// False: the system does not say. Its second number is of pages.
 static bool resident_bytes(uint64_t *out) {
+    char line[128] = "", *second = NULL, *end = NULL;
     FILE *f = fopen("/proc/self/statm", "r");
     if (f == NULL) return false;
-    uint64_t total = 0, resident = 0;
-    const bool read = fscanf(f, "%" SCNu64 " %" SCNu64, &total, &resident) == 2;
+    const bool read = fgets(line, sizeof line, f) != NULL;
     fclose(f);
+    strtoull(line, &second, 10);
+    const uint64_t n_pages = strtoull(second, &end, 10);
     const long page_bytes = sysconf(_SC_PAGESIZE);
-    if (!read || page_bytes <= 0) return false;
-    *out = resident * (uint64_t)page_bytes;
+    if (!read || end == second || page_bytes <= 0) return false;
+    *out = n_pages * (uint64_t)page_bytes;
     return true;
 }
 
