@@ -20,6 +20,7 @@ set(test_env
     INKLING_BUILD_DIR=${PROJECT_BINARY_DIR}
     INKLING_SHARED=$<TARGET_FILE:inkling_shared>
     "ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:allocator_may_return_null=1"
+    "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/leaks.txt:print_suppressions=0"
     "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1"
     "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
 if(TARGET inkling_program)
