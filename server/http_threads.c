@@ -33,13 +33,13 @@ static void set_up_socket(int fd) {
 static void turn_away(srv_http *http, int fd) {
     char id[32];
     srv_failure why;
+    atomic_fetch_add(&http->app->metrics.refused_connections, 1);
     srv_fail(&why, 503, "server_error", "too_many_connections",
              "all %u connections of this server are in use", http->app->options.n_connections);
     srv_new_id(id, sizeof id, "req_");
     srv_http_blurt(fd, id, &why);
     srv_linger_add(&http->linger, fd, true);
     close(fd);
-    atomic_fetch_add(&http->app->metrics.refused_connections, 1);
 }
 
 // False: nobody waits, or nobody can be let in now.
