@@ -19,7 +19,8 @@
 static served_program server;
 
 static int start(void **state) {
-    const char *const args[] = {NULL};
+    // Halves of requests are left behind; the end need not wait for the other halves.
+    const char *const args[] = {"--drain-ms", "500", NULL};
     (void)state;
     return served_start(&server, NULL, args) ? 0 : -1;
 }
@@ -270,7 +271,7 @@ static void test_large_heads(void **state) {
 }
 
 static void test_garbage(void **state) {
-    static char bytes[65536], out[65536];
+    static char bytes[65536];
     uint64_t x = 88172645463325252u;
     (void)state;
     for (int round = 0; round < 200; round++) {
@@ -284,9 +285,7 @@ static void test_garbage(void **state) {
         const int fd = served_connect(server.port);
         assert_true(fd >= 0);
         served_send(fd, bytes, n);
-        // Nothing more will come: what was a head by chance must not be waited for.
-        shutdown(fd, SHUT_WR);
-        served_read_all(fd, out, sizeof out);
+        if (round % 2 == 0) shutdown(fd, SHUT_WR);
         close(fd);
     }
     assert_healthy("garbage");
