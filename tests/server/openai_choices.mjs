@@ -17,7 +17,8 @@ function ask(fields) {
 }
 
 test("n choices differ, and come again with the seed", async () => {
-    const fields = { n: 4, max_tokens: 30, temperature: 1, seed: 9 };
+    const bias = { [t.END_TOKEN]: -100 };
+    const fields = { n: 4, max_tokens: 30, temperature: 1, seed: 9, logit_bias: bias };
     const answer = await ask(fields);
     assert.deepEqual(
         answer.choices.map((choice) => choice.index),
@@ -96,7 +97,7 @@ function checkLogprobs(logprobs, text, offset, n) {
 }
 
 test("log-probabilities of the chosen and the best", async () => {
-    const answer = await ask({ max_tokens: 20, logprobs: 3 });
+    const answer = await ask({ max_tokens: 20, logprobs: 3, logit_bias: { [t.END_TOKEN]: -100 } });
     const { text, logprobs } = answer.choices[0];
     assert.equal(logprobs.tokens.length, 20);
     checkLogprobs(logprobs, text, 0, 3);
@@ -106,7 +107,7 @@ test("log-probabilities of the chosen and the best", async () => {
         const sum = Object.values(top).reduce((all, logprob) => all + Math.exp(logprob), 0);
         assert.ok(sum <= 1 + 1e-4, `${sum}`);
     });
-    const none = await ask({ max_tokens: 20, logprobs: 0 });
+    const none = await ask({ max_tokens: 20, logprobs: 0, logit_bias: { [t.END_TOKEN]: -100 } });
     assert.deepEqual(none.choices[0].logprobs.token_logprobs, logprobs.token_logprobs);
 
     // Log-probabilities are the model's: temperature and bias do not bend them.
