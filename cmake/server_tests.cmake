@@ -12,7 +12,8 @@ foreach(name openai browser)
     endif()
     add_test(NAME server/${name} COMMAND sh ${PROJECT_SOURCE_DIR}/tests/server/${name}.sh ${PROJECT_BINARY_DIR})
     inkling_register(server/${name} server threads)
-    set_tests_properties(server/${name} PROPERTIES RESOURCE_LOCK server_packages)
+    math(EXPR seconds "3 * ${test_seconds}")
+    set_tests_properties(server/${name} PROPERTIES RESOURCE_LOCK server_packages TIMEOUT ${seconds})
 endforeach()
 
 # Two servers behind nginx, with deploy/nginx.conf. What is measured is who answers, so ThreadSanitizer has
