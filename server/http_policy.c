@@ -13,16 +13,39 @@
 static const char invalid[] = "invalid_request_error";
 
 typedef struct head {
-    unsigned n_host, n_length, n_encoding, n_origin;
+    unsigned n_host, n_length, n_encoding, n_origin, n_key;
     const char *length, *encoding;
+    bool broken; // a name that is none, or a byte that no value has
 } head;
 
-static enum MHD_Result count(void *user, enum MHD_ValueKind kind, const char *name,
-                             const char *value) {
+// RFC 9110, 5.6.2. The HTTP library takes "Content-Length " for another field than Content-Length.
+static bool is_token(const char *text, size_t n) {
+    static const char others[] = "!#$%&'*+-.^_`|~";
+    for (size_t i = 0; i < n; i++) {
+        const char c = text[i], low = (char)(c | 0x20);
+        if (!(low >= 'a' && low <= 'z') && !(c >= '0' && c <= '9') &&
+            memchr(others, c, sizeof others - 1) == NULL)
+            return false;
+    }
+    return n > 0;
+}
+
+// Where others would see an end: of the line, or of the text.
+static bool is_value(const char *text, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (((unsigned char)text[i] < 0x20 && text[i] != '\t') || text[i] == 0x7f) return false;
+    return true;
+}
+
+static enum MHD_Result count(void *user, enum MHD_ValueKind kind, const char *name, size_t n_name,
+                             const char *value, size_t n_value) {
     head *h = user;
     (void)kind;
+    h->broken =
+        h->broken || !is_token(name, n_name) || (value != NULL && !is_value(value, n_value));
     if (strcasecmp(name, "Host") == 0) h->n_host++;
     if (strcasecmp(name, "Origin") == 0) h->n_origin++;
+    if (strcasecmp(name, "Authorization") == 0) h->n_key++;
     if (strcasecmp(name, "Content-Length") == 0) h->n_length++, h->length = value;
     if (strcasecmp(name, "Transfer-Encoding") == 0) h->n_encoding++, h->encoding = value;
     return MHD_YES;
@@ -33,10 +56,13 @@ static enum MHD_Result count(void *user, enum MHD_ValueKind kind, const char *na
 bool srv_http_judge_head(srv_call *call) {
     head h = {0};
     srv_failure *why = &call->refused;
-    MHD_get_connection_values(call->connection, MHD_HEADER_KIND, count, &h);
+    MHD_get_connection_values_n(call->connection, MHD_HEADER_KIND, count, &h);
     call->must_close = true;
-    if (h.n_host > 1 || h.n_origin > 1)
-        return srv_refuse(why, NULL, "the request has two Host or two Origin headers");
+    if (h.broken || !is_token(call->method, strlen(call->method)))
+        return srv_refuse(why, NULL, "the head of the request is no HTTP");
+    if (h.n_host > 1 || h.n_origin > 1 || h.n_key > 1)
+        return srv_refuse(why, NULL,
+                          "the request has two Host, two Origin or two Authorization headers");
     if (h.n_length > 1 || (h.n_length > 0 && h.n_encoding > 0))
         return srv_refuse(why, NULL, "the request states the length of its body twice");
     if (h.n_encoding > 0 &&

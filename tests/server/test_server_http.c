@@ -227,6 +227,16 @@ static void test_framing(void **state) {
         {"POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip\r\n\r\n", 501},
         {"POST /echo HTTP/1.1\r\n" HOST HOST "Content-Length: 0\r\n\r\n", 400},
         {"POST /echo HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 400},
+        // Whoever takes it for a length sees a body where here another request would begin.
+        {"POST /echo HTTP/1.1\r\n" HOST "Content-Length : 40\r\n\r\n", 400},
+        {"POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding\t: chunked\r\n\r\n", 400},
+        {"GET /open HTTP/1.1\r\n X: y\r\n" HOST "\r\n", 400},
+        {"GET /open HTTP/1.1\r\nX: a\rY: b\r\n" HOST "\r\n", 400},
+        {"GET /open HTTP/1.1\r\nX: a\033[2J\r\n" HOST "\r\n", 400},
+        {"G\033T /open HTTP/1.1\r\n" HOST "\r\n", 400},
+        {"GET /open HTTP/1.1\r\n" HOST "Authorization: Bearer a\r\n"
+         "authorization: Bearer b\r\n\r\n",
+         400},
     };
     static wire w;
     (void)state;
@@ -235,6 +245,13 @@ static void test_framing(void **state) {
         assert_int_equal(r.status, cases[i].status);
         is_error(&r, cases[i].status, NULL);
     }
+    // What is sent behind such a head is not read as a request.
+    wire_open(&w);
+    wire_send(w.fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length : 54\r\n\r\n"
+                    "GET /open HTTP/1.1\r\n" HOST "\r\n");
+    assert_int_equal(wire_read(&w, true).status, 400);
+    wire_await_close(&w);
+    close(w.fd);
     // These the HTTP library answers itself: any 4xx, and the end.
     static const char *const broken[] = {
         "GET\r\n\r\n", "POST /echo HTTP/1.1\r\n" HOST "Content-Length: -1\r\n\r\n",
