@@ -190,6 +190,8 @@ static bool socket_is_gone(const srv_call *call) {
 bool srv_call_is_gone(srv_call *call) {
     pthread_mutex_lock(&call->lock);
     const bool gone = call->gone || call->connection == NULL || socket_is_gone(call);
+    // Who asks will end the answer now; that must not make it one that was heard.
+    if (gone && !srv_call_is_complete(call)) call->gone = true;
     pthread_mutex_unlock(&call->lock);
     return gone;
 }

@@ -146,8 +146,8 @@ static void write_path(char *out, size_t cap, const char *path) {
 
 static void count_answer(srv_http *http, srv_call *call, enum MHD_RequestTerminationCode how) {
     pthread_mutex_lock(&call->lock);
-    const bool whole =
-        call->blurted || (how == MHD_REQUEST_TERMINATED_COMPLETED_OK && srv_call_is_complete(call));
+    const bool whole = call->blurted || (how == MHD_REQUEST_TERMINATED_COMPLETED_OK &&
+                                         !call->gone && srv_call_is_complete(call));
     const unsigned status = call->answer.status;
     pthread_mutex_unlock(&call->lock);
     const double ms = srv_now_ms() - call->begun_ms;
