@@ -53,15 +53,25 @@ static bool count_tokens(const srv_completion *request, const srv_prompt *prompt
     return true;
 }
 
-static bool check_length(const srv_run *run, size_t n, srv_failure *why) {
-    const uint32_t n_ctx = srv_model_n_ctx(run->model);
-    if (n + (run->request.max_tokens > 0 ? 1 : 0) <= n_ctx) return true;
+static bool refuse_length(const srv_run *run, const char *more, size_t n, srv_failure *why) {
     srv_fail(
         why, 400, "invalid_request_error", "context_length_exceeded",
         "This model's context holds %u tokens, of which the answer needs one at least, but the "
-        "%s %zu. Please shorten the prompt.",
-        (unsigned)n_ctx, run->request.chat ? "messages have" : "prompt has", n);
+        "%s %s%zu. Please shorten the prompt.",
+        (unsigned)srv_model_n_ctx(run->model), run->request.chat ? "messages have" : "prompt has",
+        more, n);
     return fail_param(why, prompt_param(&run->request));
+}
+
+static bool check_length(const srv_run *run, size_t n, srv_failure *why) {
+    if (n + (run->request.max_tokens > 0 ? 1 : 0) <= srv_model_n_ctx(run->model)) return true;
+    return refuse_length(run, "", n, why);
+}
+
+// All others wait while a text is tokenized here: one that cannot fit is not.
+static bool check_bytes(const srv_run *run, const srv_prompt *prompt, srv_failure *why) {
+    if (!srv_model_outgrown(run->model, prompt->bytes)) return true;
+    return refuse_length(run, "more than ", srv_model_n_ctx(run->model), why);
 }
 
 static bool refuse_listed(const srv_completion *request, srv_failure *why) {
@@ -99,8 +109,8 @@ static bool check_prompts(srv_run *run, srv_failure *why) {
     for (size_t i = 0; i < request->n_prompts; i++) {
         const srv_prompt *prompt = &request->prompts[i];
         size_t *n = &run->n_prompt_tokens[i];
-        if (!count_tokens(request, prompt, run->open, n, why) || !check_length(run, *n, why) ||
-            !check_filter(run, prompt, why))
+        if (!check_bytes(run, prompt, why) || !count_tokens(request, prompt, run->open, n, why) ||
+            !check_length(run, *n, why) || !check_filter(run, prompt, why))
             return false;
     }
     return true;

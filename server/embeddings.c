@@ -58,9 +58,16 @@ static bool check_item(const embedding *e, size_t index, srv_failure *why) {
     if (!json_is_string(item) && !json_is_array(item))
         return srv_refuse(why, "input",
                           "'input': item %zu is neither a string nor an array of ids.", index);
-    const bool empty =
-        json_is_string(item) ? json_string_length(item) == 0 : json_array_size(item) == 0;
-    if (!empty) return true;
+    const size_t n = json_is_string(item) ? json_string_length(item) : json_array_size(item);
+    const uint32_t n_ctx = srv_model_n_ctx(e->model);
+    if (json_is_string(item) ? srv_model_outgrown(e->model, n) : n > n_ctx) {
+        srv_fail(why, 400, "invalid_request_error", "context_length_exceeded",
+                 "input %zu: more tokens than the %u that this model's context holds", index,
+                 (unsigned)n_ctx);
+        snprintf(why->param, sizeof why->param, "input");
+        return false;
+    }
+    if (n > 0) return true;
     if (!e->is_list) return srv_refuse(why, "input", "'input' cannot be empty.");
     return srv_refuse(why, "input", "'input': item %zu is empty.", index);
 }

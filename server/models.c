@@ -236,6 +236,30 @@ uint32_t srv_model_n_ctx(const srv_model *model) {
     return n_ctx == 0 || n_ctx > info.n_ctx ? info.n_ctx : n_ctx;
 }
 
+static size_t longest_token(const ink_model *model, uint32_t n_vocab) {
+    size_t longest = 1;
+    for (uint32_t id = 0; id < n_vocab; id++) {
+        const ink_token token = (ink_token)id;
+        size_t bytes = 0;
+        ink_detokenize(model, &token, 1, INK_DETOKENIZE_SPECIAL, NULL, 0, &bytes);
+        if (bytes > longest) longest = bytes;
+    }
+    return longest;
+}
+
+bool srv_model_outgrown(srv_model *model, size_t bytes) {
+    const ink_model *open = ink_service_model(model->service);
+    const uint32_t n_ctx = srv_model_n_ctx(model);
+    ink_model_info info = {.size = sizeof info};
+    if (bytes <= n_ctx || ink_model_get_info(open, &info) != INK_OK) return false;
+    size_t longest = atomic_load(&model->longest);
+    if (longest == 0) {
+        longest = longest_token(open, info.n_vocab);
+        atomic_store(&model->longest, longest);
+    }
+    return bytes / longest > n_ctx;
+}
+
 // --- GET /v1/models ------------------------------------------------------------------------------
 
 static json_t *describe_open(const srv_model *model) {

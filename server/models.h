@@ -5,6 +5,8 @@
 
 #include "server/failure.h"
 
+#include <stdatomic.h>
+
 struct srv_app;
 struct srv_slots;
 
@@ -14,6 +16,7 @@ typedef struct srv_model {
     ink_service *service;    // opens its model in the background
     struct srv_slots *slots; // jobs.h
     double opened_ms;        // srv_now_ms() when it was asked to open
+    atomic_size_t longest;   // bytes of its longest token, once somebody has asked; 0: nobody has
 } srv_model;
 
 // Makes app->models [n_models] from app->options; all begin to open.
@@ -27,5 +30,8 @@ srv_model *srv_models_find(struct srv_app *app, const char *id, srv_failure *why
 // with the reason where it could not be opened.
 ink_model *srv_model_open(srv_model *model, srv_failure *why);
 uint32_t srv_model_n_ctx(const srv_model *model); // of a request; 0 while it is not open
+// Of an open model: whether no text of so many bytes can fit into a context. For that no text needs
+// to be tokenized, which is work of whole threads where others wait.
+bool srv_model_outgrown(srv_model *model, size_t bytes);
 
 #endif

@@ -3,6 +3,8 @@
 // Label: threads
 #include "completion_scene.h"
 
+#include "server/app.h"
+
 #include "inkling/inkling.h"
 
 #include <math.h>
@@ -229,6 +231,64 @@ static void test_refusals_that_need_the_model(void **state) {
     free(body);
 }
 
+// The longest token's text, again and again: no text of as many tokens is longer.
+static char *longest_text(ink_model *model, size_t n, size_t *bytes) {
+    ink_model_info info = {.size = sizeof info};
+    char one[512], best[512] = "";
+    *bytes = 0;
+    assert_int_equal(ink_model_get_info(model, &info), INK_OK);
+    for (uint32_t i = 0; i < info.n_vocab; i++) {
+        const ink_token token = (ink_token)i;
+        size_t length = 0;
+        if (ink_detokenize(model, &token, 1, 0, one, sizeof one, &length) != INK_OK) continue;
+        if (length <= *bytes || memchr(one, '"', length) || memchr(one, '\\', length)) continue;
+        bool plain = true;
+        for (size_t k = 0; k < length; k++) plain = plain && one[k] >= ' ' && one[k] < 0x7f;
+        if (!plain) continue;
+        memcpy(best, one, length);
+        *bytes = length;
+    }
+    char *text = malloc(n * *bytes + 1);
+    for (size_t i = 0; i < n; i++) memcpy(text + i * *bytes, best, *bytes);
+    text[n * *bytes] = 0;
+    return text;
+}
+
+static void accept(const char *body) {
+    scene_answer answer = good(PATH, body);
+    forget(&answer);
+}
+
+// What cannot fit is refused without tokenizing it, and nothing that fits is.
+static void test_long_prompts(void **state) {
+    (void)state;
+    ink_model *model = ink_service_model(scene_app->models[0].service);
+    for (size_t n = 254; n <= 300; n += n < 257 ? 1 : 43) {
+        size_t longest = 0, n_tokens = 0;
+        char *text = longest_text(model, n, &longest), *body = malloc(n * longest + 64);
+        ink_tokenize(model, text, n * longest, 0, NULL, 0, &n_tokens, NULL);
+        sprintf(body, "{\"max_tokens\":1,\"prompt\":\"%s\"}", text);
+        if (n_tokens < 256)
+            accept(body);
+        else
+            bad(PATH, body, 400, "prompt", "context_length_exceeded");
+        assert_int_equal(n_tokens, n);
+        free(text);
+        free(body);
+    }
+    // Four MB in strings of many tokens, none of which is looked at.
+    const size_t n = 4000000;
+    char *body = malloc(n + 64);
+    int at = sprintf(body, "{\"prompt\":[\"");
+    for (size_t i = 0; i < n; i++) body[(size_t)at + i] = i % 100000 == 99999 ? ' ' : 'x';
+    strcpy(body + (size_t)at + n, "\"]}");
+    scene_answer a = post(PATH, body);
+    assert_int_equal(a.status, 400);
+    assert_non_null(strstr(text_at(a.json, "error.message"), "more than 256"));
+    forget(&a);
+    free(body);
+}
+
 static void test_log_probabilities(void **state) {
     (void)state;
     scene_answer a = good(PATH, "{\"prompt\":\"" PROMPT "\",\"temperature\":0,\"max_tokens\":6,"
@@ -309,6 +369,7 @@ int main(void) {
         cmocka_unit_test(test_stops),
         cmocka_unit_test(test_filter),
         cmocka_unit_test(test_refusals_that_need_the_model),
+        cmocka_unit_test(test_long_prompts),
         cmocka_unit_test(test_log_probabilities),
         cmocka_unit_test(test_tokens_inside_of_characters),
     };

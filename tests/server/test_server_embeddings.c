@@ -217,6 +217,22 @@ static void test_too_long(void **state) {
                 "input 2");
     snprintf(body, sizeof body, "{\"input\":\"%s\"}", text);
     ask_refused(app, "POST", "/v1/embeddings", body, 400, "context_length_exceeded", "input", "64");
+    // Before anything is tokenized or waits: nothing of it is evaluated.
+    const uint64_t before = atomic_load(&app->metrics.queue.count);
+    char *much = malloc(200000);
+    strcpy(much, "{\"input\":[\"a\",\"");
+    const size_t n = strlen(much);
+    memset(much + n, 'x', 100000);
+    strcpy(much + n + 100000, "\"]}");
+    ask_refused(app, "POST", "/v1/embeddings", much, 400, "context_length_exceeded", "input",
+                "input 1");
+    strcpy(much, "{\"input\":[[1],[2");
+    for (size_t i = 0; i < 64; i++) strcat(much, ",3");
+    strcat(much, "]]}");
+    ask_refused(app, "POST", "/v1/embeddings", much, 400, "context_length_exceeded", "input",
+                "input 1");
+    assert_int_equal(atomic_load(&app->metrics.queue.count), before);
+    free(much);
 }
 
 // --- side by side, and hanging up ----------------------------------------------------------------
