@@ -3,9 +3,12 @@
 
 #include "server/app.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+
+enum { FORSAKEN_MS = 1000 };
 
 bool srv_connections_init(srv_connections *table) {
     memset(table, 0, sizeof *table);
@@ -75,7 +78,9 @@ static void hang_up(srv_connections *table, srv_connection *one) {
 
 bool srv_connections_evict(srv_connections *table) {
     pthread_mutex_lock(&table->lock);
+    // Half of a body holds its place longer than half of a head, and is worth as little.
     srv_connection *oldest = table->stages[SRV_STAGE_HEAD].first;
+    if (oldest == NULL) oldest = table->stages[SRV_STAGE_BODY].first;
     if (oldest != NULL) hang_up(table, oldest);
     pthread_mutex_unlock(&table->lock);
     return oldest != NULL;
@@ -92,6 +97,25 @@ void srv_connections_expire(srv_connections *table, uint32_t head_ms, uint32_t b
     pthread_mutex_lock(&table->lock);
     expire_stage(table, SRV_STAGE_HEAD, now - head_ms);
     expire_stage(table, SRV_STAGE_BODY, now - body_ms);
+    pthread_mutex_unlock(&table->lock);
+}
+
+static bool has_gone(int fd) {
+    struct pollfd one = {.fd = fd, .events = POLLRDHUP};
+    return poll(&one, 1, 0) > 0 && (one.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+void srv_connections_look(srv_connections *table) {
+    const double before_ms = srv_now_ms() - FORSAKEN_MS;
+    pthread_mutex_lock(&table->lock);
+    for (int stage = SRV_STAGE_HEAD; stage <= SRV_STAGE_BODY; stage++) {
+        srv_connection *one = table->stages[stage].first;
+        while (one != NULL && one->since_ms < before_ms) {
+            srv_connection *next = one->next;
+            if (has_gone(one->fd)) hang_up(table, one);
+            one = next;
+        }
+    }
     pthread_mutex_unlock(&table->lock);
 }
 

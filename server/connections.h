@@ -41,10 +41,14 @@ srv_connection *srv_connections_enter(srv_connections *table, int fd);
 void srv_connections_move(srv_connections *table, srv_connection *connection, srv_stage stage);
 void srv_connections_leave(srv_connections *table, srv_connection *connection);
 
-// Hangs up on the one that has waited longest for a request. False: none waits for one.
+// Hangs up on the one that has waited longest for a request, or, where none waits, on the one whose
+// body takes longest. False: there is none of either.
 bool srv_connections_evict(srv_connections *table);
 // Hangs up on those that take longer than this.
 void srv_connections_expire(srv_connections *table, uint32_t head_ms, uint32_t body_ms);
+// Hangs up on clients that have gone in the middle of a request, a second ago or longer: the HTTP
+// library does not hear of an end that comes together with bytes.
+void srv_connections_look(srv_connections *table);
 uint32_t srv_connections_n(srv_connections *table);      // without those that were hung up on
 uint32_t srv_connections_n_open(srv_connections *table); // with them
 

@@ -19,7 +19,8 @@ enum {
     SPARE = 32,        // connections that were hung up on and are not closed yet
     PAUSE_MS = 20,     // before it is tried again to accept
     UNREAD_MS = 30000, // that a client may leave an answer unread
-    TICK_MS = 100
+    TICK_MS = 100,
+    TICKS_OF_LOOKING = 10
 };
 
 static void set_up_socket(int fd) {
@@ -194,7 +195,8 @@ void *srv_http_keep_house(void *user) {
     srv_http *http = user;
     const srv_options *options = &http->app->options;
     watched w = {0};
-    while (sleep_until_tick(http)) {
+    for (unsigned n_ticks = 1; sleep_until_tick(http); n_ticks++) {
+        if (n_ticks % TICKS_OF_LOOKING == 0) srv_connections_look(&http->connections);
         srv_connections_expire(&http->connections, options->header_ms, options->body_ms);
         look_at_calls(http, &w);
         srv_linger_tick(&http->linger);

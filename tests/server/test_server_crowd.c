@@ -313,6 +313,20 @@ static void test_never_reading(void **state) {
     wait_until_idle("clients that do not read");
 }
 
+// More bodies than there are connections, of which only the first byte comes: the oldest gives way.
+static void test_slow_bodies(void **state) {
+    enum { SLOW = 1100 };
+    static const char body[] = JSON_POST "Content-Length: 1000\r\n\r\n{";
+    (void)state;
+    for (unsigned i = 0; i < SLOW; i++) {
+        fds[i] = served_connect(server.port);
+        served_send(fds[i], body, sizeof body - 1);
+    }
+    assert_healthy("slow bodies");
+    for (unsigned i = 0; i < SLOW; i++) close(fds[i]);
+    wait_until_idle("slow bodies");
+}
+
 // --- times ---------------------------------------------------------------------------------------
 
 // Neither head nor body ever comes to its end: the server itself ends them. A server of its own,
@@ -351,11 +365,17 @@ static void test_memory_is_back(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_many_connections), cmocka_unit_test(test_slow_heads),
-        cmocka_unit_test(test_what_never_ends),  cmocka_unit_test(test_storm),
-        cmocka_unit_test(test_gigabyte),         cmocka_unit_test(test_many_bodies),
-        cmocka_unit_test(test_resets),           cmocka_unit_test(test_half_closed),
-        cmocka_unit_test(test_never_reading),    cmocka_unit_test(test_memory_is_back),
+        cmocka_unit_test(test_many_connections),
+        cmocka_unit_test(test_slow_heads),
+        cmocka_unit_test(test_slow_bodies),
+        cmocka_unit_test(test_what_never_ends),
+        cmocka_unit_test(test_storm),
+        cmocka_unit_test(test_gigabyte),
+        cmocka_unit_test(test_many_bodies),
+        cmocka_unit_test(test_resets),
+        cmocka_unit_test(test_half_closed),
+        cmocka_unit_test(test_never_reading),
+        cmocka_unit_test(test_memory_is_back),
     };
     if (getenv("INKLING_PROGRAM") == NULL) {
         printf("left out: crowds, INKLING_PROGRAM names no program\n");

@@ -70,6 +70,28 @@ static void test_slow_body(void **state) {
     scene_end();
 }
 
+// The end of what a client says may come together with the last bytes, in the middle of a head or
+// of a body: its place is free long before the time for those is over.
+static void test_gone_in_the_middle(void **state) {
+    static const char *const parts[] = {
+        "GET /open HTTP/1.1\r\nHo", "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhell"};
+    static wire gone[2];
+    srv_options o = scene_options();
+    (void)state;
+    o.header_ms = o.body_ms = 3600000;
+    scene_begin(&o);
+    for (int i = 0; i < 2; i++) {
+        wire_open(&gone[i]);
+        wire_send(gone[i].fd, parts[i]);
+        shutdown(gone[i].fd, SHUT_WR);
+    }
+    for (int i = 0; i < 2; i++) wire_await_close(&gone[i]);
+    WAIT_FOR(srv_http_n_connections(scene_app.http) == 0);
+    assert_int_equal(atomic_load(&scene_n_handled), 0);
+    for (int i = 0; i < 2; i++) close(gone[i].fd);
+    scene_end();
+}
+
 // --- more than there is room for -----------------------------------------------------------------
 
 static int raise_files(int wanted) {
@@ -247,10 +269,13 @@ static void test_whole_server(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_slow_head),   cmocka_unit_test(test_slow_body),
-        cmocka_unit_test(test_crowd),       cmocka_unit_test(test_all_at_work),
-        cmocka_unit_test(test_drain),       cmocka_unit_test(test_no_end),
-        cmocka_unit_test(test_whole_server)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow_head),
+                                       cmocka_unit_test(test_slow_body),
+                                       cmocka_unit_test(test_gone_in_the_middle),
+                                       cmocka_unit_test(test_crowd),
+                                       cmocka_unit_test(test_all_at_work),
+                                       cmocka_unit_test(test_drain),
+                                       cmocka_unit_test(test_no_end),
+                                       cmocka_unit_test(test_whole_server)};
     return cmocka_run_group_tests_name("server/http_limits", tests, NULL, NULL);
 }
