@@ -171,6 +171,11 @@ static void read_stop(srv_in *in, srv_completion *out) {
                           "with U+0000.");
             return;
         }
+        if (strlen(text) > SRV_MAX_STOP_BYTES) {
+            srv_in_refuse(in, "stop", "'stop' holds a string of %zu bytes, %d are allowed.",
+                          strlen(text), SRV_MAX_STOP_BYTES);
+            return;
+        }
         out->stop[out->n_stop++] = text;
     }
 }
@@ -307,6 +312,20 @@ static void read_common(srv_in *in, srv_completion *out) {
     read_sampling(in, &out->sampler);
 }
 
+// A request may wait long. What takes many times its bytes is not kept: numbers that are copied,
+// and what has no effect.
+static void drop_read(srv_completion *out) {
+    const char *name;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(out->root, next, name, value) {
+        const bool is_text = json_is_string(value);
+        const bool points = strcmp(name, "word_filter") == 0 || strcmp(name, "stop") == 0 ||
+                            (strcmp(name, "prompt") == 0 && out->prompts[0].n_tokens == 0);
+        if (!is_text && !points) json_object_del(out->root, name);
+    }
+}
+
 bool srv_completion_parse(srv_completion *out, const char *body, size_t bytes, bool chat,
                           srv_failure *why) {
     *out = (srv_completion){.chat = chat};
@@ -323,7 +342,10 @@ bool srv_completion_parse(srv_completion *out, const char *body, size_t bytes, b
     if (!in.failed && out->n_prompts * out->n > SRV_MAX_CHOICES)
         srv_in_refuse(&in, "n", "%zu prompts with %u choices each: %d choices are allowed in all.",
                       out->n_prompts, (unsigned)out->n, SRV_MAX_CHOICES);
-    if (in.failed) srv_completion_clear(out);
+    if (in.failed)
+        srv_completion_clear(out);
+    else
+        drop_read(out);
     return !in.failed;
 }
 

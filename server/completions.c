@@ -142,6 +142,11 @@ static srv_run *make_run(srv_call *call, srv_completion *request, srv_failure *w
         good = check_ids(&request->prompts[i], info.n_vocab, why);
     ink_filter *filter = NULL;
     if (!good || !make_filter(request, &filter, why)) return NULL;
+    // The filter has its own copy, and a list of many words is many times as large in JSON.
+    json_object_del(request->root, "word_filter");
+    free(request->phrases);
+    request->phrases = NULL;
+    request->n_phrases = 0;
     srv_run *run = srv_run_new(call, request, model, open, filter, why);
     if (run == NULL) ink_filter_unref(filter);
     if (run == NULL || check_prompts(run, why)) return run;

@@ -3,13 +3,18 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 // Deeper than any request of ours, and far less than would trouble a stack.
 enum { MAX_DEPTH = 32, MAX_NAME = 56 };
 
-static bool is_too_deep(const char *body, size_t bytes) {
-    size_t depth = 0;
+// An empty object is two bytes of a body and 200 of memory, an integer two and 40: what is parsed
+// of the longest body stays within some 100 MB.
+enum { MAX_LISTS = 1 << 16 };
+
+static bool is_shaped(const char *body, size_t bytes, srv_failure *why) {
+    size_t depth = 0, n_lists = 0;
     bool in_text = false;
     for (size_t i = 0; i < bytes; i++) {
         const char c = body[i];
@@ -21,12 +26,26 @@ static bool is_too_deep(const char *body, size_t bytes) {
         } else if (c == '"') {
             in_text = true;
         } else if (c == '[' || c == '{') {
-            if (++depth > MAX_DEPTH) return true;
+            if (++depth > MAX_DEPTH)
+                return srv_refuse(why, NULL, "The body is nested deeper than %d levels.",
+                                  MAX_DEPTH);
+            if (++n_lists > MAX_LISTS)
+                return srv_refuse(why, NULL, "The body holds more than %d arrays and objects.",
+                                  MAX_LISTS);
         } else if ((c == ']' || c == '}') && depth > 0) {
             depth--;
         }
     }
-    return false;
+    return true;
+}
+
+// jansson ends the program where its buffer for a string cannot grow (2.14). That is twice the
+// string at most, beside the one that it grew from: without so much it is not begun.
+static bool has_room(size_t bytes) {
+    if (bytes > SIZE_MAX / 4) return false;
+    void *room = malloc(3 * bytes + 4096);
+    free(room);
+    return room != NULL;
 }
 
 // The parser quotes what it met, cut anywhere: that part is left out, for it may be no UTF-8.
@@ -44,8 +63,9 @@ json_t *srv_in_object(const char *body, size_t bytes, srv_failure *why) {
         srv_refuse(why, NULL, "The body is empty; it must be a JSON object.");
         return NULL;
     }
-    if (is_too_deep(body, bytes)) {
-        srv_refuse(why, NULL, "The body is nested deeper than %d levels.", MAX_DEPTH);
+    if (!is_shaped(body, bytes, why)) return NULL;
+    if (!has_room(bytes)) {
+        srv_fail(why, 503, "server_error", NULL, "There is no memory for this request.");
         return NULL;
     }
     json_error_t e = {0};

@@ -12,6 +12,7 @@ enum {
     MOST_TOKENS = 256,
     MOST_ALTERNATIVES = 8,
     MOST_STOPS = 16,
+    MOST_STOP_BYTES = 1024,
     MOST_PHRASES = 1 << 20, // as the engine
     FEWEST_POSITIONS = 256  // of a session, where the model has as many
 };
@@ -80,6 +81,10 @@ static bool read_settings(settings *s, const json_t *object, srv_failure *why) {
     srv_in_choice(&in, "until", untils, &s->o.until);
     s->o.n_stop = read_strings(&in, "stop", MOST_STOPS, &s->stop);
     s->o.stop = s->stop;
+    for (size_t i = 0; i < s->o.n_stop; i++)
+        if (strlen(s->stop[i]) > MOST_STOP_BYTES)
+            srv_in_refuse(&in, "stop", "'stop' holds a string of %zu bytes, %d are allowed.",
+                          strlen(s->stop[i]), MOST_STOP_BYTES);
     s->n_phrases = read_strings(&in, "word_filter", MOST_PHRASES, &s->phrases);
     return !in.failed;
 }

@@ -88,6 +88,50 @@ static void test_depth(void **state) {
     assert_null(srv_in_object(body, 100000, &why));
 }
 
+// An object of two bytes takes a hundred times as many in memory.
+static void test_many_lists(void **state) {
+    (void)state;
+    srv_failure why = {0};
+    char *body = malloc(4 << 16);
+    for (size_t n = 65534; n <= 65535; n++) { // and those around them
+        size_t at = (size_t)sprintf(body, "{\"a\":[");
+        for (size_t i = 0; i < n; i++) at += (size_t)sprintf(body + at, "%s{}", i > 0 ? "," : "");
+        at += (size_t)sprintf(body + at, "]}");
+        json_t *object = srv_in_object(body, at, &why);
+        assert_int_equal(object != NULL, n == 65534);
+        json_decref(object);
+    }
+    assert_int_equal(why.status, 400);
+    assert_non_null(strstr(why.message, "65536"));
+    free(body);
+}
+
+// What a waiting request keeps is what it points to.
+static void test_what_is_kept(void **state) {
+    (void)state;
+    srv_completion c =
+        accepted("{\"model\":\"m\",\"prompt\":[1,2,3],\"metadata\":[{},{}],\"seed\":1,"
+                 "\"logit_bias\":{\"7\":5},\"stop\":[\"s\"],\"word_filter\":[\"w\"]}",
+                 false);
+    assert_int_equal(json_object_size(c.root), 3);
+    assert_string_equal(c.model, "m");
+    assert_string_equal(c.stop[0], "s");
+    assert_string_equal(c.phrases[0], "w");
+    assert_int_equal(c.prompts[0].n_tokens, 3);
+    assert_int_equal(c.prompts[0].tokens[2], 3);
+    assert_int_equal(c.sampler.logit_bias[0].token, 7);
+    srv_completion_clear(&c);
+    c = accepted("{\"prompt\":[\"a\",\"b\"],\"stop\":\"x\"}", false);
+    assert_int_equal(c.n_prompts, 2);
+    assert_memory_equal(c.prompts[1].text, "b", 2);
+    assert_string_equal(c.stop[0], "x");
+    srv_completion_clear(&c);
+    c = accepted("{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"tools\":[]}", true);
+    assert_int_equal(json_object_size(c.root), 0);
+    assert_memory_equal(c.prompts[0].text, "User: a\nAssistant:", 18);
+    srv_completion_clear(&c);
+}
+
 static void test_fields(void **state) {
     (void)state;
     static const char *const names[] = {"one", "two", NULL};
@@ -279,6 +323,17 @@ static void test_stops_and_lists(void **state) {
     refused("{\"stop\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"10\",\"11\","
             "\"12\",\"13\",\"14\",\"15\",\"16\",\"17\"]}",
             false, "stop", "16");
+    for (size_t n = 1024; n <= 1025; n++) {
+        char body[1100];
+        snprintf(body, sizeof body, "{\"stop\":[\"a\",\"%0*d\"]}", (int)n, 0);
+        if (n == 1025) {
+            refused(body, false, "stop", "1025");
+            continue;
+        }
+        c = accepted(body, false);
+        assert_int_equal(strlen(c.stop[1]), n);
+        srv_completion_clear(&c);
+    }
 }
 
 typedef struct wrong_field {
@@ -483,6 +538,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_no_object),
         cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_many_lists),
+        cmocka_unit_test(test_what_is_kept),
         cmocka_unit_test(test_fields),
         cmocka_unit_test(test_unknown_names_are_cut_between_characters),
         cmocka_unit_test(test_defaults),

@@ -247,10 +247,24 @@ static void test_stopping_ends_streams(void **state) {
     }
 }
 
+// A session keeps its stop strings, and eight times as much to look for them, as long as it is
+// there.
+static void test_long_stops(void **state) {
+    (void)state;
+    for (int n = 1024; n <= 1025; n++) {
+        char body[1100];
+        snprintf(body, sizeof body, "{\"stop\": [\"x\", \"%0*d\"]}", n, 0);
+        json_t *answer = NULL;
+        assert_int_equal(call("POST", "/v1/typing", body, &answer), n == 1024 ? 201 : 400);
+        json_decref(answer);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_suggestions_are_the_engines),
         cmocka_unit_test(test_hanging_up_frees_the_stream),
+        cmocka_unit_test(test_long_stops),
         cmocka_unit_test(test_stopping_ends_streams),
     };
     return cmocka_run_group_tests(tests, start, stop);
