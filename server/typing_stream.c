@@ -47,6 +47,13 @@ static json_t *suggestion_json(srv_typing *session, const ink_suggestion *s) {
     return NULL;
 }
 
+// The session goes on: the next text may fare better.
+static void send_failure(srv_typing *session, const ink_suggestion *s) {
+    srv_failure why;
+    srv_fail_status(&why, (ink_status)s->status, NULL);
+    srv_call_event(session->stream->call, "error", srv_failure_json(&why));
+}
+
 // An event is the state as it is, and the next one replaces it: to a client that reads slower than
 // its user types only the newest is sent, when it has taken what is on its way.
 static void send_suggestion(srv_typing *session, const ink_suggestion *s) {
@@ -64,8 +71,10 @@ void srv_typing_suggested(void *user, ink_typing *typing, const ink_suggestion *
     pthread_mutex_lock(&session->lock);
     // The text may have changed while the lock was waited for: then this one is of no use.
     if (session->stream != NULL && ink_typing_suggestion(typing, 0, &now) == INK_OK &&
-        now.revision == suggestion->revision)
+        now.revision == suggestion->revision) {
         send_suggestion(session, &now);
+        if (now.status != INK_OK) send_failure(session, &now);
+    }
     pthread_mutex_unlock(&session->lock);
 }
 

@@ -651,6 +651,7 @@ typedef struct ink_suggestion {
     uint32_t n_evaluated;        // all tokens evaluated
     double first_token_ms;       // from the update to the first token
     double total_ms;             // from the update to now, or to when it was done
+    int32_t status; // what the work for this revision failed with, once it is done; else INK_OK
 } ink_suggestion;
 
 // Where a suggestion ends, if its length does not end it before.

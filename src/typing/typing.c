@@ -185,6 +185,7 @@ void inki_typing_fail(ink_typing *t, const ink_error *error) {
     // Memory may be there the next time.
     if (t->s == NULL && error->status != INK_E_NOMEM) t->broken = *error;
     t->report.done = 1;
+    t->report.status = error->status;
     t->n_changes++;
     inki_lock_give(&t->lock);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Memory of a typing session, in counts: measured beforehand, all of it asked for when it is made,
 // none left when it is freed, and every single request may fail.
+#include "engine/engine.h"
 #include "typing_fixture.h"
 
 enum { N_OPENED = 200, N_OPENED_LONG = 10000, N_UPDATES = 5000, N_UPDATES_LONG = 100000 };
@@ -254,6 +255,32 @@ static void test_each_request_fails(void **state) {
     assert_int_equal(h.live_blocks, 0);
 }
 
+// Weights that are no numbers: the work fails, and the suggestion says with what, until the next
+// text.
+static void test_failure_is_told(void **state) {
+    (void)state;
+    const tiny_model tiny = tiny_model_defaults();
+    opened o = opened_tiny(&tiny, 1, NULL);
+    float *weight = (float *)(uintptr_t)o.model->weights.layers[0].qkv.data;
+    const float good = *weight;
+    ink_typing *typing = NULL;
+    ink_suggestion told = {.size = sizeof told};
+    assert_int_equal(ink_typing_new(&typing, o.model, NULL, NULL), INK_OK);
+    assert_int_equal(ink_typing_update(typing, "ab", 2, 2, NULL, NULL), INK_OK);
+    *weight = NAN;
+    assert_int_equal(ink_typing_run(typing, UINT32_MAX, NULL, NULL), INK_E_NUMERIC);
+    assert_int_equal(ink_typing_suggestion(typing, 0, &told), INK_OK);
+    assert_int_equal(told.status, INK_E_NUMERIC);
+    assert_int_equal(told.done, 1);
+    *weight = good;
+    assert_int_equal(ink_typing_update(typing, "abc", 3, 3, NULL, NULL), INK_OK);
+    assert_int_equal(ink_typing_suggestion(typing, 0, &told), INK_OK);
+    assert_int_equal(told.status, INK_OK);
+    assert_int_equal(ink_typing_run(typing, UINT32_MAX, NULL, NULL), INK_OK);
+    assert_int_equal(ink_typing_free(typing), INK_OK);
+    opened_close(&o);
+}
+
 // --- nothing grows -------------------------------------------------------------------------------
 
 static void test_open_and_close(void **state) {
@@ -318,9 +345,10 @@ static void test_many_updates(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_measure),        cmocka_unit_test(test_nothing_after_new),
-        cmocka_unit_test(test_long_text),      cmocka_unit_test(test_each_request_fails),
-        cmocka_unit_test(test_open_and_close), cmocka_unit_test(test_many_updates),
+        cmocka_unit_test(test_measure),         cmocka_unit_test(test_nothing_after_new),
+        cmocka_unit_test(test_long_text),       cmocka_unit_test(test_each_request_fails),
+        cmocka_unit_test(test_failure_is_told), cmocka_unit_test(test_open_and_close),
+        cmocka_unit_test(test_many_updates),
     };
     return cmocka_run_group_tests_name("typing: memory", tests, NULL, NULL);
 }
