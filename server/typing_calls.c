@@ -264,7 +264,12 @@ void srv_handle_typing_reject(srv_call *call) { plain_call(call, reject); }
 void srv_handle_typing_events(srv_call *call) {
     srv_failure why = {0};
     srv_typing *session = srv_typings_find(srv_call_app(call)->typings, srv_call_tail(call), &why);
-    if (session == NULL || !srv_typing_attach(session, call, &why)) srv_call_fail(call, &why);
+    const bool asks =
+        strcmp(srv_call_method(call), "HEAD") == 0; // and must not take a stream's place
+    if (session != NULL && asks)
+        srv_call_empty(call, 200);
+    else if (session == NULL || !srv_typing_attach(session, call, &why))
+        srv_call_fail(call, &why);
     if (session != NULL) srv_typing_unref(session);
 }
 

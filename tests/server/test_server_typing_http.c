@@ -191,6 +191,21 @@ static void test_suggestions_are_the_engines(void **state) {
     assert_int_equal(call("POST", path, "{\"before\": \"\"}", NULL), 404);
 }
 
+// Who only asks for the head of the stream does not take it.
+static void test_head_leaves_the_stream(void **state) {
+    (void)state;
+    char path[64], events[96];
+    client stream;
+    begin_session(path, &stream);
+    snprintf(events, sizeof events, "%s/events", path);
+    assert_int_equal(call("HEAD", events, "", NULL), 200);
+    json_t *event = await_done(&stream, type_text(path, "Once upon a"));
+    assert_non_null(event);
+    json_decref(event);
+    assert_int_equal(call("DELETE", path, "", NULL), 204);
+    end_request(&stream);
+}
+
 static bool has_no_stream(void *user) {
     srv_failure why;
     srv_typing *s = srv_typings_find(app->typings, user, &why);
@@ -263,6 +278,7 @@ static void test_long_stops(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_suggestions_are_the_engines),
+        cmocka_unit_test(test_head_leaves_the_stream),
         cmocka_unit_test(test_hanging_up_frees_the_stream),
         cmocka_unit_test(test_long_stops),
         cmocka_unit_test(test_stopping_ends_streams),

@@ -69,6 +69,10 @@ struct srv_app *srv_call_app(const srv_call *call) {
     return &fake_app;
 }
 const char *srv_call_tail(const srv_call *call) { return call->tail; }
+const char *srv_call_method(const srv_call *call) {
+    (void)call;
+    return "GET";
+}
 const char *srv_call_body(const srv_call *call, size_t *bytes) {
     *bytes = strlen(call->body);
     return call->body;
