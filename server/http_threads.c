@@ -91,9 +91,11 @@ void *srv_http_run(void *user) {
     bool pause = false;
     while (!atomic_load(&http->closing)) {
         MHD_UNSIGNED_LONG_LONG due;
-        const bool full =
-            srv_connections_n_open(&http->connections) >= http->app->options.n_connections + SPARE;
-        int timeout = pause || full ? PAUSE_MS : -1;
+        const uint32_t n_open = srv_connections_n_open(&http->connections);
+        const bool full = n_open >= http->app->options.n_connections + SPARE;
+        // With many connections at once the HTTP library (0.9.75) may keep some that have ended,
+        // and wait for nothing, until it runs again.
+        int timeout = pause || full ? PAUSE_MS : n_open > 0 ? TICK_MS : -1;
         if (MHD_get_timeout(http->daemon, &due) == MHD_YES && (timeout < 0 || due < PAUSE_MS))
             timeout = due < PAUSE_MS ? (int)due : PAUSE_MS;
         polled[2].fd = pause || full ? -1 : http->listen_fd;

@@ -268,11 +268,35 @@ static void test_whole_server(void **state) {
     srv_free(NULL);
 }
 
+// Clients that leave at once, half of them in the middle of a head, the others of a stream: none
+// of their sockets stays open, though nobody comes any more.
+static void test_nothing_stays(void **state) {
+    static const char stream[] = "POST /v1/completions HTTP/1.1\r\n" HOST "Content-Length: 44\r\n"
+                                 "\r\n{\"prompt\":\"a\",\"max_tokens\":30,\"stream\":true}";
+    const srv_options o = scene_options();
+    srv_app *app = NULL;
+    ink_error error = {0};
+    (void)state;
+    assert_int_equal(srv_start(&app, &o, &error), INK_OK);
+    assert_int_equal(srv_wait(app, &error), INK_OK);
+    for (int i = 0; i < 3000; i++) {
+        const int fd = wire_try_connect(srv_port(app));
+        assert_true(fd >= 0);
+        wire_send(fd, i % 2 == 0 ? "GET /he" : stream);
+        close(fd);
+    }
+    // What brought no head has its time, or gives way; what was hung up on is closed.
+    WAIT_FOR(srv_http_n_calls(app->http) == 0);
+    WAIT_FOR(srv_connections_n_open(&app->http->connections) == srv_http_n_connections(app->http));
+    srv_free(app);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow_head),
                                        cmocka_unit_test(test_slow_body),
                                        cmocka_unit_test(test_gone_in_the_middle),
                                        cmocka_unit_test(test_crowd),
+                                       cmocka_unit_test(test_nothing_stays),
                                        cmocka_unit_test(test_all_at_work),
                                        cmocka_unit_test(test_drain),
                                        cmocka_unit_test(test_no_end),
