@@ -121,8 +121,8 @@ static void test_streams_give_the_same_text(void **state) {
         "\"prompt\":\"" PROMPT "\",\"temperature\":0,\"max_tokens\":60,\"stop\":[\"named L\"]",
         "\"prompt\":\"" PROMPT "\",\"temperature\":0,\"max_tokens\":3,\"echo\":true",
         "\"prompt\":\"" PROMPT "\",\"max_tokens\":0,\"echo\":true",
-        "\"prompt\":\"\xf0\x9f\x98\x80 \xc3\xa9\xe6\x97\xa5\",\"max_tokens\":30,\"echo\":true,"
-        "\"temperature\":2,\"top_k\":0,\"top_p\":1,\"min_p\":0,\"seed\":1",
+        ("\"prompt\":\"\xf0\x9f\x98\x80 \xc3\xa9\xe6\x97\xa5\",\"max_tokens\":30,\"echo\":true,"
+         "\"temperature\":2,\"top_k\":0,\"top_p\":1,\"min_p\":0,\"seed\":1"),
     };
     for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
         char body[500], joined[4096], path[64];
