@@ -35,8 +35,9 @@ struct srv_slots {
     srv_model *model;
     srv_slot *slots; // [n]
     uint32_t n, n_running;
+    uint32_t n_background; // of those that run
     uint32_t n_queue, n_waiting;
-    uint64_t n_done;
+    uint64_t n_done, n_started;
     bool closed;
     srv_job *first[N_PRIORITIES], *last[N_PRIORITIES]; // that wait
     char *key;    // [KEY_BYTES] of the job that is about to get a slot
@@ -68,11 +69,18 @@ static uint32_t priority_of(const srv_job *job) {
     return p < N_PRIORITIES ? p : N_PRIORITIES - 1;
 }
 
+// Among those of its priority by its turn; of one turn, the last.
 static void enqueue(srv_slots *s, srv_job *job) {
     const uint32_t p = priority_of(job);
-    job->next = NULL;
-    *(s->first[p] == NULL ? &s->first[p] : &s->last[p]->next) = job;
-    s->last[p] = job;
+    srv_job *before = s->last[p];
+    if (before != NULL && before->turn > job->turn) {
+        before = NULL;
+        for (srv_job *j = s->first[p]; j->turn <= job->turn; j = j->next) before = j;
+    }
+    srv_job **place = before == NULL ? &s->first[p] : &before->next;
+    job->next = *place;
+    *place = job;
+    if (job->next == NULL) s->last[p] = job;
     s->n_waiting++;
 }
 
@@ -83,10 +91,15 @@ static void unlink_behind(srv_slots *s, uint32_t p, srv_job *before, srv_job *jo
     s->n_waiting--;
 }
 
+// One slot is kept for who cannot wait as long as background work may take.
+static bool may_start(const srv_slots *s, uint32_t p) {
+    return p < INK_PRIORITY_BACKGROUND || s->n == 1 || s->n_background + 1 < s->n;
+}
+
 static srv_job *take_first(srv_slots *s) {
     for (uint32_t p = 0; p < N_PRIORITIES; p++) {
         srv_job *job = s->first[p];
-        if (job == NULL) continue;
+        if (job == NULL || !may_start(s, p)) continue;
         unlink_behind(s, p, NULL, job);
         return job;
     }
@@ -210,6 +223,7 @@ static void slot_done(void *user, uint64_t id, ink_status status, const ink_resu
     slot->job = NULL;
     job->slot = NULL;
     s->n_running--;
+    s->n_background -= priority_of(job) == INK_PRIORITY_BACKGROUND;
     fill_slots(s);
     pthread_mutex_unlock(&s->lock);
     whole.queue_ms += waited_ms;
@@ -265,6 +279,8 @@ static ink_status start_job(srv_slots *s, srv_job *job, ink_error *error) {
     if (status == INK_OK) {
         s->key = text;
         s->n_running++;
+        s->n_started++;
+        s->n_background += priority_of(job) == INK_PRIORITY_BACKGROUND;
         return INK_OK;
     }
     slot->text = text;
@@ -317,15 +333,18 @@ static bool take_jobs(srv_slots *s, srv_job **jobs, size_t n, srv_job **cancelle
     if (s->closed) return refuse_stopping(why);
     if (n > n_room && !jobs[0]->goes_on) return refuse_full(s, why);
     const double now = srv_now_ms();
+    // Who asks for much at once has a turn a round of the slots: others come in between.
+    const uint64_t turn = s->n_started;
     for (size_t i = 0; i < n; i++) {
         srv_job *job = jobs[i];
         job->submitted_ms = now;
+        job->turn = turn + i * s->n;
         job->slot = NULL;
         job->next = NULL;
         if (job->cancelled) {
             *cancelled = job;
             cancelled = &job->next;
-        } else if (i == 0 && s->n_waiting == 0 && n_free > 0) {
+        } else if (i == 0 && s->n_waiting == 0 && n_free > 0 && may_start(s, priority_of(job))) {
             ink_error error = {.size = sizeof error};
             const ink_status status = start_job(s, job, &error);
             if (status != INK_OK) return srv_fail_status(why, status, &error);

@@ -28,6 +28,7 @@ typedef struct srv_job {
     struct srv_slot *slot; // NULL: it waits
     uint64_t id;           // of the service's request
     double submitted_ms;
+    uint64_t turn; // lower ones of a priority go first
     bool cancelled;
 } srv_job;
 

@@ -195,6 +195,57 @@ static void test_order_and_bound(void **state) {
     scene_end(app);
 }
 
+// Background work leaves a slot to others, however much of it waits; alone it has the only one.
+static void test_background_leaves_a_slot(void **state) {
+    (void)state;
+    srv_app *app = scene_begin(2, 8);
+    watched slow, more, quick;
+    watched_init(&slow, app, 's', RIVER, 4);
+    slow.job.request.priority = INK_PRIORITY_BACKGROUND;
+    slow.held = true;
+    watched_start(&slow);
+    watched_wait_piece(&slow);
+    watched_init(&more, app, 'm', RIVER, 4);
+    more.job.request.priority = INK_PRIORITY_BACKGROUND;
+    watched_start(&more);
+    assert_int_equal(srv_slots_n_running(slots_of(app)), 1);
+    assert_int_equal(srv_slots_n_waiting(slots_of(app)), 1);
+    watched_init(&quick, app, 'q', MOUSE, 2);
+    watched_start(&quick); // takes the slot that was left, though another waits
+    assert_int_equal(srv_slots_n_running(slots_of(app)), 2);
+    assert_int_equal(srv_slots_n_waiting(slots_of(app)), 1);
+    gate_set(true);
+    watched_wait(&slow);
+    watched_wait(&more);
+    watched_wait(&quick);
+    assert_int_equal(srv_slots_n_running(slots_of(app)), 0);
+    scene_end(app);
+}
+
+// Who comes behind many that were submitted at once does not wait for all of them.
+static void test_one_comes_in_between_many(void **state) {
+    (void)state;
+    srv_app *app = scene_begin(1, 16);
+    static watched many[4];
+    watched first, single;
+    srv_job *jobs[4];
+    srv_failure why = {0};
+    watched_hold(&first, app, 'f', RIVER);
+    for (size_t i = 0; i < 4; i++) {
+        watched_init(&many[i], app, (char)('0' + i), MOUSE, 2);
+        jobs[i] = &many[i].job;
+    }
+    assert_true(srv_jobs_submit(jobs, 4, &why));
+    watched_init(&single, app, 's', TRAIN, 2);
+    watched_start(&single);
+    gate_set(true);
+    for (size_t i = 0; i < 4; i++) watched_wait(&many[i]);
+    watched_wait(&single);
+    watched_wait(&first);
+    assert_string_equal(journal, "f0s123");
+    scene_end(app);
+}
+
 // As many as there are slots and places at once, side by side.
 static void test_batch_fills_slots_and_queue(void **state) {
     (void)state;
@@ -279,6 +330,8 @@ int main(void) {
         cmocka_unit_test(test_refused_job_leaves_the_slot),
         cmocka_unit_test(test_cut_prompt_is_forgotten),
         cmocka_unit_test(test_order_and_bound),
+        cmocka_unit_test(test_background_leaves_a_slot),
+        cmocka_unit_test(test_one_comes_in_between_many),
         cmocka_unit_test(test_batch_fills_slots_and_queue),
         cmocka_unit_test(test_what_the_engine_refuses),
     };
