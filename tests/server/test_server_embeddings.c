@@ -200,7 +200,7 @@ static void test_refused(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         ask_refused(app, "POST", "/v1/embeddings", cases[i].body, 400, "", cases[i].param,
                     cases[i].word);
-    char body[16384], list[16384] = "";
+    char list[12288] = "", body[sizeof list + 32];
     for (size_t i = 0; i < 2049; i++) strcat(list, i == 0 ? "\"a\"" : ",\"a\"");
     snprintf(body, sizeof body, "{\"input\":[%s]}", list);
     ask_refused(app, "POST", "/v1/embeddings", body, 400, "", "input", "2048");
