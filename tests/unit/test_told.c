@@ -42,7 +42,8 @@ static int hear(void *user, const ink_piece *piece) {
     for (uint32_t i = 0; i < piece->n_choices && h->n_told < MAX_TOLD; i++) {
         const ink_choice *c = &piece->choices[i];
         h->told[h->n_told] = *c;
-        memcpy(h->top[h->n_told++], c->top, c->n_top * sizeof *c->top);
+        if (c->n_top > 0) memcpy(h->top[h->n_told], c->top, c->n_top * sizeof *c->top);
+        h->n_told++;
     }
     return 0;
 }
@@ -381,7 +382,8 @@ static void hear_done(void *user, uint64_t id, ink_status status, const ink_resu
     if (id == h->id && status == INK_OK) {
         h->result = *result;
         h->n_embedding = result->n_embedding;
-        memcpy(h->embedding, result->embedding, result->n_embedding * sizeof *h->embedding);
+        if (h->n_embedding > 0)
+            memcpy(h->embedding, result->embedding, h->n_embedding * sizeof *h->embedding);
     }
     atomic_fetch_add(&h->done, 1);
 }
