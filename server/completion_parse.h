@@ -7,10 +7,10 @@
 #include "server/json_in.h"
 
 enum {
-    SRV_MAX_N = 16,        // choices of a prompt
-    SRV_MAX_CHOICES = 64,  // prompts × n
-    SRV_MAX_STOPS = 16,    // of the request
-    SRV_CHAT_STOPS = 3,    // that the chat template adds
+    SRV_MAX_N = 16,       // choices of a prompt
+    SRV_MAX_CHOICES = 64, // prompts × n
+    SRV_MAX_STOPS = 16,   // of the request
+    SRV_CHAT_STOPS = 3,   // that the chat template adds
     SRV_MAX_STOP_BYTES = 1024,
     SRV_MAX_TOP = 20,      // log-probabilities at each token
     SRV_MAX_BIASES = 32768 // as the engine

@@ -17,7 +17,7 @@ warnings() { # COMPILER
     command -v "$1" >/dev/null || { echo "left out: $1 is not here"; return 0; }
     git ls-files 'src/*.c' 'convert/*.c' 'server/*.c' 'cli/*.c' | xargs -P "${JOBS:-2}" -n 8 "$1" -fsyntax-only -std=c17 \
         -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Werror -ffp-contract=off \
-        -D_GNU_SOURCE -Iinclude -Isrc -I.
+        -D_GNU_SOURCE '-DSRV_WEB_FOLDER="web"' -Iinclude -Isrc -I.
 }
 step 'warnings of gcc' warnings gcc
 step 'warnings of clang' warnings clang
