@@ -6,7 +6,6 @@
 #include "server/app.h"
 #include "server/http_private.h"
 
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -181,15 +180,10 @@ void srv_call_detach(srv_call *call) {
     unref_locked(call);
 }
 
-// Under the lock, so that the socket is still ours.
-static bool socket_is_gone(const srv_call *call) {
-    struct pollfd one = {.fd = call->fd, .events = POLLRDHUP};
-    return poll(&one, 1, 0) > 0 && (one.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
-}
-
 bool srv_call_is_gone(srv_call *call) {
     pthread_mutex_lock(&call->lock);
-    const bool gone = call->gone || call->connection == NULL || socket_is_gone(call);
+    // Under the lock, so that the socket is still ours.
+    const bool gone = call->gone || call->connection == NULL || srv_socket_is_gone(call->fd);
     // Who asks will end the answer now; that must not make it one that was heard.
     if (gone && !srv_call_is_complete(call)) call->gone = true;
     pthread_mutex_unlock(&call->lock);

@@ -100,7 +100,7 @@ void srv_connections_expire(srv_connections *table, uint32_t head_ms, uint32_t b
     pthread_mutex_unlock(&table->lock);
 }
 
-static bool has_gone(int fd) {
+bool srv_socket_is_gone(int fd) {
     struct pollfd one = {.fd = fd, .events = POLLRDHUP};
     return poll(&one, 1, 0) > 0 && (one.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
@@ -112,7 +112,7 @@ void srv_connections_look(srv_connections *table) {
         srv_connection *one = table->stages[stage].first;
         while (one != NULL && one->since_ms < before_ms) {
             srv_connection *next = one->next;
-            if (has_gone(one->fd)) hang_up(table, one);
+            if (srv_socket_is_gone(one->fd)) hang_up(table, one);
             one = next;
         }
     }

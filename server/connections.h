@@ -33,6 +33,9 @@ typedef struct srv_connections {
     uint32_t n[SRV_N_STAGES];
 } srv_connections;
 
+// Whether the other side has hung up, or will say no more.
+bool srv_socket_is_gone(int fd);
+
 bool srv_connections_init(srv_connections *table);
 void srv_connections_destroy(srv_connections *table);
 

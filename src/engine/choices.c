@@ -38,11 +38,6 @@ static double log_sum_exp(const float *x, size_t n, float max) {
     return log(sum);
 }
 
-float inki_logprob(const float *logits, size_t n_vocab, ink_token token) {
-    const float max = largest(logits, n_vocab);
-    return (float)((double)logits[token] - (double)max - log_sum_exp(logits, n_vocab, max));
-}
-
 // The n_top largest, falling; of equal ones the lower id first.
 static void find_top(ink_logprob *top, uint32_t n_top, const float *logits, size_t n_vocab) {
     uint32_t n = 0;

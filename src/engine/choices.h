@@ -35,7 +35,4 @@ void inki_choices_pop(inki_choices *c, size_t bytes); // the last so many bytes 
 const ink_choice *inki_choices_given(inki_choices *c, uint64_t n_given, uint32_t *n);
 void inki_choices_told(inki_choices *c, uint32_t n); // the first n go
 
-// log softmax(logits)[token].
-float inki_logprob(const float *logits, size_t n_vocab, ink_token token);
-
 #endif

@@ -60,14 +60,13 @@ static float *last_row(const ink_session *s, size_t n_tokens) {
 // Walks all tokens of all spans in order and runs a pass whenever the working memory is full.
 static ink_status run_passes(const ink_span *spans, size_t n, inki_work *work,
                              inki_forward *forward, ink_error *error) {
-    const size_t n_vocab = forward->weights->n_vocab;
+    const size_t n_vocab = forward->weights->n_vocab, n_embd = forward->weights->n_embd;
     uint32_t filled = 0;
     for (size_t i = 0; i < n; i++) {
         ink_session *s = spans[i].session;
         const bool all = (spans[i].flags & INK_SPAN_ALL_LOGITS) != 0;
         for (size_t k = 0; k < spans[i].n_tokens; k++) {
             const bool last = k + 1 == spans[i].n_tokens;
-            const size_t n_embd = forward->weights->n_embd;
             work->rows[filled++] = (inki_row){.kv = &s->kv,
                                               .hidden = s->pools ? s->hidden + k * n_embd : NULL,
                                               .pos = s->n_past + (uint32_t)k,

@@ -56,11 +56,15 @@ void inki_tell_end(inki_run *g) {
 
 // --- the prompt ----------------------------------------------------------------------------------
 
+// Its tokens are told with their log-probabilities, for which a row of logits is needed for each.
+static bool judges_prompt(const inki_run *g) {
+    const uint32_t both = INK_GENERATE_ECHO | INK_GENERATE_LOGPROBS;
+    return (g->o.flags & both) == both;
+}
+
 void inki_tell_want(inki_run *g, ink_span *span) {
     const uint32_t n_logits = g->s->options.n_logits;
-    if ((g->o.flags & INK_GENERATE_ECHO) == 0 || !inki_tell_reads_all(g) ||
-        (g->o.flags & INK_GENERATE_LOGPROBS) == 0)
-        return;
+    if (!judges_prompt(g)) return;
     span->flags |= INK_SPAN_ALL_LOGITS;
     if (span->n_tokens > n_logits) span->n_tokens = n_logits;
 }
@@ -95,12 +99,12 @@ static void end_echo(inki_run *g) {
 
 void inki_tell_prompt_begun(inki_run *g) {
     ink_session *s = g->s;
-    const bool echo = (g->o.flags & INK_GENERATE_ECHO) != 0;
-    if (inki_tell_reads_all(g)) inki_rewind_entered(s, 0);
+    // All of it is to be evaluated, whatever the cache holds.
+    if (judges_prompt(g) || s->pools) inki_rewind_entered(s, 0);
     if (s->pools) memset(s->pooled_sum, 0, s->model->weights.n_embd * sizeof *s->pooled_sum);
-    if (echo && (g->o.flags & INK_GENERATE_LOGPROBS)) {
+    if (judges_prompt(g)) {
         echo_token(g, 0, NULL);
-    } else if (echo) {
+    } else if (g->o.flags & INK_GENERATE_ECHO) {
         for (uint32_t i = 0; i < g->n_timeline && !g->stopped && !g->failed; i++)
             echo_token(g, i, NULL);
         if (!g->stopped && !g->failed) end_echo(g);
@@ -116,6 +120,7 @@ static void pool_rows(inki_run *g, uint32_t n_rows) {
         for (uint32_t i = 0; i < n_embd; i++)
             s->pooled_sum[i] += (double)s->hidden[(size_t)r * n_embd + i];
     if (s->n_past < g->n_timeline) return;
+    s->pools = false; // of what is generated behind it nothing is wanted
     for (uint32_t i = 0; i < n_embd; i++) {
         s->embedding[i] = (float)(s->pooled_sum[i] / g->n_timeline);
         if (isfinite(s->embedding[i])) continue;
@@ -130,8 +135,7 @@ static void pool_rows(inki_run *g, uint32_t n_rows) {
 void inki_tell_prompt_read(inki_run *g, uint32_t n_tokens) {
     const ink_session *s = g->s;
     if (s->pools) pool_rows(g, n_tokens);
-    const uint32_t echo = INK_GENERATE_ECHO | INK_GENERATE_LOGPROBS;
-    if ((g->o.flags & echo) != echo) return;
+    if (!judges_prompt(g)) return;
     const size_t n_vocab = s->model->weights.n_vocab;
     const float *first = s->row - (size_t)(s->n_rows - 1) * n_vocab;
     const uint32_t from = s->n_past - n_tokens + 1;

@@ -15,11 +15,6 @@ void inki_tell_choice(inki_run *run, size_t bytes);
 // Room for what the options ask for. Errors: INK_E_NOMEM.
 ink_status inki_tell_begin(inki_run *run);
 void inki_tell_end(inki_run *run); // releases
-// All of the prompt is to be evaluated, whatever the cache holds.
-static inline bool inki_tell_reads_all(const inki_run *run) {
-    const uint32_t echo = INK_GENERATE_ECHO | INK_GENERATE_LOGPROBS;
-    return (run->o.flags & echo) == echo || (run->o.flags & INK_GENERATE_EMBED) != 0;
-}
 // What evaluating the prompt's next tokens shall leave.
 void inki_tell_want(inki_run *run, ink_span *span);
 // Before anything of the prompt is evaluated; and when its next n_tokens were. Stops or fails the
