@@ -27,6 +27,8 @@ void srv_run_free(srv_run *run) {
     }
     ink_filter_unref(run->filter);
     srv_text_free(&run->head);
+    for (size_t i = 0; i < run->request.n_prompts; i++) free(run->ids[i]);
+    free(run->ids);
     free(run->n_prompt_tokens);
     srv_completion_clear(&run->request);
     pthread_mutex_destroy(&run->lock);
@@ -188,13 +190,12 @@ static void on_done(srv_job *job, ink_status status, const ink_result *result,
 static void set_up(srv_run *run, srv_choice *choice, size_t index) {
     const srv_completion *request = &run->request;
     const srv_prompt *prompt = &request->prompts[index / request->n];
+    const ink_token *ids = run->ids[index / request->n];
     ink_generate_options *generate = &choice->generate;
     *choice = (srv_choice){.run = run, .index = (uint32_t)index};
     choice->sampler = request->sampler;
     choice->sampler.seed += index % request->n;
     ink_generate_options_init(generate, sizeof *generate);
-    // A chat's messages are what somebody wrote: no special token is read in them.
-    if (!request->chat) generate->flags |= INK_GENERATE_SPECIAL;
     if (request->logprobs) generate->flags |= INK_GENERATE_LOGPROBS;
     if (request->echo) generate->flags |= INK_GENERATE_ECHO;
     generate->n_tokens = request->max_tokens;
@@ -203,16 +204,15 @@ static void set_up(srv_run *run, srv_choice *choice, size_t index) {
     generate->n_stop = request->n_stop;
     generate->filter = run->filter;
     generate->n_top_logprobs = request->logprobs ? request->n_top : 0;
-    generate->prompt_tokens = prompt->tokens;
-    generate->n_prompt_tokens = prompt->n_tokens;
+    generate->prompt_tokens = ids != NULL ? ids : prompt->tokens;
+    generate->n_prompt_tokens =
+        ids != NULL ? run->n_prompt_tokens[index / request->n] : prompt->n_tokens;
     srv_job *job = &choice->job;
     job->model = run->model;
     job->on_text = on_text;
     job->on_done = on_done;
     ink_request_init(&job->request, sizeof job->request);
     job->request.priority = request->priority;
-    job->request.text = prompt->text;
-    job->request.bytes = prompt->bytes;
     job->request.generate = generate;
     job->request.sampler = &choice->sampler;
 }
@@ -222,11 +222,14 @@ srv_run *srv_run_new(srv_call *call, srv_completion *request, srv_model *model, 
     const size_t n = request->n_prompts * request->n;
     srv_run *run = calloc(1, sizeof *run + n * sizeof run->choices[0]);
     size_t *n_tokens = calloc(request->n_prompts, sizeof *n_tokens);
+    ink_token **ids = calloc(request->n_prompts, sizeof *ids);
     uint64_t seed = 0;
     const bool seeded = request->sampler.seed_set != 0 || draw_seed(&seed);
-    if (run == NULL || n_tokens == NULL || !seeded || pthread_mutex_init(&run->lock, NULL) != 0) {
+    if (run == NULL || n_tokens == NULL || ids == NULL || !seeded ||
+        pthread_mutex_init(&run->lock, NULL) != 0) {
         free(run);
         free(n_tokens);
+        free(ids);
         srv_fail(why, 503, "server_error", "out_of_memory", "There is no memory for this request.");
         return NULL;
     }
@@ -237,13 +240,13 @@ srv_run *srv_run_new(srv_call *call, srv_completion *request, srv_model *model, 
     run->open = open;
     run->filter = filter;
     run->n_prompt_tokens = n_tokens;
+    run->ids = ids;
     run->n_choices = n;
     run->n_left = n + 1;
     atomic_init(&run->stopping, false);
     atomic_init(&run->begun, false);
     if (run->request.sampler.seed_set == 0) run->request.sampler.seed = seed;
     run->request.sampler.seed_set = 1;
-    for (size_t i = 0; i < n; i++) set_up(run, &run->choices[i], i);
     srv_run_write_head(run);
     return run;
 }
@@ -251,7 +254,10 @@ srv_run *srv_run_new(srv_call *call, srv_completion *request, srv_model *model, 
 void srv_run_start(srv_run *run) {
     srv_job *jobs[SRV_MAX_CHOICES];
     srv_failure why = {0};
-    for (size_t i = 0; i < run->n_choices; i++) jobs[i] = &run->choices[i].job;
+    for (size_t i = 0; i < run->n_choices; i++) {
+        set_up(run, &run->choices[i], i);
+        jobs[i] = &run->choices[i].job;
+    }
     srv_call_on_gone(run->call, told_gone, run);
     if (srv_jobs_submit(jobs, run->n_choices, &why)) {
         if (run->request.stream && !atomic_load(&run->stopping)) begin_stream(run);

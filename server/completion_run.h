@@ -39,6 +39,7 @@ struct srv_run {
     ink_model *open;
     ink_filter *filter;
     size_t *n_prompt_tokens; // [request.n_prompts]
+    ink_token **ids;         // [request.n_prompts] tokens of a text; NULL: none, or it came as ids
     srv_text head;           // what all answers and chunks begin with, up to `"choices":`
     atomic_bool stopping;    // nobody wants more: the client is gone, or a choice has failed
     atomic_bool begun;       // the stream
@@ -50,7 +51,7 @@ struct srv_run {
 };
 
 // Takes a reference to the call, and the request and the filter (NULL: none) over; the request is
-// empty then. n_prompt_tokens is to be filled. NULL: 503 in *why, and nothing was taken.
+// empty then. n_prompt_tokens and ids are to be filled. NULL: 503 in *why, and nothing was taken.
 srv_run *srv_run_new(srv_call *call, srv_completion *request, srv_model *model, ink_model *open,
                      ink_filter *filter, srv_failure *why);
 void srv_run_free(srv_run *run); // before srv_run_start only

@@ -37,19 +37,27 @@ static bool check_biases(const srv_completion *request, uint32_t n_vocab, srv_fa
     return true;
 }
 
-// An empty prompt is the end-of-text token.
-static bool count_tokens(const srv_completion *request, const srv_prompt *prompt,
-                         const ink_model *model, size_t *n, srv_failure *why) {
-    *n = 0;
-    const ink_status status =
-        ink_tokenize(model, prompt->text, prompt->bytes, request->chat ? 0 : INK_TOKENIZE_SPECIAL,
-                     NULL, 0, n, NULL);
-    if (status != INK_OK && status != INK_E_SPACE) {
+// A text's tokens, which the engine then need not make again: no text has more than bytes. An empty
+// prompt is the end-of-text token.
+static bool read_tokens(srv_run *run, size_t index, srv_failure *why) {
+    const srv_prompt *prompt = &run->request.prompts[index];
+    size_t *n = &run->n_prompt_tokens[index];
+    *n = prompt->n_tokens > 0 ? prompt->n_tokens : 1;
+    if (prompt->bytes == 0) return true;
+    ink_token *ids = malloc(prompt->bytes * sizeof *ids);
+    run->ids[index] = ids;
+    // A chat's messages are what somebody wrote: no special token is read in them.
+    const ink_status status = ids == NULL
+                                  ? INK_E_NOMEM
+                                  : ink_tokenize(run->open, prompt->text, prompt->bytes,
+                                                 run->request.chat ? 0 : INK_TOKENIZE_SPECIAL, ids,
+                                                 prompt->bytes, n, NULL);
+    if (status != INK_OK) {
         srv_fail_status(why, status, NULL);
-        return fail_param(why, prompt_param(request));
+        return fail_param(why, prompt_param(&run->request));
     }
-    *n += prompt->n_tokens;
-    if (*n == 0) *n = 1;
+    ink_token *fitting = realloc(ids, *n * sizeof *ids);
+    if (fitting != NULL) run->ids[index] = fitting;
     return true;
 }
 
@@ -108,9 +116,8 @@ static bool check_prompts(srv_run *run, srv_failure *why) {
     const srv_completion *request = &run->request;
     for (size_t i = 0; i < request->n_prompts; i++) {
         const srv_prompt *prompt = &request->prompts[i];
-        size_t *n = &run->n_prompt_tokens[i];
-        if (!check_bytes(run, prompt, why) || !count_tokens(request, prompt, run->open, n, why) ||
-            !check_length(run, *n, why) || !check_filter(run, prompt, why))
+        if (!check_bytes(run, prompt, why) || !read_tokens(run, i, why) ||
+            !check_length(run, run->n_prompt_tokens[i], why) || !check_filter(run, prompt, why))
             return false;
     }
     return true;
