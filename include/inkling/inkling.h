@@ -300,6 +300,27 @@ typedef struct ink_model_info {
 INK_API ink_status ink_model_get_info(const ink_model *model, ink_model_info *info);
 
 // ---------------------------------------------------------------------------------------------
+// Adapters: what a model learnt later (LoRA), in small files beside it. Immutable, shared
+// ---------------------------------------------------------------------------------------------
+
+typedef struct ink_adapter ink_adapter;
+
+// Opens a LoRA adapter for this model: a GGUF file as llama.cpp's converter and `inkling train`
+// write it. Its matrices stay views into the mapping. Source: https://github.com/ggml-org/llama.cpp
+// (convert_lora_to_gguf.py) Errors: those of ink_model_open; INK_E_FORMAT (of another model:
+// message names the tensor that does not fit; no adapter), INK_E_UNSUPPORTED (another kind of
+// adapter; a model opened with INK_MODEL_INSPECT).
+INK_API ink_status ink_adapter_open(ink_adapter **out, ink_model *model, const ink_source *source,
+                                    ink_error *error);
+// Sessions hold a reference: any order of release is safe. NULL is allowed.
+INK_API void ink_adapter_unref(ink_adapter *adapter);
+// An adapter and how much it counts: weights become W + scale * (alpha / rank) B A.
+typedef struct ink_adapter_use {
+    ink_adapter *adapter;
+    float scale; // 1: as it was trained
+} ink_adapter_use;
+
+// ---------------------------------------------------------------------------------------------
 // Tokens
 // ---------------------------------------------------------------------------------------------
 
@@ -341,6 +362,10 @@ typedef struct ink_session_options {
     // Rows of logits kept for the positions evaluated last, one at each: a rewind to such a
     // position has its logits still. 0: none; at most n_ctx. Forks have none.
     uint32_t n_held;
+    // [n_adapters] applied in this order, at most 16; opened for the session's model. Copied, with
+    // references. Forks have the same.
+    const ink_adapter_use *adapters;
+    size_t n_adapters;
 } ink_session_options;
 INK_API void ink_session_options_init(ink_session_options *options, size_t size);
 

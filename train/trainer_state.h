@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+// What trainer.c and checkpoint.c share. Private to train.
+#ifndef INKI_TRAIN_TRAINER_STATE_H
+#define INKI_TRAIN_TRAINER_STATE_H
+
+#include "train/trainer.h"
+
+struct inki_trainer {
+    inki_mem mem;
+    inki_net *net;
+    inki_data *data;
+    inki_net *teacher;
+    inki_train_settings settings;
+    inki_train_ops ops;
+    size_t n_values;
+    float *average, *square; // [n_values] AdamW's m and v
+    float *best;             // [n_values]
+    bool has_best;
+    // Saved with the arrays above:
+    struct inki_trainer_counts {
+        uint64_t n_done, n_tokens, best_step;
+        uint64_t n_worse; // validations since the best
+        double best_loss, last_loss;
+    } counts;
+    int32_t *ids; // [batch, n_ctx + 1]
+};
+
+#endif
