@@ -201,9 +201,9 @@ ink_status inki_export_gguf(const inki_export *how, const inki_net *net, const f
     const inki_net_options *options = inki_net_get_options(net);
     if (!inki_export_writes(how->type))
         return inki_fail(error, INK_E_ARG, "type", 0, "F32, F16, BF16, Q8_0 or Q4_0 was expected");
-    if (options->lora_rank > 0)
+    if (options->base != NULL)
         return inki_fail(error, INK_E_ARG, NULL, 0,
-                         "an adapter was trained, all weights of a model were expected");
+                         "the model is frozen, one whose weights are all trained was expected");
     const ink_status status = check_vocab(how, options->shape.n_vocab, error);
     if (status != INK_OK) return status;
     export_job job = {.how = how, .net = net, .weights = weights};
