@@ -28,13 +28,15 @@ typedef struct inki_param {
 
 typedef struct inki_net_options {
     inki_net_shape shape;
-    uint32_t n_tokens_a_pass; // rows that go through the layers together, a multiple of n_ctx
+    uint32_t n_seq;           // tokens of a sequence, at most n_ctx; 0: n_ctx
+    uint32_t n_tokens_a_pass; // rows that go through the layers together, a multiple of n_seq
     bool recompute;           // keep only each layer's input; compute the rest again going back
     float dropout;            // of embeddings, attention weights and residuals
-    uint32_t lora_rank;       // 0: all weights are trained
+    // The frozen model, borrowed: its weights stay as they are. NULL: all weights are trained.
+    const inki_weights *base;
+    uint32_t lora_rank; // with base: of the adapters that are trained; 0: none (a teacher)
     float lora_alpha;
-    const inki_weights *base; // LoRA: the frozen model, borrowed. Else NULL
-    inki_distil distil;       // weight 0: none
+    inki_distil distil; // weight 0: none
 } inki_net_options;
 
 typedef struct inki_net inki_net;
@@ -70,12 +72,27 @@ void inki_net_init_random(inki_net *net, uint64_t seed);
 // Errors: INK_E_UNSUPPORTED (the model has a head of its own; message says so).
 ink_status inki_net_load(inki_net *net, const inki_weights *weights, ink_error *error);
 
-// Adds the gradients of the mean loss over `n_scaled` targets of these sequences: ids
-// [n_sequences, n_ctx + 1]. *loss: sum over the targets in nats. step: of dropout. teacher: another
-// net's logits are learnt from too (distil). All rows go through in passes of n_tokens_a_pass.
-// loss_hard (may be NULL): with a teacher the cross entropy alone.
-void inki_net_learn(inki_net *net, const int32_t *ids, size_t n_sequences, uint64_t n_scaled,
-                    uint64_t dropout_key, inki_net *teacher, double *loss, double *loss_hard);
+// --- a pass: one group of sequences forward and backward, stage by stage -------------------------
+
+typedef struct inki_net_batch {
+    const int32_t *ids; // [n_sequences, n_seq + 1], borrowed until the pass is over
+    size_t n_sequences; // at most n_tokens_a_pass / n_seq
+    uint64_t n_scaled;  // gradients are those of the summed loss divided by it
+    uint64_t dropout_key, first_sequence; // masks are a function of both
+    inki_net *teacher;                    // NULL: none. Of the same n_seq and n_tokens_a_pass
+} inki_net_batch;
+typedef struct inki_net_loss {
+    double sum;  // nats, over all targets
+    double hard; // with a teacher: the text's part alone; else the same
+} inki_net_loss;
+void inki_net_begin(inki_net *net, const inki_net_batch *batch);
+// One stage: a layer forward or backward, or a piece of the head. False: that was the last one, the
+// gradients are added and *loss is added to.
+bool inki_net_advance(inki_net *net, inki_net_loss *loss);
+
+// All of it: ids [n_sequences, n_seq + 1], in passes of n_tokens_a_pass. Adds gradients and loss.
+void inki_net_learn(inki_net *net, const int32_t *ids, size_t n_sequences, uint64_t dropout_key,
+                    inki_net *teacher, inki_net_loss *loss);
 // Sum of -log p over the first n_targets targets of one sequence, without dropout.
 double inki_net_evaluate(inki_net *net, const int32_t *ids, uint32_t n_targets);
 void inki_net_clear_grads(inki_net *net);
