@@ -356,6 +356,7 @@ void inki_net_free(inki_net *net) {
 }
 
 const inki_net_options *inki_net_get_options(const inki_net *net) { return &net->options; }
+const inki_compute *inki_net_get_compute(const inki_net *net) { return &net->compute; }
 inki_precision inki_net_precision(const inki_net *net) { return inki_gemm_precision(net->gemm); }
 size_t inki_net_n_params(const inki_net *net, const inki_param **params) {
     if (params != NULL) *params = net->params;

@@ -59,6 +59,7 @@ ink_status inki_net_measure(const inki_compute *compute, const inki_net_options 
                             size_t *bytes, ink_error *error);
 
 const inki_net_options *inki_net_get_options(const inki_net *net);
+const inki_compute *inki_net_get_compute(const inki_net *net);
 inki_precision inki_net_precision(const inki_net *net);
 size_t inki_net_n_params(const inki_net *net, const inki_param **params); // how many tensors
 size_t inki_net_n_values(const inki_net *net);                            // how many numbers

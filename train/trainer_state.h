@@ -22,7 +22,10 @@ struct inki_trainer {
         uint64_t n_worse; // validations since the best
         double best_loss, last_loss;
     } counts;
-    int32_t *ids; // [batch, n_ctx + 1]
+    int32_t *ids; // [batch, n_seq + 1]
+    size_t n_ids;
+    double *squares; // [n_pieces] sums of squares of the gradient's pieces
+    size_t n_pieces;
 };
 
 #endif
