@@ -12,7 +12,7 @@ add_executable(inkling_compare EXCLUDE_FROM_ALL ${compare_sources} ${compare_cli
 set_target_properties(inkling_compare PROPERTIES OUTPUT_NAME compare)
 target_include_directories(inkling_compare PRIVATE ${PROJECT_SOURCE_DIR})
 target_link_libraries(inkling_compare PRIVATE
-    inkling_flags inkling_static inkling_convert PkgConfig::JANSSON ${CMAKE_DL_LIBS})
+    inkling_flags inkling_static inkling_convert inkling_train PkgConfig::JANSSON ${CMAKE_DL_LIBS})
 
 # bench/typing, which bench/typing/compare.sh builds and runs, on request as well.
 add_executable(inkling_typing_replay EXCLUDE_FROM_ALL
@@ -35,7 +35,7 @@ if(TARGET inkling_server)
     set_target_properties(inkling_serve_compare PROPERTIES OUTPUT_NAME serve_compare)
     target_include_directories(inkling_serve_compare PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/tests/support)
     target_link_libraries(inkling_serve_compare PRIVATE
-        inkling_flags inkling_server inkling_convert PkgConfig::JANSSON ${CMAKE_DL_LIBS})
+        inkling_flags inkling_server inkling_convert inkling_train PkgConfig::JANSSON ${CMAKE_DL_LIBS})
 endif()
 
 # With the tests they are built too, so that a benchmark never waits for somebody to mend its build.

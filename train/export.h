@@ -29,14 +29,26 @@ ink_status inki_export_gguf(const inki_export *how, const inki_net *net, const f
 ink_status inki_export_adapter(const inki_export *how, const inki_net *net, const float *weights,
                                ink_error *error);
 
-// Bakes adapters into a model: W + scale * (alpha / rank) B A, written in `type` (UINT32_MAX: each
-// tensor in its own type where that can be written, else F16). in, out, adapters: paths.
-// Errors: INK_E_FORMAT, INK_E_ARG (an adapter of another model: message names the tensor), IO.
+// Bakes adapters into a model: W + scale * (alpha / rank) B A.
 typedef struct inki_merge_adapter {
     const char *path;
     float scale;
 } inki_merge_adapter;
-ink_status inki_merge_files(const char *in, const inki_merge_adapter *adapters, size_t n,
-                            const char *out, uint32_t type, const inki_mem *mem, ink_error *error);
+typedef struct inki_merge {
+    const char *in, *out; // out appears only when it is whole
+    const inki_merge_adapter *adapters;
+    size_t n; // 1 to 64
+    // Of matrices: F32, F16, BF16, Q8_0 or Q4_0; UINT32_MAX: each keeps its own where that can be
+    // written, else F16.
+    uint32_t type;
+    int (*progress)(void *user, double fraction, const char *what); // nonzero cancels; may be NULL
+    void *user;
+    const inki_mem *mem; // NULL: the C library's
+} inki_merge;
+// Metadata stays, and so does, byte for byte, what no adapter changes and no type is asked for.
+// Errors: those of inki_os_open_path and inki_gguf_open; INK_E_FORMAT (no model or no adapter; an
+// adapter of another model: message names the tensor), INK_E_UNSUPPORTED (another architecture or
+// kind of adapter), INK_E_NUMERIC (NaN or infinity), INK_E_IO, INK_E_NOMEM, INK_E_CANCELLED.
+ink_status inki_merge_files(const inki_merge *how, ink_error *error);
 
 #endif

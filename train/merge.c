@@ -12,7 +12,7 @@ enum { MAX_RANK = 1 << 12, MAX_MERGED = 64 };
 typedef struct merge_file {
     inki_file map;
     inki_gguf gguf;
-    float alpha; // 0: not said, then the rank counts
+    float alpha; // 0: not said, then the scale counts alone
     float scale;
 } merge_file;
 
@@ -23,17 +23,18 @@ typedef struct merge_item {
 } merge_item;
 
 typedef struct merge_job {
+    const inki_merge *how;
     inki_mem mem;
     inki_kernels kernels;
     merge_file model;
-    merge_file *adapters; // [n]
-    size_t n;
-    uint32_t type; // UINT32_MAX: each its own
+    merge_file *adapters; // [how->n]
     merge_item *items;
     size_t widest;       // columns
     float *row, *factor; // [widest]
     float *b;            // [MAX_RANK]
     void *made;          // [widest] floats
+    // Every number of the model is looked at once and written once.
+    double elems_done, elems_total;
 } merge_job;
 
 // --- files ---------------------------------------------------------------------------------------
@@ -62,7 +63,8 @@ static ink_status expect_text(const inki_gguf *gguf, const char *key, const char
                      (int)(value.bytes < 60 ? value.bytes : 60), value.data, expected, what);
 }
 
-static ink_status open_model(merge_job *job, const char *path, ink_error *error) {
+static ink_status open_model(merge_job *job, ink_error *error) {
+    const char *path = job->how->in;
     ink_status status = open_file(&job->model, path, &job->mem, error);
     if (status != INK_OK) return status;
     const inki_gguf *gguf = &job->model.gguf;
@@ -111,7 +113,7 @@ static ink_status check_pair(const merge_job *job, const inki_gguf *adapter,
     if (b == NULL)
         return inki_fail(error, INK_E_FORMAT, a->name, a->offset, "has no partner %s", suffix_b);
     if (w == NULL || w->n_dims != 2)
-        return inki_fail(error, INK_E_ARG, a->name, a->offset,
+        return inki_fail(error, INK_E_FORMAT, a->name, a->offset,
                          "the model has no such matrix: the adapter is of another one");
     // llama.cpp's adapters have the two matrices of the embedding exchanged.
     if (strcmp(w->name, "token_embd.weight") == 0)
@@ -119,7 +121,7 @@ static ink_status check_pair(const merge_job *job, const inki_gguf *adapter,
                          "an adapter of the embedding cannot be merged");
     if (a->n_dims != 2 || b->n_dims != 2 || a->dims[0] != w->dims[0] || b->dims[1] != w->dims[1] ||
         a->dims[1] != b->dims[0])
-        return inki_fail(error, INK_E_ARG, a->name, a->offset,
+        return inki_fail(error, INK_E_FORMAT, a->name, a->offset,
                          "[%llu, %llu] and [%llu, %llu] do not fit the model's [%llu, %llu]: the "
                          "adapter is of another one",
                          dim(a, 1), dim(a, 0), dim(b, 1), dim(b, 0), dim(w, 1), dim(w, 0));
@@ -158,10 +160,10 @@ static ink_status check_adapter(const merge_job *job, merge_file *file, ink_erro
     return status;
 }
 
-static ink_status open_adapters(merge_job *job, const inki_merge_adapter *adapters,
-                                ink_error *error) {
+static ink_status open_adapters(merge_job *job, ink_error *error) {
+    const inki_merge_adapter *adapters = job->how->adapters;
     ink_status status = INK_OK;
-    for (size_t i = 0; i < job->n && status == INK_OK; i++) {
+    for (size_t i = 0; i < job->how->n && status == INK_OK; i++) {
         merge_file *file = &job->adapters[i];
         file->scale = adapters[i].scale;
         status = open_file(file, adapters[i].path, &job->mem, error);
@@ -214,9 +216,18 @@ static bool find_pair(const merge_file *file, const inki_gguf_tensor *w, const i
 static void make_row(merge_job *job, const inki_gguf_tensor *w, uint64_t row) {
     const inki_gguf_tensor *a = NULL, *b = NULL;
     read_row(job, job->row, w, row);
-    for (size_t i = 0; i < job->n; i++)
+    for (size_t i = 0; i < job->how->n; i++)
         if (find_pair(&job->adapters[i], w, &a, &b))
             add_adapter_row(job, &job->adapters[i], a, b, row);
+}
+
+static ink_status advance(merge_job *job, uint64_t elems, const char *what, ink_error *error) {
+    const inki_merge *how = job->how;
+    job->elems_done += (double)elems;
+    if (how->progress == NULL ||
+        how->progress(how->user, job->elems_done / job->elems_total, what) == 0)
+        return INK_OK;
+    return inki_fail(error, INK_E_CANCELLED, NULL, 0, "cancelled");
 }
 
 // --- what each tensor becomes --------------------------------------------------------------------
@@ -229,7 +240,7 @@ static bool is_matrix(const inki_gguf_tensor *t) {
 
 static uint32_t wanted_type(const merge_job *job, const merge_item *item) {
     const uint32_t own = item->from->type;
-    if (job->type != UINT32_MAX && is_matrix(item->from)) return job->type;
+    if (job->how->type != UINT32_MAX && is_matrix(item->from)) return job->how->type;
     return !item->touched || inki_export_writes(own) ? own : (uint32_t)INKI_F16;
 }
 
@@ -237,14 +248,17 @@ static uint32_t wanted_type(const merge_job *job, const merge_item *item) {
 // and what a type cannot hold gets another.
 static ink_status plan_item(merge_job *job, merge_item *item, bool is_head, ink_error *error) {
     const inki_gguf_tensor *t = item->from, *a = NULL, *b = NULL;
-    for (size_t i = 0; i < job->n; i++)
+    for (size_t i = 0; i < job->how->n; i++)
         item->touched = item->touched || find_pair(&job->adapters[i], t, &a, &b);
     const uint32_t wanted = wanted_type(job, item);
     item->type = wanted;
-    if (!item->touched && wanted == t->type) return INK_OK;
+    if (!item->touched && wanted == t->type)
+        return advance(job, rows_of(t) * t->dims[0], t->name, error);
     float largest = 0;
     for (uint64_t row = 0; row < rows_of(t); row++) {
         make_row(job, t, row);
+        const ink_status status = advance(job, t->dims[0], t->name, error);
+        if (status != INK_OK) return status;
         if (!job->kernels.all_finite(job->row, (size_t)t->dims[0]))
             return inki_fail(error, INK_E_NUMERIC, t->name, 0,
                              "row %llu becomes NaN or infinite, finite numbers were expected",
@@ -275,7 +289,7 @@ static ink_status merge_plan(merge_job *job, ink_error *error) {
 
 // Of the file as a whole: what was asked for, else what it was unless a tensor had to change.
 static uint32_t kind_that_changed(const merge_job *job) {
-    if (job->type != UINT32_MAX) return job->type;
+    if (job->how->type != UINT32_MAX) return job->how->type;
     for (size_t i = 0; i < job->model.gguf.n_tensors; i++)
         if (job->items[i].type != job->items[i].from->type) return INKI_F16;
     return UINT32_MAX;
@@ -295,23 +309,26 @@ static void add_metadata(const merge_job *job, inki_gguf_writer *writer) {
 static ink_status write_item(merge_job *job, const merge_item *item, inki_gguf_writer *writer,
                              ink_error *error) {
     const inki_gguf_tensor *t = item->from;
-    if (!item->touched && item->type == t->type)
-        return inki_gguf_writer_data(writer, t->data, (size_t)t->bytes, error);
     uint64_t bytes = 0;
     inki_type_row_bytes(item->type, t->dims[0], &bytes);
     for (uint64_t row = 0; row < rows_of(t); row++) {
-        make_row(job, t, row);
-        inki_quantize_row(item->type, job->made, job->row, (size_t)t->dims[0]);
-        const ink_status status = inki_gguf_writer_data(writer, job->made, (size_t)bytes, error);
+        const bool as_it_is = !item->touched && item->type == t->type;
+        if (!as_it_is) {
+            make_row(job, t, row);
+            inki_quantize_row(item->type, job->made, job->row, (size_t)t->dims[0]);
+        }
+        ink_status status = inki_gguf_writer_data(writer, as_it_is ? row_of(t, row) : job->made,
+                                                  (size_t)bytes, error);
+        if (status == INK_OK) status = advance(job, t->dims[0], t->name, error);
         if (status != INK_OK) return status;
     }
     return INK_OK;
 }
 
-static ink_status merge_write(merge_job *job, const char *out, ink_error *error) {
+static ink_status merge_write(merge_job *job, ink_error *error) {
     inki_gguf_writer *writer = NULL;
     const size_t n = job->model.gguf.n_tensors;
-    ink_status status = inki_gguf_writer_new(&writer, out, &job->mem, error);
+    ink_status status = inki_gguf_writer_new(&writer, job->how->out, &job->mem, error);
     if (status != INK_OK) return status;
     add_metadata(job, writer);
     for (size_t i = 0; i < n; i++) {
@@ -328,8 +345,11 @@ static ink_status merge_write(merge_job *job, const char *out, ink_error *error)
 
 static ink_status take_memory(merge_job *job, ink_error *error) {
     const inki_gguf *gguf = &job->model.gguf;
-    for (size_t i = 0; i < gguf->n_tensors; i++)
-        if (gguf->tensors[i].dims[0] > job->widest) job->widest = (size_t)gguf->tensors[i].dims[0];
+    for (size_t i = 0; i < gguf->n_tensors; i++) {
+        const inki_gguf_tensor *t = &gguf->tensors[i];
+        if (t->dims[0] > job->widest) job->widest = (size_t)t->dims[0];
+        job->elems_total += 2 * (double)(rows_of(t) * t->dims[0]);
+    }
     job->items = inki_alloc_zero(&job->mem, gguf->n_tensors, sizeof *job->items);
     job->row = inki_alloc(&job->mem, job->widest, sizeof *job->row);
     job->factor = inki_alloc(&job->mem, job->widest, sizeof *job->factor);
@@ -347,27 +367,26 @@ static void merge_release(merge_job *job) {
     inki_release(&job->mem, job->factor, job->widest, sizeof *job->factor);
     inki_release(&job->mem, job->made, job->widest, sizeof(float));
     inki_release(&job->mem, job->b, MAX_RANK, sizeof *job->b);
-    for (size_t i = 0; job->adapters != NULL && i < job->n; i++) close_file(&job->adapters[i]);
-    inki_release(&job->mem, job->adapters, job->n, sizeof *job->adapters);
+    for (size_t i = 0; job->adapters != NULL && i < job->how->n; i++) close_file(&job->adapters[i]);
+    inki_release(&job->mem, job->adapters, job->how->n, sizeof *job->adapters);
     close_file(&job->model);
 }
 
-ink_status inki_merge_files(const char *in, const inki_merge_adapter *adapters, size_t n,
-                            const char *out, uint32_t type, const inki_mem *mem, ink_error *error) {
-    if (n == 0 || n > MAX_MERGED)
+ink_status inki_merge_files(const inki_merge *how, ink_error *error) {
+    if (how->n == 0 || how->n > MAX_MERGED)
         return inki_fail(error, INK_E_ARG, NULL, 0, "1 to %d adapters were expected", MAX_MERGED);
-    if (type != UINT32_MAX && !inki_export_writes(type))
+    if (how->type != UINT32_MAX && !inki_export_writes(how->type))
         return inki_fail(error, INK_E_ARG, "type", 0, "F32, F16, BF16, Q8_0 or Q4_0 was expected");
-    merge_job job = {.mem = mem != NULL ? *mem : inki_mem_from(NULL), .n = n, .type = type};
+    merge_job job = {.how = how, .mem = how->mem != NULL ? *how->mem : inki_mem_from(NULL)};
     // Portable, whatever the processor has: the file is then the same everywhere.
     inki_kernels_init(&job.kernels, inki_level_mask(INKI_LEVEL_PORTABLE));
-    job.adapters = inki_alloc_zero(&job.mem, n, sizeof *job.adapters);
-    if (job.adapters == NULL) return inki_fail_nomem(error, n * sizeof *job.adapters);
-    ink_status status = open_model(&job, in, error);
-    if (status == INK_OK) status = open_adapters(&job, adapters, error);
+    job.adapters = inki_alloc_zero(&job.mem, how->n, sizeof *job.adapters);
+    if (job.adapters == NULL) return inki_fail_nomem(error, how->n * sizeof *job.adapters);
+    ink_status status = open_model(&job, error);
+    if (status == INK_OK) status = open_adapters(&job, error);
     if (status == INK_OK) status = take_memory(&job, error);
     if (status == INK_OK) status = merge_plan(&job, error);
-    if (status == INK_OK) status = merge_write(&job, out, error);
+    if (status == INK_OK) status = merge_write(&job, error);
     merge_release(&job);
     return status;
 }
