@@ -202,20 +202,14 @@ static uint64_t mask_key(const inki_trainer *t) {
     return z ^ (z >> 31);
 }
 
-ink_status inki_trainer_step(inki_trainer *t, inki_train_report *report, bool *more,
-                             ink_error *error) {
-    const uint32_t n_seq = inki_net_get_options(t->net)->n_seq;
+ink_status inki_trainer_learn(inki_trainer *t, const int32_t *ids, inki_train_report *report,
+                              ink_error *error) {
     const uint64_t batch = t->settings.batch, step = t->counts.n_done;
+    const uint64_t n_targets = batch * inki_net_get_options(t->net)->n_seq;
     inki_net_loss loss = {0, 0};
     *report = (inki_train_report){.step = step, .n_steps = t->settings.n_steps};
-    if (is_over(t)) {
-        *more = false;
-        return INK_OK;
-    }
-    for (uint64_t i = 0; i < batch; i++)
-        inki_data_sequence(t->data, step * batch + i, t->ids + i * (n_seq + 1));
     inki_net_clear_grads(t->net);
-    inki_net_learn(t->net, t->ids, batch, mask_key(t), t->teacher, &loss);
+    inki_net_learn(t->net, ids, batch, mask_key(t), t->teacher, &loss);
 
     update_work w = {.trainer = t};
     w.n_params = inki_net_n_params(t->net, &w.params);
@@ -227,17 +221,33 @@ ink_status inki_trainer_step(inki_trainer *t, inki_train_report *report, bool *m
             isfinite(loss.sum) ? "gradient" : "loss", (unsigned long long)(step + 1));
     update(t, &w, norm, rate);
 
-    const double n_targets = (double)(batch * n_seq);
     t->counts.n_done++;
-    t->counts.n_tokens += batch * n_seq;
-    t->counts.last_loss = loss.sum / n_targets;
+    t->counts.n_tokens += n_targets;
+    t->counts.last_loss = loss.sum / (double)n_targets;
     report->step = t->counts.n_done;
     report->n_tokens = t->counts.n_tokens;
-    report->epoch = (double)(t->counts.n_done * batch) / (double)inki_data_epoch_sequences(t->data);
     report->loss = t->counts.last_loss;
-    report->loss_hard = loss.hard / n_targets;
+    report->loss_hard = loss.hard / (double)n_targets;
     report->rate = rate;
     report->grad_norm = norm;
+    return INK_OK;
+}
+
+ink_status inki_trainer_step(inki_trainer *t, inki_train_report *report, bool *more,
+                             ink_error *error) {
+    const uint32_t n_seq = inki_net_get_options(t->net)->n_seq;
+    const uint64_t batch = t->settings.batch, step = t->counts.n_done;
+    if (is_over(t)) {
+        *report = (inki_train_report){.step = step, .n_steps = t->settings.n_steps};
+        *more = false;
+        return INK_OK;
+    }
+    for (uint64_t i = 0; i < batch; i++)
+        inki_data_sequence(t->data, step * batch + i, t->ids + i * (n_seq + 1));
+    const ink_status status = inki_trainer_learn(t, t->ids, report, error);
+    if (status != INK_OK) return status;
+
+    report->epoch = (double)(t->counts.n_done * batch) / (double)inki_data_epoch_sequences(t->data);
     const uint64_t every = t->settings.validate_every, done = t->counts.n_done;
     if ((every > 0 && done % every == 0) || done == t->settings.n_steps) validate(t, report);
     report->best_loss = t->counts.best_loss;

@@ -50,6 +50,10 @@ void inki_trainer_free(inki_trainer *trainer); // NULL is allowed
 // the weights are those before it).
 ink_status inki_trainer_step(inki_trainer *trainer, inki_train_report *report, bool *more,
                              ink_error *error);
+// One step on these sequences, ids [batch, n_seq + 1], instead of the data's; no validation. The
+// trainer may have no data (NULL) then. Errors: as above.
+ink_status inki_trainer_learn(inki_trainer *trainer, const int32_t *ids, inki_train_report *report,
+                              ink_error *error);
 // The weights of the best validation [n_values]; before the first one those of the net.
 const float *inki_trainer_best(const inki_trainer *trainer);
 uint64_t inki_trainer_n_done(const inki_trainer *trainer); // steps
