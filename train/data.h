@@ -23,6 +23,7 @@ typedef struct inki_data_options {
     // validation text: documents in the order of a hash of their bytes, at least one (equal ones
     // together). The choice depends on no seed and on no order. Where documents are too few for
     // that, the end of the longest.
+    double held_out;
     // With this probability a document's line ends are doubled, so that a model knows texts with
     // blank lines between paragraphs from texts that have none. Decided anew in each epoch; of the
     // held-out documents every other one (by its hash) has them doubled, if this is not 0.
