@@ -84,6 +84,12 @@ void cli_command_help(const cli_command *command);
         .name = "kv-type", .kind = CLI_CHOICE, .choices = cli_kv_types, .target = (where),         \
         .show_default = true, .help = "how keys and values are kept"                               \
     }
+#define CLI_OPTION_LORA(where)                                                                     \
+    {                                                                                              \
+        .name = "lora", .kind = CLI_LIST, .value = "FILE[:SCALE]", .target = (where),              \
+        .help = "an adapter, and how much it counts (1: as it was trained); may be given several " \
+                "times"                                                                            \
+    }
 #define CLI_OPTION_JSON(where, text)                                                               \
     { .name = "json", .kind = CLI_FLAG, .target = (where), .help = (text) }
 extern const char *const cli_kv_types[]; // in the order of INK_KV_*

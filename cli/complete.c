@@ -24,13 +24,14 @@ static struct {
     const char *model, *filter;
     cli_uint n_tokens, top_k, seed, context, keep, threads, no_repeat_ngram;
     cli_real temperature, top_p, min_p, repeat_penalty;
-    cli_list stop;
+    cli_list stop, loras;
     cli_choice overflow, kv_type;
     bool greedy, ignore_eos, no_heal, special, echo, stats, json;
 } set;
 
 static const cli_option options[] = {
     CLI_OPTION_MODEL(&set.model),
+    CLI_OPTION_LORA(&set.loras),
     {.name = "tokens",
      .letter = 'n',
      .kind = CLI_UINT,
@@ -169,6 +170,7 @@ static void defaults(void) {
 
 typedef struct job {
     ink_model *model;
+    cli_adapters adapters;
     ink_session *session;
     ink_sampler *sampler;
     ink_filter *filter;
@@ -207,8 +209,11 @@ static int prepare(job *j, const char *prompt) {
     if (code != CLI_OK) return code;
     j->started = cli_now_ms();
     code = cli_model_open(&j->model, set.model, (uint32_t)set.threads.value, 0);
+    if (code == CLI_OK) code = cli_adapters_open(&j->adapters, j->model, &set.loras);
     if (code != CLI_OK) return code;
     ink_session_options_init(&session, sizeof session);
+    session.adapters = j->adapters.list;
+    session.n_adapters = j->adapters.n;
     session.n_ctx = (uint32_t)set.context.value;
     session.kv_type = set.kv_type.value;
     code = cli_session_open(&j->session, j->model, &session);
@@ -343,6 +348,7 @@ static int run(char **args, size_t n_args) {
     ink_session_free(j.session);
     ink_sampler_free(j.sampler);
     ink_filter_unref(j.filter);
+    cli_adapters_close(&j.adapters);
     ink_model_unref(j.model);
     free(j.prompt.data);
     return code;

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -67,6 +69,52 @@ int cli_session_open(ink_session **out, ink_model *model, const ink_session_opti
     const int code = cli_fail_ink(status, &error);
     // Here the limit is the context's, not one of the file.
     return status == INK_E_LIMIT ? CLI_CONTEXT : code;
+}
+
+// A file's name may have a colon too: what follows the last one is a scale only if it is a number
+// and there is no file of the whole name.
+static int open_adapter(ink_adapter_use *out, ink_model *model, const char *text) {
+    ink_error error = {0};
+    const char *colon = strrchr(text, ':');
+    size_t n = strlen(text);
+    *out = (ink_adapter_use){.scale = 1};
+    if (colon != NULL && colon > text && colon[1] != 0 &&
+        strspn(colon + 1, "0123456789+-.eE") == strlen(colon + 1) && access(text, F_OK) != 0) {
+        char *end;
+        const double scale = strtod(colon + 1, &end);
+        if (*end != 0 || !(fabs(scale) <= FLT_MAX))
+            return cli_fail(CLI_USAGE, "--lora %s: \"%s\" is no number that can be a scale", text,
+                            colon + 1);
+        out->scale = (float)scale;
+        n = (size_t)(colon - text);
+    }
+    char *path = malloc(n + 1);
+    if (path == NULL) return cli_fail_memory();
+    memcpy(path, text, n);
+    path[n] = 0;
+    const ink_source source = {.size = sizeof source, .kind = INK_SOURCE_PATH, .name = path};
+    const ink_status status = ink_adapter_open(&out->adapter, model, &source, &error);
+    free(path);
+    return status == INK_OK ? CLI_OK : cli_fail_ink(status, &error);
+}
+
+int cli_adapters_open(cli_adapters *out, ink_model *model, const cli_list *loras) {
+    *out = (cli_adapters){0};
+    if (loras->n == 0) return CLI_OK;
+    out->list = calloc(loras->n, sizeof *out->list);
+    if (out->list == NULL) return cli_fail_memory();
+    int code = CLI_OK;
+    for (size_t i = 0; i < loras->n && code == CLI_OK; i++) {
+        code = open_adapter(&out->list[i], model, loras->items[i]);
+        out->n += code == CLI_OK;
+    }
+    return code;
+}
+
+void cli_adapters_close(cli_adapters *adapters) {
+    while (adapters->n > 0) ink_adapter_unref(adapters->list[--adapters->n].adapter);
+    free(adapters->list);
+    adapters->list = NULL;
 }
 
 static int read_all(int fd, const char *name, size_t max_bytes, const char *what, cli_bytes *out) {

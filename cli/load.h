@@ -14,6 +14,14 @@ ink_source cli_source(const char *name);
 int cli_model_open(ink_model **out, const char *name, uint32_t n_threads, uint32_t flags);
 int cli_session_open(ink_session **out, ink_model *model, const ink_session_options *options);
 
+// The adapters of --lora, for the model: "FILE" or "FILE:SCALE".
+typedef struct cli_adapters {
+    ink_adapter_use *list; // [n]
+    size_t n;
+} cli_adapters;
+int cli_adapters_open(cli_adapters *out, ink_model *model, const cli_list *loras);
+void cli_adapters_close(cli_adapters *adapters); // a zeroed one is allowed
+
 typedef struct cli_bytes {
     char *data; // malloc'ed, a 0 byte follows
     size_t n;

@@ -20,6 +20,7 @@ static const size_t max_file_bytes = (size_t)1 << 30;
 
 static struct {
     const char *model;
+    cli_list loras;
     cli_uint context, threads;
     cli_choice kv_type;
     bool json;
@@ -27,6 +28,7 @@ static struct {
 
 static const cli_option options[] = {
     CLI_OPTION_MODEL(&set.model),
+    CLI_OPTION_LORA(&set.loras),
     CLI_OPTION_CONTEXT(&set.context),
     CLI_OPTION_KV_TYPE(&set.kv_type),
     CLI_OPTION_THREADS(&set.threads),
@@ -137,12 +139,18 @@ static int read_tokens(const ink_model *model, ink_token end, const cli_bytes *t
 
 static int open_session(ink_session **out, ink_model *model, uint32_t most_positions) {
     ink_session_options session;
+    cli_adapters adapters;
+    int code = cli_adapters_open(&adapters, model, &set.loras);
     ink_session_options_init(&session, sizeof session);
+    session.adapters = adapters.list;
+    session.n_adapters = adapters.n;
     session.n_ctx = (uint32_t)set.context.value;
     session.kv_type = set.kv_type.value;
     const uint32_t n_ctx = session.n_ctx > 0 ? session.n_ctx : most_positions;
     session.n_logits = n_ctx < LOGIT_ROWS ? n_ctx : LOGIT_ROWS;
-    return cli_session_open(out, model, &session);
+    if (code == CLI_OK) code = cli_session_open(out, model, &session);
+    cli_adapters_close(&adapters);
+    return code;
 }
 
 static int score(scoring *s) {

@@ -715,6 +715,8 @@ typedef struct ink_typing_options {
     // ink_typing_free are allowed. NULL: none.
     void (*on_suggestion)(void *user, ink_typing *typing, const ink_suggestion *suggestion);
     void *user;
+    const ink_adapter_use *adapters; // [n_adapters] as in ink_session_options
+    size_t n_adapters;
 } ink_typing_options;
 INK_API void ink_typing_options_init(ink_typing_options *options, size_t size);
 

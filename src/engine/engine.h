@@ -72,9 +72,35 @@ struct ink_model {
     ink_model_info info;
 };
 
-// Maps or finds the source's bytes. *name: for messages, borrowed from the source or static.
+// Maps or finds the source's bytes. *name: for messages, borrowed from the source; as it is where
+// that has none.
 ink_status inki_source_open(inki_file *out, const char **name, const ink_source *source,
                             const inki_mem *mem, const inki_log *log, ink_error *error);
+
+// --- adapters ------------------------------------------------------------------------------------
+
+struct ink_adapter {
+    atomic_uint refs;
+    ink_model *model; // a reference
+    inki_file file;
+    inki_gguf gguf;
+    inki_lora lora;
+    char name[96]; // of the source, or its end
+};
+
+// Copies of a caller's adapters, with references. A zeroed one has none.
+typedef struct inki_adapters {
+    ink_adapter_use list[INKI_LORA_MAX];
+    size_t n;
+} inki_adapters;
+// What a caller gave. model: whose they shall be; NULL: anyone's. Errors: INK_E_ARG, INK_E_LIMIT.
+ink_status inki_adapters_check(const ink_adapter_use *list, size_t n, const ink_model *model,
+                               ink_error *error);
+// *list [n], checked, becomes that of `out`.
+void inki_adapters_copy(inki_adapters *out, const ink_adapter_use **list, size_t n);
+void inki_adapters_drop(inki_adapters *adapters); // the references
+// What of them counts.
+inki_lora_list inki_adapters_loras(const ink_adapter_use *list, size_t n);
 
 // --- session -------------------------------------------------------------------------------------
 
@@ -91,6 +117,8 @@ struct ink_session {
     ink_model *model; // a reference
     inki_mem mem;
     ink_session_options options; // with every 0 replaced by what it stands for
+    inki_adapters adapters;      // options.adapters
+    inki_lora_list loras;        // what of them counts
     inki_kv kv;
     inki_work work;
     ink_token *tokens; // [n_ctx] the past, and what is still in the cache behind it

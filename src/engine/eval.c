@@ -37,16 +37,26 @@ static ink_status check_span(const ink_span *span, size_t index, const ink_sessi
 
 // The forward pass only sees that a number is not finite. Which weight is to blame is found by
 // reading them all: slow, but only on the way to an error.
-static ink_status explain_nonfinite(const ink_model *m, ink_error *error) {
+static ink_status explain_nonfinite(const ink_span *spans, size_t n, ink_error *error) {
+    const ink_model *m = spans[0].session->model;
+    const inki_kernels *kernels = &m->runtime->kernels;
     uint64_t index = 0;
-    const char *tensor = inki_weights_find_nonfinite(&m->gguf, &m->runtime->kernels, &index);
+    const char *file = m->source_name;
+    const char *tensor = inki_weights_find_nonfinite(&m->gguf, kernels, &index);
+    for (size_t i = 0; i < n; i++) {
+        const inki_adapters *adapters = &spans[i].session->adapters;
+        for (size_t k = 0; k < adapters->n && tensor == NULL; k++) {
+            file = adapters->list[k].adapter->name;
+            tensor = inki_weights_find_nonfinite(&adapters->list[k].adapter->gguf, kernels, &index);
+        }
+    }
     if (tensor == NULL)
         return inki_fail(
             error, INK_E_NUMERIC, m->source_name, 0,
             "the logits are not finite although every weight is: the numbers grew too large");
     inki_fail(error, INK_E_NUMERIC, tensor, index, "element %llu is NaN or infinite",
               (unsigned long long)index);
-    inki_error_prefix(error, m->source_name);
+    inki_error_prefix(error, file);
     return INK_E_NUMERIC;
 }
 
@@ -57,13 +67,21 @@ static float *last_row(const ink_session *s, size_t n_tokens) {
                            : s->logits;
 }
 
+// Rows with the same adapters as those before them are worked on together with them.
+static const inki_lora_list *loras_of(const ink_session *s, const inki_lora_list *last) {
+    if (s->loras.n == 0) return NULL;
+    return last != NULL && memcmp(last, &s->loras, sizeof s->loras) == 0 ? last : &s->loras;
+}
+
 // Walks all tokens of all spans in order and runs a pass whenever the working memory is full.
 static ink_status run_passes(const ink_span *spans, size_t n, inki_work *work,
                              inki_forward *forward, ink_error *error) {
     const size_t n_vocab = forward->weights->n_vocab, n_embd = forward->weights->n_embd;
     uint32_t filled = 0;
+    const inki_lora_list *loras = NULL;
     for (size_t i = 0; i < n; i++) {
         ink_session *s = spans[i].session;
+        loras = loras_of(s, loras);
         const bool all = (spans[i].flags & INK_SPAN_ALL_LOGITS) != 0;
         for (size_t k = 0; k < spans[i].n_tokens; k++) {
             const bool last = k + 1 == spans[i].n_tokens;
@@ -71,6 +89,7 @@ static ink_status run_passes(const ink_span *spans, size_t n, inki_work *work,
                                               .hidden = s->pools ? s->hidden + k * n_embd : NULL,
                                               .pos = s->n_past + (uint32_t)k,
                                               .token = spans[i].tokens[k],
+                                              .loras = loras,
                                               .logits = all    ? s->logits + k * n_vocab
                                                         : last ? last_row(s, spans[i].n_tokens)
                                                                : NULL};
@@ -110,7 +129,7 @@ static ink_status evaluate(const ink_span *spans, size_t n, inki_work *work, ink
                             .cancelled_arg = &list};
     const ink_status status = run_passes(spans, n, work, &forward, error);
     if (have_pool) inki_pool_leave(pool);
-    return status == INK_E_NUMERIC ? explain_nonfinite(m, error) : status;
+    return status == INK_E_NUMERIC ? explain_nonfinite(spans, n, error) : status;
 }
 
 // The pass writes over what the cache holds behind the past. What is evaluated only once more, for
@@ -153,16 +172,23 @@ static void append_span(const ink_span *span) {
 
 ink_status inki_eval_entered(const ink_span *spans, size_t n, ink_error *error) {
     // Any of the sessions' working memory will do: all of them belong to this thread now.
+    // But it must have room for everyone's adapters.
     inki_work *work = NULL;
+    ink_session *widest = spans[0].session;
     for (size_t i = 0; i < n; i++) {
         const ink_status status = check_span(&spans[i], i, spans[0].session, error);
         if (status != INK_OK) return status;
-        if (work == NULL && spans[i].session->work.block != NULL) work = &spans[i].session->work;
+        if (spans[i].session->loras.low_bytes > widest->loras.low_bytes) widest = spans[i].session;
+    }
+    for (size_t i = 0; i < n && work == NULL; i++) {
+        inki_work *theirs = &spans[i].session->work;
+        if (theirs->block != NULL && theirs->scratch.low_stride >= widest->loras.low_bytes)
+            work = theirs;
     }
     ink_status status = INK_OK;
     if (work == NULL) {
-        status = inki_session_need_work(spans[0].session, error);
-        work = &spans[0].session->work;
+        status = inki_session_need_work(widest, error);
+        work = &widest->work;
     }
     for (size_t i = 0; i < n && status == INK_OK; i++) forget_behind(&spans[i]);
     for (size_t i = 0; i < n && status == INK_OK; i++) {

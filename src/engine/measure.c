@@ -24,6 +24,7 @@ static ink_status measure_model(const ink_model *m, const ink_session_options *o
     ink_session_options o = {0};
     ink_status status = inki_options_read(&o, sizeof o, options, "ink_session_options", error);
     if (status == INK_OK) status = inki_session_options_complete(&o, &m->weights, error);
+    if (status == INK_OK) status = inki_adapters_check(o.adapters, o.n_adapters, NULL, error);
     if (status == INK_OK)
         status =
             inki_session_bytes(&m->weights, &o, &out->session_heap_bytes, &out->kv_bytes, error);

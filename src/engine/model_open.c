@@ -131,6 +131,7 @@ static ink_status report_loading(const ink_model_options *o, const inki_fp *fp, 
 static ink_status open_parts(ink_model *m, const ink_source *source, const ink_model_options *o,
                              const inki_fp *fp, const char **name, ink_error *error) {
     ink_status s = report_loading(o, fp, 0.0, error);
+    *name = "the model";
     if (s == INK_OK) s = inki_source_open(&m->file, name, source, &m->mem, &m->runtime->log, error);
     // Errors of the source name it themselves; those below speak of fields inside it.
     if (s != INK_OK) {

@@ -71,8 +71,12 @@ static void carve_session(ink_session *s, inki_kv_page ***table, inki_arena *are
     s->held_at = inki_arena_take(arena, o->n_held, sizeof *s->held_at);
 }
 
-static void carve_work(inki_work *work, inki_arena *arena, const inki_weights *w, uint32_t n_rows) {
+static void carve_work(inki_work *work, inki_arena *arena, const inki_weights *w,
+                       const ink_session_options *o) {
+    const uint32_t n_rows = o->n_batch;
     inki_scratch_carve(&work->scratch, arena, w, n_rows);
+    work->scratch.low_stride = inki_adapters_loras(o->adapters, o->n_adapters).low_bytes;
+    work->scratch.low = inki_arena_take(arena, n_rows, work->scratch.low_stride);
     work->rows = inki_arena_take(arena, n_rows, sizeof *work->rows);
     work->candidates = inki_arena_take(arena, w->n_vocab, sizeof *work->candidates);
 }
@@ -84,7 +88,7 @@ ink_status inki_session_bytes(const inki_weights *weights, const ink_session_opt
     inki_arena block = {0}, work = {0};
     inki_kv_layout layout;
     carve_session(&unused, &table, &block, weights, options);
-    carve_work(&unused.work, &work, weights, options->n_batch);
+    carve_work(&unused.work, &work, weights, options);
     size_t pages = 0, held = 0;
     const bool fits =
         inki_kv_layout_init(&layout, options->kv_type, weights->n_layer, weights->n_head,
@@ -105,12 +109,12 @@ ink_status inki_session_need_work(ink_session *s, ink_error *error) {
     if (s->work.block != NULL) return INK_OK;
     inki_work work = {0};
     inki_arena arena = {0};
-    carve_work(&work, &arena, &s->model->weights, s->options.n_batch);
+    carve_work(&work, &arena, &s->model->weights, &s->options);
     work.block_bytes = arena.used;
     work.block = inki_alloc(&s->mem, arena.used, 1);
     if (work.block == NULL) return inki_fail_nomem(error, arena.used);
     arena = (inki_arena){.base = work.block};
-    carve_work(&work, &arena, &s->model->weights, s->options.n_batch);
+    carve_work(&work, &arena, &s->model->weights, &s->options);
     s->work = work;
     return INK_OK;
 }
@@ -157,6 +161,7 @@ static void free_session(ink_session *s) {
     ink_model *model = s->model;
     inki_session_unhold(s);
     inki_kv_free(&s->kv);
+    inki_adapters_drop(&s->adapters);
     inki_release(&mem, s->work.block, s->work.block_bytes, 1);
     inki_release(&mem, s->hidden, s->pooling_bytes, 1);
     inki_release(&mem, s, s->block_bytes, 1);
@@ -190,6 +195,8 @@ ink_status inki_session_make(ink_session **out, ink_model *model,
     s->model = ink_model_ref(model);
     s->mem = model->mem;
     s->options = *options;
+    inki_adapters_copy(&s->adapters, &s->options.adapters, options->n_adapters);
+    s->loras = inki_adapters_loras(s->options.adapters, s->options.n_adapters);
     const inki_weights *w = &model->weights;
     inki_kv_layout layout;
     inki_kv_layout_init(&layout, options->kv_type, w->n_layer, w->n_head,
@@ -217,6 +224,7 @@ ink_status ink_session_new(ink_session **out, ink_model *model, const ink_sessio
     ink_session_options o = {0};
     ink_status status = inki_options_read(&o, sizeof o, options, "ink_session_options", error);
     if (status == INK_OK) status = inki_session_options_complete(&o, &model->weights, error);
+    if (status == INK_OK) status = inki_adapters_check(o.adapters, o.n_adapters, model, error);
     return status == INK_OK ? inki_session_make(out, model, &o, true, error) : status;
 }
 

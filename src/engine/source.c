@@ -43,7 +43,6 @@ static ink_status open_memory(inki_file *out, const char *name, const ink_source
 ink_status inki_source_open(inki_file *out, const char **name, const ink_source *source,
                             const inki_mem *mem, const inki_log *log, ink_error *error) {
     ink_source s = {.fd = -1};
-    *name = "the model";
     memset(out, 0, sizeof *out);
     ink_status status = inki_options_read(&s, sizeof s, source, "ink_source", error);
     if (status == INK_OK) status = inki_flags_check(s.flags, INK_SOURCE_COPY, "ink_source", error);

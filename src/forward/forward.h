@@ -4,7 +4,7 @@
 #define INKI_FORWARD_H
 
 #include "forward/kv_pages.h"
-#include "model/model.h"
+#include "model/lora.h"
 #include "os/pool.h"
 
 // One token at one position of one cache. Rows of one cache come in rising, gapless positions.
@@ -14,6 +14,7 @@ typedef struct inki_row {
     int32_t token; // inside the vocabulary
     float *logits; // [n_vocab], NULL: not wanted
     float *hidden; // [n_embd] the final hidden state, behind the last norm; NULL: not wanted
+    const inki_lora_list *loras; // adapters; NULL: none
 } inki_row;
 
 // Working memory of a pass over at most n_rows rows, carved from the owner's arena.
@@ -26,7 +27,10 @@ typedef struct inki_scratch {
     void *act;     // [n_rows] quantised activation rows
     size_t act_stride;
     const struct inki_row **wanted; // [n_rows] rows whose logits are wanted
+    uint8_t *low;                   // [n_rows] A x of adapters; NULL: no row has any
+    size_t low_stride;
 } inki_scratch;
+// All but `low`, which is the owner's to carve: at least the low_bytes of every row's adapters.
 void inki_scratch_carve(inki_scratch *scratch, inki_arena *arena, const inki_weights *weights,
                         uint32_t n_rows);
 
@@ -36,6 +40,7 @@ typedef struct inki_forward {
     inki_pool *pool;    // NULL: this thread alone
     uint32_t n_threads; // at most; 0: all of the pool
     inki_scratch *scratch;
+    const inki_row *adapted; // the pass's rows if one of them has adapters; inki_forward_run's own
     bool (*cancelled)(const void *arg); // asked after each layer; true: stop. NULL: never
     const void *cancelled_arg;
 } inki_forward;

@@ -2,6 +2,7 @@
 #include "forward/stages.h"
 
 #include "base/prefetch.h"
+#include "forward/adapted.h"
 
 #include <string.h>
 
@@ -72,6 +73,7 @@ typedef struct linear_stage {
     inki_linear_end end;
     float *residual; // [n_batch, n_rows]
     const inki_tensor *next;
+    bool adapted; // rows have adapters of this matrix, perhaps
 } linear_stage;
 
 static void linear_rows(const linear_stage *s, float *out, size_t out_stride, size_t row, size_t n,
@@ -134,6 +136,7 @@ static void linear_part(void *arg, uint32_t part, uint32_t n_parts) {
         head_rows(s, begin, end, part, n_parts);
     } else {
         linear_rows(s, s->out + begin, s->w->n_rows, begin, end - begin, 0, s->n_batch);
+        if (s->adapted) inki_forward_add_low(s->forward, s->out, s->w, begin, end, s->n_batch);
         end_rows(s, begin, end);
     }
     fetch_next(s, part, n_parts);
@@ -149,6 +152,8 @@ static void run_linear(linear_stage *s, float *x) {
         s->acts = f->scratch->act;
         s->act_stride = f->scratch->act_stride;
     }
+    s->adapted = f->adapted != NULL && s->w->adapted > 0;
+    if (s->adapted) inki_forward_low(f, x, s->w, s->n_batch);
     const size_t work = (size_t)s->w->n_rows * s->w->n_cols * s->n_batch;
     inki_pool_run(f->pool, inki_forward_n_parts(f, work), linear_part, s);
 }

@@ -129,5 +129,8 @@ ink_status inki_forward_run(const inki_forward *forward, const inki_row *rows, u
                             ink_error *error) {
     inki_forward pass = *forward;
     if (!worth_threads(forward, rows, n_rows)) pass.pool = NULL;
+    pass.adapted = NULL;
+    for (uint32_t r = 0; r < n_rows; r++)
+        if (rows[r].loras != NULL) pass.adapted = rows;
     return run_pass(&pass, rows, n_rows, error);
 }

@@ -2,29 +2,18 @@
 #include "model/model.h"
 
 #include "model/arch.h"
+#include "model/parse.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { MODEL_TENSORS_A_LAYER = 12, MODEL_NAME = 64, MODEL_PIECE = 256 };
-
-// What is done with a matrix decides which kernels its type must have.
-enum { USE_MATMUL = 1, USE_ROWS = 2 };
-
-typedef struct model_parse {
-    const inki_gguf *gguf;
-    const inki_kernels *kernels;
-    const inki_arch *arch;
-    inki_weights *w;
-    ink_error *error;
-    char prefix[24]; // "blk.3.", or ""
-} model_parse;
+enum { MODEL_TENSORS_A_LAYER = 12, MODEL_PIECE = 256 };
 
 typedef unsigned long long model_ull; // for messages
 
 static const inki_arch *const archs[] = {&inki_arch_gpt2};
 
-static ink_status find_arch(model_parse *p) {
+static ink_status find_arch(inki_parse *p) {
     inki_str name = {"", 0};
     const ink_status status =
         inki_gguf_get_str(p->gguf, "general.architecture", true, &name, p->error);
@@ -40,7 +29,7 @@ static ink_status find_arch(model_parse *p) {
                      name.data);
 }
 
-static ink_status get_size(model_parse *p, const char *key, uint32_t limit, uint32_t *out) {
+static ink_status get_size(inki_parse *p, const char *key, uint32_t limit, uint32_t *out) {
     const ink_status status = inki_gguf_get_u32(p->gguf, key, true, out, p->error);
     if (status != INK_OK) return status;
     const uint64_t offset = inki_gguf_find(p->gguf, key)->offset;
@@ -52,7 +41,7 @@ static ink_status get_size(model_parse *p, const char *key, uint32_t limit, uint
     return INK_OK;
 }
 
-static ink_status get_sizes(model_parse *p) {
+static ink_status get_sizes(inki_parse *p) {
     inki_weights *w = p->w;
     const inki_arch *a = p->arch;
     const struct {
@@ -71,7 +60,7 @@ static ink_status get_sizes(model_parse *p) {
 }
 
 // What one key says must go with what the others say.
-static ink_status check_sizes(model_parse *p) {
+static ink_status check_sizes(inki_parse *p) {
     inki_weights *w = p->w;
     const inki_arch *a = p->arch;
     if (w->n_embd % w->n_head != 0)
@@ -106,7 +95,7 @@ static ink_status check_sizes(model_parse *p) {
 }
 
 // rows 0: any number.
-static ink_status check_shape(model_parse *p, const inki_gguf_tensor *t, uint32_t cols,
+static ink_status check_shape(inki_parse *p, const inki_gguf_tensor *t, uint32_t cols,
                               uint64_t rows) {
     const bool fits = t->dims[0] == cols && (rows == 0 || t->dims[1] == rows) && t->dims[2] == 1 &&
                       t->dims[3] == 1;
@@ -126,9 +115,9 @@ static ink_status check_shape(model_parse *p, const inki_gguf_tensor *t, uint32_
     return INK_OK;
 }
 
-static ink_status check_type(model_parse *p, const inki_gguf_tensor *t, int use) {
-    const bool multiplies = (use & USE_MATMUL) == 0 || p->kernels->matmul[t->type] != NULL;
-    const bool gives_rows = (use & USE_ROWS) == 0 || p->kernels->dequantize[t->type] != NULL;
+static ink_status check_type(inki_parse *p, const inki_gguf_tensor *t, int use) {
+    const bool multiplies = (use & INKI_USE_MATMUL) == 0 || p->kernels->matmul[t->type] != NULL;
+    const bool gives_rows = (use & INKI_USE_ROWS) == 0 || p->kernels->dequantize[t->type] != NULL;
     if (multiplies && gives_rows) return INK_OK;
     return inki_fail(
         p->error, INK_E_UNSUPPORTED, t->name, t->offset,
@@ -137,19 +126,20 @@ static ink_status check_type(model_parse *p, const inki_gguf_tensor *t, int use)
         inki_type_of(t->type).name);
 }
 
-static const inki_gguf_tensor *find_named(model_parse *p, const char *name, char full[MODEL_NAME]) {
-    snprintf(full, MODEL_NAME, "%s%s", p->prefix, name);
+static const inki_gguf_tensor *find_named(inki_parse *p, const char *name,
+                                          char full[INKI_PARSE_NAME]) {
+    snprintf(full, INKI_PARSE_NAME, "%s%s", p->prefix, name);
     return inki_gguf_find_tensor(p->gguf, full);
 }
 
-static ink_status need_tensor(model_parse *p, const char *name, const inki_gguf_tensor **out) {
-    char full[MODEL_NAME];
+static ink_status need_tensor(inki_parse *p, const char *name, const inki_gguf_tensor **out) {
+    char full[INKI_PARSE_NAME];
     *out = find_named(p, name, full);
     if (*out != NULL) return INK_OK;
     return inki_fail(p->error, INK_E_FORMAT, full, 0, "this tensor is missing");
 }
 
-static ink_status need_vector(model_parse *p, const char *name, uint32_t n, const float **out) {
+static ink_status need_vector(inki_parse *p, const char *name, uint32_t n, const float **out) {
     const inki_gguf_tensor *t;
     ink_status status = need_tensor(p, name, &t);
     if (status == INK_OK) status = check_shape(p, t, n, 1);
@@ -161,8 +151,8 @@ static ink_status need_vector(model_parse *p, const char *name, uint32_t n, cons
     return INK_OK;
 }
 
-static ink_status need_matrix(model_parse *p, const char *name, uint32_t cols, uint32_t rows,
-                              int use, inki_tensor *out) {
+ink_status inki_parse_matrix(inki_parse *p, const char *name, uint32_t cols, uint32_t rows, int use,
+                             inki_tensor *out) {
     const inki_gguf_tensor *t;
     uint64_t row_bytes = 0;
     ink_status status = need_tensor(p, name, &t);
@@ -174,42 +164,51 @@ static ink_status need_matrix(model_parse *p, const char *name, uint32_t cols, u
                          "has %llu rows, at most %d are supported", (model_ull)t->dims[1],
                          (int)INKI_MAX_VOCAB);
     inki_type_row_bytes(t->type, cols, &row_bytes);
-    *out = (inki_tensor){t->data, t->name, t->type, (uint32_t)t->dims[1], cols, (size_t)row_bytes};
+    *out = (inki_tensor){.data = t->data,
+                         .name = t->name,
+                         .type = t->type,
+                         .n_rows = (uint32_t)t->dims[1],
+                         .n_cols = cols,
+                         .row_bytes = (size_t)row_bytes};
     return INK_OK;
 }
 
 // Does the next thing only if all went well so far.
 #define STEP(call) (status = status == INK_OK ? (call) : status)
 
-static ink_status find_layer(model_parse *p, inki_layer *layer) {
+static ink_status find_layer(inki_parse *p, inki_layer *layer) {
     const inki_arch *a = p->arch;
     const uint32_t e = p->w->n_embd, ff = p->w->n_ff;
     ink_status status = INK_OK;
     STEP(need_vector(p, a->attn_norm_gain, e, &layer->attn_norm_gain));
     STEP(need_vector(p, a->attn_norm_bias, e, &layer->attn_norm_bias));
-    STEP(need_matrix(p, a->qkv, e, 3 * e, USE_MATMUL, &layer->qkv));
+    STEP(inki_parse_matrix(p, a->qkv, e, 3 * e, INKI_USE_MATMUL, &layer->qkv));
     STEP(need_vector(p, a->qkv_bias, 3 * e, &layer->qkv_bias));
-    STEP(need_matrix(p, a->attn_out, e, e, USE_MATMUL, &layer->attn_out));
+    STEP(inki_parse_matrix(p, a->attn_out, e, e, INKI_USE_MATMUL, &layer->attn_out));
     STEP(need_vector(p, a->attn_out_bias, e, &layer->attn_out_bias));
     STEP(need_vector(p, a->ffn_norm_gain, e, &layer->ffn_norm_gain));
     STEP(need_vector(p, a->ffn_norm_bias, e, &layer->ffn_norm_bias));
-    STEP(need_matrix(p, a->ffn_up, e, ff, USE_MATMUL, &layer->ffn_up));
+    STEP(inki_parse_matrix(p, a->ffn_up, e, ff, INKI_USE_MATMUL, &layer->ffn_up));
     STEP(need_vector(p, a->ffn_up_bias, ff, &layer->ffn_up_bias));
-    STEP(need_matrix(p, a->ffn_down, ff, e, USE_MATMUL, &layer->ffn_down));
+    STEP(inki_parse_matrix(p, a->ffn_down, ff, e, INKI_USE_MATMUL, &layer->ffn_down));
     STEP(need_vector(p, a->ffn_down_bias, e, &layer->ffn_down_bias));
     return status;
 }
 
-static ink_status find_layers(model_parse *p) {
+static ink_status find_layers(inki_parse *p) {
     inki_weights *w = p->w;
     const inki_arch *a = p->arch;
-    char full[MODEL_NAME];
+    char full[INKI_PARSE_NAME];
     ink_status status = INK_OK;
     w->layers = inki_alloc_zero(&w->mem, w->n_layer, sizeof *w->layers);
     if (w->layers == NULL) return inki_fail_nomem(p->error, w->n_layer * sizeof *w->layers);
     for (uint32_t i = 0; i < w->n_layer && status == INK_OK; i++) {
         snprintf(p->prefix, sizeof p->prefix, "blk.%u.", (unsigned)i);
         status = find_layer(p, &w->layers[i]);
+        inki_tensor *const adapted[] = {&w->layers[i].qkv, &w->layers[i].attn_out,
+                                        &w->layers[i].ffn_up, &w->layers[i].ffn_down};
+        for (uint32_t k = 0; k < INKI_LORA_A_LAYER; k++)
+            adapted[k]->adapted = i * INKI_LORA_A_LAYER + k + 1;
     }
     // With a layer too few the model would run and write nonsense.
     snprintf(p->prefix, sizeof p->prefix, "blk.%u.", (unsigned)w->n_layer);
@@ -221,15 +220,15 @@ static ink_status find_layers(model_parse *p) {
     return status;
 }
 
-static ink_status find_tensors(model_parse *p) {
+static ink_status find_tensors(inki_parse *p) {
     inki_weights *w = p->w;
     const inki_arch *a = p->arch;
-    char full[MODEL_NAME];
+    char full[INKI_PARSE_NAME];
     const bool tied = find_named(p, a->head, full) == NULL;
     ink_status status = INK_OK;
-    STEP(need_matrix(p, a->token_embd, w->n_embd, 0, tied ? USE_ROWS | USE_MATMUL : USE_ROWS,
-                     &w->token_embd));
-    STEP(need_matrix(p, a->pos_embd, w->n_embd, w->n_ctx, USE_ROWS, &w->pos_embd));
+    STEP(inki_parse_matrix(p, a->token_embd, w->n_embd, 0,
+                           tied ? INKI_USE_ROWS | INKI_USE_MATMUL : INKI_USE_ROWS, &w->token_embd));
+    STEP(inki_parse_matrix(p, a->pos_embd, w->n_embd, w->n_ctx, INKI_USE_ROWS, &w->pos_embd));
     if (status != INK_OK) return status;
     w->n_vocab = w->token_embd.n_rows;
     STEP(find_layers(p));
@@ -238,14 +237,14 @@ static ink_status find_tensors(model_parse *p) {
     if (tied)
         w->head = w->token_embd;
     else
-        STEP(need_matrix(p, a->head, w->n_embd, w->n_vocab, USE_MATMUL, &w->head));
+        STEP(inki_parse_matrix(p, a->head, w->n_embd, w->n_vocab, INKI_USE_MATMUL, &w->head));
     return status;
 }
 
 ink_status inki_weights_open(inki_weights *out, const inki_gguf *gguf, const inki_kernels *kernels,
                              const inki_mem *mem, ink_error *error) {
     inki_weights w = {.mem = *mem};
-    model_parse p = {.gguf = gguf, .kernels = kernels, .w = &w, .error = error};
+    inki_parse p = {.gguf = gguf, .kernels = kernels, .w = &w, .error = error};
     ink_status status = INK_OK;
     STEP(find_arch(&p));
     STEP(get_sizes(&p));

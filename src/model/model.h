@@ -13,6 +13,7 @@ typedef struct inki_tensor {
     uint32_t type;
     uint32_t n_rows, n_cols;
     size_t row_bytes;
+    uint32_t adapted; // 1 + its place among the matrices that adapters change (lora.h); 0: none
 } inki_tensor;
 
 typedef struct inki_layer {

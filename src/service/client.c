@@ -45,9 +45,11 @@ static ink_status read_client(ink_client *c, const ink_client_options *options, 
     inki_lock_take(&s->lock);
     ink_model *model = ink_model_ref(s->model);
     inki_lock_give(&s->lock);
-    if (model == NULL) return INK_OK;
-    ink_session_options probe = c->session_options;
-    status = inki_session_options_complete(&probe, &model->weights, error);
+    ink_session_options *o = &c->session_options, probe = *o;
+    status = inki_adapters_check(o->adapters, o->n_adapters, model, error);
+    if (status == INK_OK && model != NULL)
+        status = inki_session_options_complete(&probe, &model->weights, error);
+    if (status == INK_OK) inki_adapters_copy(&c->adapters, &o->adapters, o->n_adapters);
     ink_model_unref(model);
     return status;
 }
@@ -81,10 +83,12 @@ ink_status ink_client_new(ink_client **out, ink_service *service, const ink_clie
     c->service = service;
     ink_status status = read_client(c, options, error);
     if (status == INK_OK) status = admit(c, error);
-    if (status == INK_OK)
+    if (status == INK_OK) {
         *out = c;
-    else
+    } else {
+        inki_adapters_drop(&c->adapters);
         inki_release(&service->mem, c, 1, sizeof *c);
+    }
     return status;
 }
 
@@ -92,6 +96,7 @@ static void release_client(ink_client *c) {
     ink_service *s = c->service;
     const inki_mem mem = s->mem;
     ink_session_free(c->session);
+    inki_adapters_drop(&c->adapters);
     inki_release(&mem, c->past, c->n_past, sizeof *c->past);
     inki_release(&mem, c, 1, sizeof *c);
     inki_service_unref(s);

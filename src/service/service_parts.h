@@ -93,6 +93,7 @@ struct ink_client {
     ink_service *service; // a reference
     ink_client_options o;
     ink_session_options session_options;
+    inki_adapters adapters; // session_options.adapters
     ink_session *session; // NULL: not made yet, or given back
     // What was the past of a session that was given back, for a request that goes on from there.
     ink_token *past; // [n_past]

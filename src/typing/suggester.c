@@ -394,6 +394,8 @@ static ink_session_options session_options(const ink_typing *t) {
     ink_session_options_init(&o, sizeof o);
     o.n_ctx = t->s->n_ctx;
     o.kv_type = t->o.kv_type;
+    o.adapters = t->o.adapters;
+    o.n_adapters = t->o.n_adapters;
     o.n_batch = ROWS;
     // The prompt's row, one behind each token of the suggestion, and those that a user who deletes
     // comes back to.

@@ -37,7 +37,7 @@ static ink_status check_typing_options(const ink_typing_options *o, ink_error *e
     if (o->n_history > INKI_TYPING_HISTORY)
         return over("n_history", o->n_history, INKI_TYPING_HISTORY, error);
     if (o->text_bytes > INT32_MAX) return over("text_bytes", o->text_bytes, INT32_MAX, error);
-    return INK_OK;
+    return inki_adapters_check(o->adapters, o->n_adapters, NULL, error);
 }
 
 // The struct with everything that has a fixed size, as one block.
@@ -89,6 +89,7 @@ static ink_status alloc_typing(ink_typing **out, const inki_mem *mem, const ink_
 static ink_status fill_typing(ink_typing *t, const ink_typing_options *o, ink_model *model,
                               ink_error *error) {
     t->o.filter = inki_filter_ref(o->filter);
+    inki_adapters_copy(&t->adapters, &t->o.adapters, o->n_adapters);
     ink_status status = inki_stops_copy(&t->stops, o->stop, o->n_stop, &t->mem, error);
     if (status != INK_OK) return status;
     t->text_cap = t->o.text_bytes;
@@ -137,6 +138,7 @@ void inki_typing_destroy(ink_typing *t) {
     inki_suggester_free(t->s, t);
     inki_stops_free(&t->stops, &mem);
     ink_filter_unref(t->o.filter);
+    inki_adapters_drop(&t->adapters);
     inki_release(&mem, t->text, t->text_cap, 1);
     inki_lock_destroy(&t->lock);
     inki_release(&mem, t, t->block_bytes, 1);

@@ -86,6 +86,7 @@ struct ink_typing {
     ink_typing_options o;  // never change
     uint32_t window_words; // the limit in force
     inki_stops stops;
+    inki_adapters adapters; // o.adapters
     size_t text_room; // bytes of the longest suggestion, with its 0
     inki_typing_hooks hooks;
     bool hooked;

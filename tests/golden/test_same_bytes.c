@@ -161,11 +161,11 @@ static void caches_together(void **state) {
         assert_int_equal(inki_kv_prepare(&kv[0], A, A + 1, NULL), INK_OK);
         assert_int_equal(inki_kv_prepare(&kv[1], B, B + 1, NULL), INK_OK);
         assert_int_equal(inki_kv_prepare(&kv[2], 0, LONG, NULL), INK_OK);
-        rows[n] = (inki_row){&kv[0], A, ids[0][A], got + n * v, NULL};
+        rows[n] = (inki_row){&kv[0], A, ids[0][A], got + n * v, NULL, NULL};
         n++;
         for (uint32_t i = 0; i < LONG; i++, n++)
-            rows[n] = (inki_row){&kv[2], i, ids[2][i], i % 3 == 0 ? got + n * v : NULL, NULL};
-        rows[n] = (inki_row){&kv[1], B, ids[1][B], got + n * v, NULL};
+            rows[n] = (inki_row){&kv[2], i, ids[2][i], i % 3 == 0 ? got + n * v : NULL, NULL, NULL};
+        rows[n] = (inki_row){&kv[1], B, ids[1][B], got + n * v, NULL, NULL};
         assert_int_equal(forward_runner_rows(&r, rows, n + 1, NULL), INK_OK);
         expect_same(&m, got, want[0] + A * v, 1, "first cache");
         expect_same(&m, got + n * v, want[1] + B * v, 1, "second cache");

@@ -56,7 +56,7 @@ static inki_tensor next_matrix(forward_model *m, forward_matrix *as_seen, uint32
         m->kernels.dequantize[type](values + (size_t)r * n_cols, row, n_cols);
     }
     *as_seen = (forward_matrix){values, n_rows, n_cols};
-    return (inki_tensor){data, "tensor", type, n_rows, n_cols, (size_t)row_bytes};
+    return (inki_tensor){data, "tensor", type, n_rows, n_cols, (size_t)row_bytes, 0};
 }
 
 void forward_model_init(forward_model *m, const forward_shape *s,
@@ -273,8 +273,9 @@ ink_status forward_runner_ids(forward_runner *r, inki_kv *kv, const int32_t *ids
         must(inki_kv_prepare(kv, past + at, past + at + m, NULL) == INK_OK, "no pages");
         for (uint32_t i = 0; i < m; i++)
             rows[i] = (inki_row){
-                kv, past + at + i, ids[at + i],
-                logits ? logits + (size_t)(at + i) * r->model->weights.n_vocab : NULL, NULL};
+                kv,          past + at + i,
+                ids[at + i], logits ? logits + (size_t)(at + i) * r->model->weights.n_vocab : NULL,
+                NULL,        NULL};
         status = forward_runner_rows(r, rows, m, error);
     }
     free(rows);
