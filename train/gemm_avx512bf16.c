@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+// Products of bfloat16: operands are rounded to it (nearest, ties to even; numbers below the
+// normal range to 0) while they are packed, two neighbours along k to a cell; one instruction
+// multiplies both and adds to a float. The tile is that of F32, as the registers are the same.
+// Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, VDPBF16PS.
+#include "train/gemm_parts.h"
+
+#include "kernels/target.h"
+
+#if defined(INKI_HAVE_X86)
+#include <cpuid.h>
+#include <immintrin.h>
+
+bool inki_gemm_has_bf16(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1) != 0;
+}
+
+#define TARGET_BEGIN_AVX512BF16                                                                    \
+    INKI_TARGET_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
+TARGET_BEGIN_AVX512BF16
+
+#define TILE_HEIGHT  14
+#define TILE_VECTORS 2
+#define TILE_LANES   16
+
+typedef __m512 tile_vec;
+typedef __m512i tile_cells;
+static inline tile_vec tile_zero(void) { return _mm512_setzero_ps(); }
+static inline tile_vec tile_load(const float *x) { return _mm512_loadu_ps(x); }
+static inline tile_cells tile_load_cells(const float *x) { return _mm512_loadu_si512(x); }
+static inline tile_cells tile_spread(const float *x) {
+    return _mm512_castps_si512(_mm512_set1_ps(*x));
+}
+static inline void tile_store(float *x, tile_vec v) { _mm512_storeu_ps(x, v); }
+static inline tile_vec tile_sum(tile_vec v, tile_vec w) { return _mm512_add_ps(v, w); }
+static inline tile_vec tile_madd(tile_vec sum, tile_cells row, tile_cells columns) {
+    return _mm512_dpbf16_ps(sum, (__m512bh)row, (__m512bh)columns);
+}
+
+#include "train/gemm_tile.h"
+#include "train/gemm_turn_avx512.h"
+
+static inline __mmask16 first_lanes(size_t n) {
+    return (__mmask16)(n >= 16 ? 0xffffu : (1u << n) - 1);
+}
+
+// Sixteen pairs: 32 numbers at x, of which n are there.
+static inline __m512i round_row(const float *x, size_t n) {
+    const __m512 low = _mm512_maskz_loadu_ps(first_lanes(n), x);
+    const __m512 high =
+        n > 16 ? _mm512_maskz_loadu_ps(first_lanes(n - 16), x + 16) : _mm512_setzero_ps();
+    return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+}
+
+static void pack_row_bf16(float *out, size_t pitch, const float *x, size_t n) {
+    for (; n >= 32; n -= 32, x += 32, out += pitch)
+        _mm512_storeu_si512(
+            out, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + 16), _mm512_loadu_ps(x)));
+    if (n > 0) _mm512_storeu_si512(out, round_row(x, n));
+}
+
+static void pack_across_bf16(float *out, size_t pitch, const float *x, const float *next,
+                             size_t n) {
+    const __m512i zip = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24,
+                                         8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    for (size_t i = 0; i < pitch; i += 16) {
+        const __mmask16 there = first_lanes(n > i ? n - i : 0);
+        const __m512 even = _mm512_maskz_loadu_ps(there, x + i);
+        const __m512 odd =
+            next != NULL ? _mm512_maskz_loadu_ps(there, next + i) : _mm512_setzero_ps();
+        const __m512i pairs =
+            _mm512_permutexvar_epi16(zip, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
+        _mm512_mask_storeu_epi32(out + i, first_lanes(pitch - i), pairs);
+    }
+}
+
+static void pack_turned_bf16(float *out, size_t pitch, const float *x, size_t x_stride,
+                             size_t n_rows, size_t n_filled, size_t n) {
+    (void)n_filled; // 16
+    for (size_t k = 0; k < n; k += 32) {
+        __m512i rows[16];
+        INKI_UNROLL for (size_t i = 0; i < 16; i++) {
+            rows[i] = i < n_rows ? round_row(x + i * x_stride + k, n - k) : _mm512_setzero_si512();
+        }
+        turn_square(rows);
+        const size_t n_out = n - k < 32 ? (n - k + 1) / 2 : 16;
+        for (size_t i = 0; i < n_out; i++, out += pitch) _mm512_storeu_si512(out, rows[i]);
+    }
+}
+
+INKI_TARGET_END
+
+const inki_gemm_fns inki_gemm_avx512bf16 = {
+    .name = "avx512bf16",
+    .height = TILE_HEIGHT,
+    .width = TILE_WIDTH,
+    .per_cell = 2,
+    .max_cells = 256,
+    .tile = tile_run,
+    .pack_row = pack_row_bf16,
+    .pack_across = pack_across_bf16,
+    .pack_turned = pack_turned_bf16,
+};
+
+#undef TARGET_BEGIN_AVX512BF16
+#undef TILE_HEIGHT
+#undef TILE_VECTORS
+#undef TILE_LANES
+#endif
