@@ -91,9 +91,6 @@ void inki_net_begin(inki_net *net, const inki_net_batch *batch);
 // gradients are added and *loss is added to.
 bool inki_net_advance(inki_net *net, inki_net_loss *loss);
 
-// All of it: ids [n_sequences, n_seq + 1], in passes of n_tokens_a_pass. Adds gradients and loss.
-void inki_net_learn(inki_net *net, const int32_t *ids, size_t n_sequences, uint64_t dropout_key,
-                    inki_net *teacher, inki_net_loss *loss);
 // Sum of -log p over the first n_targets targets of one sequence, without dropout.
 double inki_net_evaluate(inki_net *net, const int32_t *ids, uint32_t n_targets);
 void inki_net_clear_grads(inki_net *net);

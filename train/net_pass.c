@@ -249,22 +249,6 @@ bool inki_net_advance(inki_net *net, inki_net_loss *loss) {
     return false;
 }
 
-void inki_net_learn(inki_net *net, const int32_t *ids, size_t n_sequences, uint64_t dropout_key,
-                    inki_net *teacher, inki_net_loss *loss) {
-    const size_t n_seq = net->options.n_seq, most = net->options.n_tokens_a_pass / n_seq;
-    for (size_t s = 0; s < n_sequences; s += most) {
-        const inki_net_batch batch = {.ids = ids + s * (n_seq + 1),
-                                      .n_sequences =
-                                          n_sequences - s < most ? n_sequences - s : most,
-                                      .n_scaled = (uint64_t)n_sequences * n_seq,
-                                      .dropout_key = dropout_key,
-                                      .first_sequence = s,
-                                      .teacher = teacher};
-        inki_net_begin(net, &batch);
-        while (inki_net_advance(net, loss)) {}
-    }
-}
-
 double inki_net_evaluate(inki_net *net, const int32_t *ids, uint32_t n_targets) {
     const inki_net_batch batch = {.ids = ids, .n_sequences = 1, .n_scaled = 1};
     set_batch(net, &batch, false);

@@ -175,21 +175,6 @@ static double held_loss(inki_trainer *t) {
     return n > 0 ? sum / (double)n : NAN;
 }
 
-static void validate(inki_trainer *t, inki_train_report *report) {
-    const double loss = held_loss(t);
-    report->validated = true;
-    report->held_loss = loss;
-    report->best = loss < t->counts.best_loss;
-    if (report->best) {
-        memcpy(t->best, inki_net_weights(t->net), t->n_values * sizeof *t->best);
-        t->counts.best_loss = loss;
-        t->counts.best_step = t->counts.n_done;
-        t->counts.n_worse = 0;
-    } else {
-        t->counts.n_worse++;
-    }
-}
-
 static bool is_over(const inki_trainer *t) {
     return t->counts.n_done >= t->settings.n_steps ||
            (t->settings.patience > 0 && t->counts.n_worse >= t->settings.patience);
@@ -202,35 +187,81 @@ static uint64_t mask_key(const inki_trainer *t) {
     return z ^ (z >> 31);
 }
 
-ink_status inki_trainer_learn(inki_trainer *t, const int32_t *ids, inki_train_report *report,
-                              ink_error *error) {
+void inki_trainer_begin(inki_trainer *t, const int32_t *ids) {
+    inki_net_clear_grads(t->net);
+    t->loss = (inki_net_loss){0, 0};
+    t->step_ids = ids;
+    t->n_begun = 0;
+    t->in_pass = false;
+}
+
+bool inki_trainer_advance(inki_trainer *t) {
+    const inki_net_options *o = inki_net_get_options(t->net);
+    const size_t batch = t->settings.batch, most = o->n_tokens_a_pass / o->n_seq;
+    if (!t->in_pass) {
+        if (t->n_begun == batch) return false;
+        const size_t n = batch - t->n_begun < most ? batch - t->n_begun : most;
+        const inki_net_batch pass = {.ids = t->step_ids + t->n_begun * (o->n_seq + 1),
+                                     .n_sequences = n,
+                                     .n_scaled = (uint64_t)batch * o->n_seq,
+                                     .dropout_key = mask_key(t),
+                                     .first_sequence = t->n_begun,
+                                     .teacher = t->teacher};
+        inki_net_begin(t->net, &pass);
+        t->n_begun += n;
+        t->in_pass = true;
+    }
+    t->in_pass = inki_net_advance(t->net, &t->loss);
+    return t->in_pass || t->n_begun < batch;
+}
+
+ink_status inki_trainer_end(inki_trainer *t, inki_train_report *report, ink_error *error) {
     const uint64_t batch = t->settings.batch, step = t->counts.n_done;
     const uint64_t n_targets = batch * inki_net_get_options(t->net)->n_seq;
-    inki_net_loss loss = {0, 0};
-    *report = (inki_train_report){.step = step, .n_steps = t->settings.n_steps};
-    inki_net_clear_grads(t->net);
-    inki_net_learn(t->net, ids, batch, mask_key(t), t->teacher, &loss);
-
     update_work w = {.trainer = t};
     w.n_params = inki_net_n_params(t->net, &w.params);
     const double norm = grad_norm(t, &w), rate = rate_at(&t->settings, step);
-    if (!isfinite(loss.sum) || !isfinite(norm))
+    *report = (inki_train_report){.step = step, .n_steps = t->settings.n_steps};
+    if (!isfinite(t->loss.sum) || !isfinite(norm))
         return inki_fail(
             error, INK_E_NUMERIC, NULL, 0,
             "the %s is not finite at step %llu: the weights are those of the step before",
-            isfinite(loss.sum) ? "gradient" : "loss", (unsigned long long)(step + 1));
+            isfinite(t->loss.sum) ? "gradient" : "loss", (unsigned long long)(step + 1));
     update(t, &w, norm, rate);
 
     t->counts.n_done++;
     t->counts.n_tokens += n_targets;
-    t->counts.last_loss = loss.sum / (double)n_targets;
+    t->counts.last_loss = t->loss.sum / (double)n_targets;
     report->step = t->counts.n_done;
     report->n_tokens = t->counts.n_tokens;
     report->loss = t->counts.last_loss;
-    report->loss_hard = loss.hard / (double)n_targets;
+    report->loss_hard = t->loss.hard / (double)n_targets;
     report->rate = rate;
     report->grad_norm = norm;
     return INK_OK;
+}
+
+ink_status inki_trainer_learn(inki_trainer *t, const int32_t *ids, inki_train_report *report,
+                              ink_error *error) {
+    inki_trainer_begin(t, ids);
+    while (inki_trainer_advance(t)) {}
+    return inki_trainer_end(t, report, error);
+}
+
+void inki_trainer_judge(inki_trainer *t, double loss, inki_train_report *report) {
+    report->validated = true;
+    report->held_loss = loss;
+    report->best = loss < t->counts.best_loss;
+    if (report->best) {
+        memcpy(t->best, inki_net_weights(t->net), t->n_values * sizeof *t->best);
+        t->counts.best_loss = loss;
+        t->counts.best_step = t->counts.n_done;
+        t->counts.n_worse = 0;
+    } else {
+        t->counts.n_worse++;
+    }
+    report->best_loss = t->counts.best_loss;
+    report->best_step = t->counts.best_step;
 }
 
 ink_status inki_trainer_step(inki_trainer *t, inki_train_report *report, bool *more,
@@ -249,7 +280,8 @@ ink_status inki_trainer_step(inki_trainer *t, inki_train_report *report, bool *m
 
     report->epoch = (double)(t->counts.n_done * batch) / (double)inki_data_epoch_sequences(t->data);
     const uint64_t every = t->settings.validate_every, done = t->counts.n_done;
-    if ((every > 0 && done % every == 0) || done == t->settings.n_steps) validate(t, report);
+    if ((every > 0 && done % every == 0) || done == t->settings.n_steps)
+        inki_trainer_judge(t, held_loss(t), report);
     report->best_loss = t->counts.best_loss;
     report->best_step = t->counts.best_step;
     *more = !is_over(t);

@@ -50,10 +50,20 @@ void inki_trainer_free(inki_trainer *trainer); // NULL is allowed
 // the weights are those before it).
 ink_status inki_trainer_step(inki_trainer *trainer, inki_train_report *report, bool *more,
                              ink_error *error);
-// One step on these sequences, ids [batch, n_seq + 1], instead of the data's; no validation. The
-// trainer may have no data (NULL) then. Errors: as above.
+// --- a step by hand: on sequences of the caller's, also in pieces of time ------------------------
+// ids [batch, n_seq + 1], borrowed until the step's end. No validation; the trainer may have no
+// data (NULL) then.
+void inki_trainer_begin(inki_trainer *trainer, const int32_t *ids);
+// One stage of the net. False: all sequences are through, the step may end.
+bool inki_trainer_advance(inki_trainer *trainer);
+// The weights change. Errors: INK_E_NUMERIC, as above.
+ink_status inki_trainer_end(inki_trainer *trainer, inki_train_report *report, ink_error *error);
+// The three in one.
 ink_status inki_trainer_learn(inki_trainer *trainer, const int32_t *ids, inki_train_report *report,
                               ink_error *error);
+// What a validation found, nats a token: keeps the weights where they are the best so far.
+void inki_trainer_judge(inki_trainer *trainer, double loss, inki_train_report *report);
+
 // The weights of the best validation [n_values]; before the first one those of the net.
 const float *inki_trainer_best(const inki_trainer *trainer);
 uint64_t inki_trainer_n_done(const inki_trainer *trainer); // steps

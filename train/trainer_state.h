@@ -24,6 +24,11 @@ struct inki_trainer {
     } counts;
     int32_t *ids; // [batch, n_seq + 1]
     size_t n_ids;
+    // The step under way.
+    const int32_t *step_ids;
+    size_t n_begun; // sequences whose pass has begun
+    bool in_pass;
+    inki_net_loss loss;
     double *squares; // [n_pieces] sums of squares of the gradient's pieces
     size_t n_pieces;
 };
