@@ -16,14 +16,9 @@ static ink_status check_adapter_kind(const inki_gguf *g, const char *architectur
                 {"general.architecture", architecture, INK_E_FORMAT},
                 {"adapter.type", "lora", INK_E_UNSUPPORTED}};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        inki_str is = {"", 0};
-        const ink_status status = inki_gguf_get_str(g, keys[i].key, true, &is, error);
+        const ink_status status =
+            inki_gguf_expect_str(g, keys[i].key, keys[i].wanted, keys[i].status, error);
         if (status != INK_OK) return status;
-        if (!inki_str_equal(is, keys[i].wanted))
-            return inki_fail(error, keys[i].status, keys[i].key,
-                             inki_gguf_find(g, keys[i].key)->offset,
-                             "is \"%.*s\", \"%s\" was expected",
-                             (int)(is.bytes < 60 ? is.bytes : 60), is.data, keys[i].wanted);
     }
     // It would count only from certain tokens on.
     static const char invoked[] = "adapter.alora.invocation_tokens";
@@ -61,9 +56,8 @@ ink_status ink_adapter_open(ink_adapter **out, ink_model *model, const ink_sourc
                             ink_error *error) {
     if (out == NULL || model == NULL || source == NULL)
         return inki_fail(error, INK_E_ARG, "ink_adapter_open", 0, "out, model or source is NULL");
-    if (model->tokenizer == NULL)
-        return inki_fail(error, INK_E_UNSUPPORTED, model->source_name, 0,
-                         "was opened for inspection only");
+    ink_status status = inki_model_need_all(model, error);
+    if (status != INK_OK) return status;
     ink_adapter *a = inki_alloc_zero(&model->mem, 1, sizeof *a);
     if (a == NULL) return inki_fail_nomem(error, sizeof *a);
     atomic_init(&a->refs, 1);
@@ -71,7 +65,7 @@ ink_status ink_adapter_open(ink_adapter **out, ink_model *model, const ink_sourc
     const char *name = NULL;
     inki_fp fp; // a number in the file may be a NaN, and the host may trap on comparing one
     inki_fp_ours(&fp);
-    const ink_status status = open_adapter(a, source, &name, error);
+    status = open_adapter(a, source, &name, error);
     inki_fp_hosts(&fp);
     if (status == INK_OK) {
         *out = a;

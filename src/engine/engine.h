@@ -72,6 +72,9 @@ struct ink_model {
     ink_model_info info;
 };
 
+// Errors: INK_E_UNSUPPORTED (opened with INK_MODEL_INSPECT).
+ink_status inki_model_need_all(const ink_model *model, ink_error *error);
+
 // Maps or finds the source's bytes. *name: for messages, borrowed from the source; as it is where
 // that has none.
 ink_status inki_source_open(inki_file *out, const char **name, const ink_source *source,

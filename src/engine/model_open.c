@@ -61,14 +61,10 @@ static ink_status keep_keys(ink_model *m, ink_error *error) {
 static ink_status open_tokenizer(ink_model *m, ink_error *error) {
     const inki_gguf *g = &m->gguf;
     inki_vocab v = {.pre = {"", 0}, .end_token = -1};
-    inki_str kind = {"", 0};
     uint32_t end = UINT32_MAX;
     const inki_gguf_kv *has_end = inki_gguf_find(g, "tokenizer.ggml.eos_token_id");
-    ink_status s = inki_gguf_get_str(g, "tokenizer.ggml.model", true, &kind, error);
-    if (s == INK_OK && !inki_str_equal(kind, "gpt2"))
-        s = inki_fail(error, INK_E_UNSUPPORTED, "tokenizer.ggml.model", 0,
-                      "\"%.*s\"; only gpt2 is read here", (int)(kind.bytes < 60 ? kind.bytes : 60),
-                      kind.data);
+    ink_status s =
+        inki_gguf_expect_str(g, "tokenizer.ggml.model", "gpt2", INK_E_UNSUPPORTED, error);
     if (s == INK_OK) s = inki_gguf_get_str(g, "tokenizer.ggml.pre", false, &v.pre, error);
     if (s == INK_OK) s = inki_gguf_get_str_run(g, "tokenizer.ggml.tokens", true, &v.tokens, error);
     if (s == INK_OK)
@@ -163,6 +159,12 @@ static void free_model(ink_model *m) {
     inki_os_close(&m->file);
     inki_release(&mem, m, 1, sizeof *m);
     ink_runtime_unref(runtime);
+}
+
+ink_status inki_model_need_all(const ink_model *model, ink_error *error) {
+    if (model->tokenizer != NULL) return INK_OK;
+    return inki_fail(error, INK_E_UNSUPPORTED, model->source_name, 0,
+                     "was opened for inspection only");
 }
 
 // --- the public calls ----------------------------------------------------------------------------

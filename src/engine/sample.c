@@ -5,12 +5,11 @@ ink_status ink_sampler_new(ink_sampler **out, const ink_model *model, const char
                            const ink_sampler_options *options, ink_error *error) {
     if (out == NULL || model == NULL)
         return inki_fail(error, INK_E_ARG, "ink_sampler_new", 0, "out or model is NULL");
-    if (model->tokenizer == NULL)
-        return inki_fail(error, INK_E_UNSUPPORTED, model->source_name, 0,
-                         "was opened for inspection only");
     ink_sampler_options o;
     ink_sampler_options_init(&o, sizeof o);
-    ink_status status = inki_options_read(&o, sizeof o, options, "ink_sampler_options", error);
+    ink_status status = inki_model_need_all(model, error);
+    if (status == INK_OK)
+        status = inki_options_read(&o, sizeof o, options, "ink_sampler_options", error);
     if (status != INK_OK) return status;
     if (!o.seed_set) o.seed = inki_os_random();
     o.seed_set = 1;

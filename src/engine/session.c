@@ -218,11 +218,10 @@ ink_status ink_session_new(ink_session **out, ink_model *model, const ink_sessio
                            ink_error *error) {
     if (out == NULL || model == NULL)
         return inki_fail(error, INK_E_ARG, "ink_session_new", 0, "out or model is NULL");
-    if (model->tokenizer == NULL)
-        return inki_fail(error, INK_E_UNSUPPORTED, model->source_name, 0,
-                         "was opened for inspection only");
     ink_session_options o = {0};
-    ink_status status = inki_options_read(&o, sizeof o, options, "ink_session_options", error);
+    ink_status status = inki_model_need_all(model, error);
+    if (status == INK_OK)
+        status = inki_options_read(&o, sizeof o, options, "ink_session_options", error);
     if (status == INK_OK) status = inki_session_options_complete(&o, &model->weights, error);
     if (status == INK_OK) status = inki_adapters_check(o.adapters, o.n_adapters, model, error);
     return status == INK_OK ? inki_session_make(out, model, &o, true, error) : status;

@@ -94,6 +94,9 @@ ink_status inki_gguf_get_bool(const inki_gguf *, const char *key, bool required,
                               ink_error *);
 ink_status inki_gguf_get_str(const inki_gguf *, const char *key, bool required, inki_str *out,
                              ink_error *);
+// A text that must be `wanted`. Errors: those of get_str; `otherwise`, where it is another one.
+ink_status inki_gguf_expect_str(const inki_gguf *, const char *key, const char *wanted,
+                                ink_status otherwise, ink_error *);
 ink_status inki_gguf_get_str_run(const inki_gguf *, const char *key, bool required,
                                  inki_str_run *out, ink_error *);
 // An array of i32 or u32: its items as little-endian bytes, 4 each.

@@ -167,6 +167,16 @@ ink_status inki_gguf_get_str(const inki_gguf *g, const char *key, bool required,
     return INK_OK;
 }
 
+ink_status inki_gguf_expect_str(const inki_gguf *g, const char *key, const char *wanted,
+                                ink_status otherwise, ink_error *error) {
+    inki_str is = {"", 0};
+    const ink_status status = inki_gguf_get_str(g, key, true, &is, error);
+    if (status != INK_OK || inki_str_equal(is, wanted)) return status;
+    return inki_fail(error, otherwise, key, inki_gguf_find(g, key)->offset,
+                     "is \"%.*s\", \"%s\" was expected", (int)(is.bytes < 60 ? is.bytes : 60),
+                     is.data, wanted);
+}
+
 ink_status inki_gguf_get_str_run(const inki_gguf *g, const char *key, bool required,
                                  inki_str_run *out, ink_error *error) {
     ink_status status;

@@ -37,9 +37,10 @@ static ink_status check_all_used(const inki_lora *lora, const inki_gguf *adapter
         if (k < lora->n_pairs) continue;
         char base[INKI_GGUF_MAX_NAME + 1];
         memcpy(base, name, sizeof base);
-        char *suffix = strstr(base, ".lora_");
-        if (suffix != NULL) *suffix = 0;
-        const bool known = suffix == NULL || inki_gguf_find_tensor(model, base) != NULL;
+        const size_t n = strlen(base);
+        const bool of_lora = n > 7 && memcmp(base + n - 7, ".lora_", 6) == 0;
+        if (of_lora) base[n - 7] = 0;
+        const bool known = !of_lora || inki_gguf_find_tensor(model, base) != NULL;
         return inki_fail(
             error, known ? INK_E_UNSUPPORTED : INK_E_FORMAT, name, adapter->tensors[i].offset,
             known ? "only .lora_a and .lora_b of attn_qkv, attn_output, ffn_up and ffn_down "

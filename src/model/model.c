@@ -15,18 +15,14 @@ static const inki_arch *const archs[] = {&inki_arch_gpt2};
 
 static ink_status find_arch(inki_parse *p) {
     inki_str name = {"", 0};
-    const ink_status status =
-        inki_gguf_get_str(p->gguf, "general.architecture", true, &name, p->error);
-    if (status != INK_OK) return status;
+    inki_gguf_get_str(p->gguf, "general.architecture", false, &name, NULL);
     for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++)
         if (inki_str_equal(name, archs[i]->name)) {
             p->arch = archs[i];
             return INK_OK;
         }
-    return inki_fail(p->error, INK_E_UNSUPPORTED, "general.architecture",
-                     inki_gguf_find(p->gguf, "general.architecture")->offset,
-                     "is \"%.*s\", \"gpt2\" was expected", (int)(name.bytes < 60 ? name.bytes : 60),
-                     name.data);
+    return inki_gguf_expect_str(p->gguf, "general.architecture", archs[0]->name, INK_E_UNSUPPORTED,
+                                p->error);
 }
 
 static ink_status get_size(inki_parse *p, const char *key, uint32_t limit, uint32_t *out) {

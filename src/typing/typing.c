@@ -122,11 +122,9 @@ ink_status inki_typing_make(ink_typing **out, const inki_mem *mem, ink_model *mo
 
 ink_status inki_typing_load(ink_typing *t, ink_model *model, ink_error *error) {
     if (t->s != NULL) return INK_OK;
-    if (model->tokenizer == NULL)
-        return inki_fail(error, INK_E_UNSUPPORTED, model->source_name, 0,
-                         "was opened for inspection only");
     inki_suggester *s = NULL;
-    const ink_status status = inki_suggester_new(&s, t, model, error);
+    ink_status status = inki_model_need_all(model, error);
+    if (status == INK_OK) status = inki_suggester_new(&s, t, model, error);
     if (status == INK_OK) return INK_OK;
     t->s = NULL;
     inki_suggester_free(s, t);
