@@ -307,7 +307,7 @@ static ink_status check_same(const inki_trainer *trainer, const checkpoint *c, c
         if (c->fields[hashed[i].field] != own[hashed[i].field])
             return inki_fail(error, INK_E_ARG, path, 0, "the checkpoint is of another run: %s",
                              hashed[i].what);
-    if (c->fields[FIELD_N_DONE] > trainer->settings.n_steps)
+    if (!trainer->settings.endless && c->fields[FIELD_N_DONE] > trainer->settings.n_steps)
         return inki_fail(error, INK_E_ARG, path, 0,
                          "the checkpoint has %llu steps done, this run is to have %llu in all",
                          (unsigned long long)c->fields[FIELD_N_DONE],

@@ -81,14 +81,17 @@ typedef struct inki_net_batch {
     uint64_t n_scaled;  // gradients are those of the summed loss divided by it
     uint64_t dropout_key, first_sequence; // masks are a function of both
     inki_net *teacher;                    // NULL: none. Of the same n_seq and n_tokens_a_pass
+    // Only the loss is wanted, without dropout and gradients, of the first n_targets rows (0: all).
+    bool judged;
+    size_t n_targets;
 } inki_net_batch;
 typedef struct inki_net_loss {
     double sum;  // nats, over all targets
     double hard; // with a teacher: the text's part alone; else the same
 } inki_net_loss;
 void inki_net_begin(inki_net *net, const inki_net_batch *batch);
-// One stage: a layer forward or backward, or a piece of the head. False: that was the last one, the
-// gradients are added and *loss is added to.
+// One stage: a layer forward or backward, or a piece of the head. False: that was the last one: the
+// gradients, and *loss, are added to.
 bool inki_net_advance(inki_net *net, inki_net_loss *loss);
 
 // Sum of -log p over the first n_targets targets of one sequence, without dropout.

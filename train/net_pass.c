@@ -200,7 +200,9 @@ static void ask_teacher(inki_net *teacher, const inki_net_batch *batch) {
     teacher->stage = INKI_NET_IDLE;
 }
 
-void inki_net_begin(inki_net *net, const inki_net_batch *batch) { set_batch(net, batch, true); }
+void inki_net_begin(inki_net *net, const inki_net_batch *batch) {
+    set_batch(net, batch, !batch->judged);
+}
 
 static void begin_back(inki_net *net) {
     const size_t bytes = net->n_rows * net->options.shape.n_embd * sizeof *net->dx;
@@ -234,8 +236,12 @@ bool inki_net_advance(inki_net *net, inki_net_loss *loss) {
         return true;
     case INKI_NET_FORWARD: forward_step(net); return true;
     case INKI_NET_HEAD:
+        // Rows behind the targets that count need not meet the head.
+        if (net->batch.n_targets > 0) net->n_rows = net->batch.n_targets;
         head_step(net);
-        if (net->head_row == net->n_rows) begin_back(net);
+        if (net->head_row < net->n_rows) return true;
+        if (!net->learns) break;
+        begin_back(net);
         return true;
     case INKI_NET_BACKWARD: backward_step(net); return true;
     case INKI_NET_EMBED_BACK:
@@ -250,11 +256,10 @@ bool inki_net_advance(inki_net *net, inki_net_loss *loss) {
 }
 
 double inki_net_evaluate(inki_net *net, const int32_t *ids, uint32_t n_targets) {
-    const inki_net_batch batch = {.ids = ids, .n_sequences = 1, .n_scaled = 1};
-    set_batch(net, &batch, false);
-    forward_all(net);
-    net->n_rows = n_targets; // of the rest the loss is not wanted
-    while (net->head_row < net->n_rows) head_step(net);
-    net->stage = INKI_NET_IDLE;
-    return net->loss.sum;
+    const inki_net_batch batch = {
+        .ids = ids, .n_sequences = 1, .n_scaled = 1, .judged = true, .n_targets = n_targets};
+    inki_net_loss loss = {0, 0};
+    inki_net_begin(net, &batch);
+    while (inki_net_advance(net, &loss)) {}
+    return loss.sum;
 }

@@ -94,6 +94,11 @@ void inki_trainer_free(inki_trainer *t) {
 
 const float *inki_trainer_best(const inki_trainer *trainer) { return trainer->best; }
 uint64_t inki_trainer_n_done(const inki_trainer *trainer) { return trainer->counts.n_done; }
+double inki_trainer_best_loss(const inki_trainer *trainer) { return trainer->counts.best_loss; }
+void inki_trainer_forget_best(inki_trainer *trainer) {
+    trainer->counts.best_loss = INFINITY;
+    trainer->counts.n_worse = 0;
+}
 
 // --- the optimiser -------------------------------------------------------------------------------
 

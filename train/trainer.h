@@ -11,10 +11,11 @@
 #include "train/net.h"
 
 typedef struct inki_train_settings {
-    uint32_t batch;                       // sequences a step
-    uint64_t n_steps;                     // in all
-    uint64_t n_warmup;                    // steps in which the rate rises
-    float rate, rate_end;                 // peak; at the last step, where the cosine ends
+    uint32_t batch;       // sequences a step
+    uint64_t n_steps;     // in all
+    bool endless;         // n_steps is where the rate ends to fall; steps by hand go on behind it
+    uint64_t n_warmup;    // steps in which the rate rises
+    float rate, rate_end; // peak; at the last step, where the cosine ends
     float beta1, beta2, eps, decay, clip; // clip: of the gradient's norm; 0: off
     uint64_t seed;
     uint64_t validate_every; // steps; 0: only at the end
@@ -66,7 +67,10 @@ void inki_trainer_judge(inki_trainer *trainer, double loss, inki_train_report *r
 
 // The weights of the best validation [n_values]; before the first one those of the net.
 const float *inki_trainer_best(const inki_trainer *trainer);
-uint64_t inki_trainer_n_done(const inki_trainer *trainer); // steps
+uint64_t inki_trainer_n_done(const inki_trainer *trainer);  // steps
+double inki_trainer_best_loss(const inki_trainer *trainer); // INFINITY before the first validation
+// The next validation is the best one, whatever it finds: another text is judged from now on.
+void inki_trainer_forget_best(inki_trainer *trainer);
 
 // --- checkpoints (checkpoint.c) ------------------------------------------------------------------
 // One file: a head with sizes, the caller's settings as text (config, [bytes]), the text's

@@ -29,6 +29,7 @@ typedef struct ink_adapt_options {
     float rate;       // peak of the learning rate: 1e-3
     float dropout;    // 0
     uint32_t n_ctx;   // tokens of a sequence: 256, or the model's context where that is less
+    uint32_t n_batch; // sequences a step: 4; at most 256
     uint32_t n_steps; // over which the rate falls: 1000; it stays at a tenth after that
     uint64_t seed;    // 1
 } ink_adapt_options;
