@@ -11,6 +11,7 @@ extern const cli_command cli_tokenize_command;
 extern const cli_command cli_inspect_command;
 extern const cli_command cli_convert_command;
 extern const cli_command cli_merge_command;
+extern const cli_command cli_train_command;
 extern const cli_command cli_perplexity_command;
 extern const cli_command cli_quantize_command;
 extern const cli_command cli_bench_command;

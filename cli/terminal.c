@@ -17,7 +17,7 @@ double cli_now_ms(void) {
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
-static bool on_terminal(void) {
+bool cli_terminal_is(void) {
     static int answer = -1;
     if (answer < 0) answer = isatty(STDERR_FILENO);
     return answer != 0;
@@ -25,7 +25,7 @@ static bool on_terminal(void) {
 
 // Asked for every time: the window may change its size. The last column stays free, because some
 // terminals wrap when it is written.
-static size_t columns(void) {
+size_t cli_terminal_columns(void) {
     struct winsize size;
     if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 79;
     return size.ws_col > WIDEST ? WIDEST : (size_t)size.ws_col - 1;
@@ -49,13 +49,11 @@ static void remaining(double elapsed_ms, double fraction, char *text, size_t cap
         snprintf(text, cap, "%u:%02u", s / 60, s % 60);
 }
 
-static void draw(cli_progress *progress, double fraction, double elapsed_ms) {
-    char line[WIDEST + 2], left[16], tail[40];
+static void draw(cli_progress *progress, double fraction, const char *tail) {
+    char line[WIDEST + 2];
     // The "^C" that a terminal shows must not begin a second line, which would not be wiped.
-    const size_t room = columns(), width = room > 20 ? room - 2 : room;
-    remaining(elapsed_ms, fraction, left, sizeof left);
-    const size_t n_tail =
-        (size_t)snprintf(tail, sizeof tail, " %3d%% %s left", (int)(fraction * 100), left);
+    const size_t room = cli_terminal_columns(), width = room > 20 ? room - 2 : room;
+    const size_t n_tail = strlen(tail);
     size_t at = 0;
     line[at++] = '\r';
     for (const char *p = progress->what; *p != 0 && at <= width; p++) line[at++] = *p;
@@ -63,7 +61,7 @@ static void draw(cli_progress *progress, double fraction, double elapsed_ms) {
     if (at + n_tail + 8 <= width) {
         const size_t bar = width - at - n_tail - 3;
         const size_t full = (size_t)((double)bar * fraction);
-        line[at++] = ' ';
+        if (at > 1) line[at++] = ' ';
         line[at++] = '[';
         for (size_t i = 0; i < bar; i++) line[at++] = i < full ? '#' : '.';
         line[at++] = ']';
@@ -76,15 +74,29 @@ static void draw(cli_progress *progress, double fraction, double elapsed_ms) {
     shown = progress;
 }
 
+static bool is_due(const cli_progress *progress, double now) {
+    return !progress->on_screen || now - progress->drawn >= REDRAW_MS;
+}
+
+void cli_progress_show(cli_progress *progress, double fraction, const char *tail) {
+    const double now = cli_now_ms();
+    if (!cli_terminal_is() || !is_due(progress, now)) return;
+    progress->drawn = now;
+    draw(progress, fraction > 0 ? fraction < 1 ? fraction : 1 : 0, tail);
+}
+
 void cli_progress_update(cli_progress *progress, double fraction) {
     const double now = cli_now_ms(), elapsed = now - progress->started;
     if (!(fraction >= 0)) fraction = 0;
     if (fraction > 1) fraction = 1;
     if (elapsed < PATIENCE_MS) return;
-    if (on_terminal()) {
-        if (progress->on_screen && now - progress->drawn < REDRAW_MS) return;
+    if (cli_terminal_is()) {
+        if (!is_due(progress, now)) return;
+        char left[16], tail[40];
+        remaining(elapsed, fraction, left, sizeof left);
+        snprintf(tail, sizeof tail, " %3d%% %s left", (int)(fraction * 100), left);
         progress->drawn = now;
-        draw(progress, fraction, elapsed);
+        draw(progress, fraction, tail);
         return;
     }
     const int tenths = (int)(fraction * 10);
@@ -103,7 +115,7 @@ void cli_progress_hide(void) {
     if (shown == NULL) return;
     // Blanks instead of an escape sequence: they work on every terminal.
     char line[WIDEST + 3];
-    const size_t width = columns();
+    const size_t width = cli_terminal_columns();
     line[0] = '\r';
     memset(line + 1, ' ', width);
     line[1 + width] = '\r';

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+// inkling train: a model learns from text, or an adapter for one.
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/interrupt.h"
+#include "cli/report.h"
+#include "cli/train_job.h"
+
+// --- the folder
+// ------------------------------------------------------------------------------------
+
+static int make_folder(const char *dir) {
+    struct stat there;
+    if (mkdir(dir, 0777) == 0) return CLI_OK;
+    const int why = errno;
+    if (why != EEXIST)
+        return cli_fail(CLI_FILE, "%s: cannot make the folder: %s", dir, strerror(why));
+    if (stat(dir, &there) != 0 || !S_ISDIR(there.st_mode))
+        return cli_fail(CLI_FILE, "%s: is no folder", dir);
+    return CLI_OK;
+}
+
+static int begin_new(cli_train_job *job) {
+    char path[CLI_TRAIN_PATH];
+    job->dir = cli_train_set.output;
+    job->folder = getcwd(NULL, 0);
+    if (job->folder == NULL) return cli_fail(CLI_FILE, "the current folder: %s", strerror(errno));
+    const int code = make_folder(job->dir);
+    if (code != CLI_OK) return code;
+    if (access(cli_train_path(job, "checkpoint.bin", path), F_OK) != 0) return CLI_OK;
+    if (!cli_train_set.force_new)
+        return cli_fail(CLI_USAGE,
+                        "train: %s has a checkpoint of an earlier run: go on with --resume %s, "
+                        "write to another -o, or begin anew with --force-new, which loses it",
+                        job->dir, job->dir);
+    // It must not be taken for one of this run before the first of this run is written.
+    if (unlink(path) != 0)
+        return cli_fail(CLI_FILE, "%s: cannot remove: %s", path, strerror(errno));
+    return CLI_OK;
+}
+
+static int begin_resumed(cli_train_job *job) {
+    const cli_train_options asked = cli_train_set;
+    char path[CLI_TRAIN_PATH];
+    ink_error error = {0};
+    inki_str config = {NULL, 0};
+    const inki_mem mem = inki_mem_from(NULL);
+    job->dir = cli_train_set.resume;
+    cli_train_path(job, "checkpoint.bin", path);
+    const ink_status status = inki_checkpoint_config(path, &config, &mem, &error);
+    if (status != INK_OK) return cli_fail_ink(status, &error);
+    const int code = cli_train_config_read(job, config, path);
+    inki_release(&mem, (void *)(uintptr_t)config.data, config.bytes + 1, 1);
+    if (code != CLI_OK) return code;
+    if (asked.steps.set && asked.steps.value < cli_train_set.steps.value)
+        return cli_fail(
+            CLI_USAGE, "train: --steps %llu is less than the %llu that the run was begun with",
+            (unsigned long long)asked.steps.value, (unsigned long long)cli_train_set.steps.value);
+    if (asked.steps.set) cli_train_set.steps = asked.steps;
+    if (asked.checkpoint_minutes.set) cli_train_set.checkpoint_minutes = asked.checkpoint_minutes;
+    if (asked.checkpoint_steps.set) cli_train_set.checkpoint_steps = asked.checkpoint_steps;
+    return CLI_OK;
+}
+
+// --- the run
+// ---------------------------------------------------------------------------------------
+
+static bool checkpoint_due(const cli_train_job *job) {
+    const uint64_t every = cli_train_set.checkpoint_steps.value;
+    return (every > 0 && job->report.step % every == 0) ||
+           cli_now_ms() - job->saved_ms >= cli_train_set.checkpoint_minutes.value * 60e3;
+}
+
+static int after_step(cli_train_job *job, bool more) {
+    int code = CLI_OK;
+    if (job->report.validated) {
+        job->n_validations++;
+        const uint64_t every = cli_train_set.sample_every.value;
+        if (every > 0 && job->n_validations % every == 0) code = cli_train_sample(job);
+    }
+    if (code == CLI_OK && more && checkpoint_due(job)) {
+        code = cli_train_save_checkpoint(job);
+        cli_train_draw(job);
+    }
+    return code;
+}
+
+// What was good until a NaN came up is kept.
+static int diverged(cli_train_job *job, const ink_error *error) {
+    const int code = cli_train_export(job, false);
+    if (code != CLI_OK || cli_train_save_checkpoint(job) != CLI_OK) return CLI_OTHER;
+    return cli_fail(
+        CLI_OTHER, "%s; the best weights before it are in %s/%s. A lower --rate may help",
+        error->message, job->dir, cli_train_set.lora.value > 0 ? "adapter.gguf" : "model.gguf");
+}
+
+static int learn(cli_train_job *job) {
+    bool more = inki_trainer_n_done(job->trainer) < cli_train_set.steps.value;
+    ink_error error = {0};
+    int code = CLI_OK;
+    job->saved_ms = cli_now_ms();
+    while (more && code == CLI_OK && !cli_interrupted()) {
+        const double started = cli_now_ms();
+        const uint64_t n_done = inki_trainer_n_done(job->trainer);
+        const ink_status status = inki_trainer_step(job->trainer, &job->report, &more, &error);
+        if (status == INK_E_NUMERIC) return diverged(job, &error);
+        if (status != INK_OK) return cli_fail_ink(status, &error);
+        // A run that ended before its last step has none more after a resume either.
+        if (inki_trainer_n_done(job->trainer) == n_done) break;
+        job->has_report = true;
+        cli_train_progress_step(job, cli_now_ms() - started);
+        code = after_step(job, more);
+    }
+    return code;
+}
+
+static int finish(cli_train_job *job, bool interrupted) {
+    char path[CLI_TRAIN_PATH];
+    int code = cli_train_save_checkpoint(job);
+    const int exported = cli_train_export(job, !interrupted);
+    if (code == CLI_OK) code = exported;
+    cli_train_draw(job);
+    if (!interrupted && code == CLI_OK) unlink(cli_train_path(job, "init.gguf", path));
+    if (code == CLI_OK) cli_train_summary(job, interrupted);
+    return code == CLI_OK && interrupted ? CLI_INTERRUPTED : code;
+}
+
+static int train(cli_train_job *job) {
+    int code = cli_train_open(job);
+    if (code == CLI_OK && job->learns_vocab && job->config == NULL)
+        code = cli_train_write_vocabulary(job);
+    if (code == CLI_OK) code = cli_train_write_settings(job);
+    if (code == CLI_OK) code = cli_train_progress_begin(job);
+    if (code == CLI_OK) code = learn(job);
+    cli_train_progress_end(job);
+    return code == CLI_OK ? finish(job, cli_interrupted()) : code;
+}
+
+int cli_train_run(char **args, size_t n_args) {
+    cli_train_job job = {.texts = (const char **)(uintptr_t)args, .n_texts = n_args};
+    const bool resume = cli_train_set.resume != NULL;
+    int code = resume ? cli_train_check_resume(&cli_train_set, n_args)
+                      : cli_train_check(&cli_train_set, n_args);
+    if (code != CLI_OK) return code;
+    code = resume ? begin_resumed(&job) : begin_new(&job);
+    if (code == CLI_OK) code = train(&job);
+    cli_train_close(&job);
+    return code;
+}
