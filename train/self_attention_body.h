@@ -7,8 +7,11 @@
 // are spread out number by number, the right side lies in whole vectors. So keys are needed in
 // columns (for scores) and in rows (for dq), and are laid out that way in `work` first.
 //
-// Orders: every sum over dimensions, keys or rows runs upwards, one fused multiply-add a term. Sums
-// of weights: one a lane, upwards, folded at the end.
+// Orders: every sum over dimensions, keys or rows runs upwards, a (fused, where there is one)
+// multiply-add a term. Sums of weights: one a lane, upwards, folded at the end.
+//
+// A weight above the diagonal is computed as 0 within a block, not left out: a NaN in a key or
+// value can reach up to 15 rows before it.
 #ifndef INKI_TRAIN_SELF_ATTENTION_BODY_H
 #define INKI_TRAIN_SELF_ATTENTION_BODY_H
 
@@ -86,21 +89,21 @@ static inline void LEVEL(copy_scaled)(float *to, const float *from, size_t n, fl
     for (; i < n; i++) to[i] = from[i] * factor;
 }
 
-// Rows [begin, end) of x, those from n on being 0, times factor.
-static void LEVEL(lay_rows)(float *to, size_t width, const float *x, size_t stride, size_t begin,
-                            size_t end, size_t n, size_t head_dim, float factor) {
+// Rows [begin, end), those from n on being 0, times factor.
+static void LEVEL(lay_rows)(float *to, size_t width, const inki_attention_rows *x, size_t begin,
+                            size_t end, float factor) {
     for (size_t i = begin; i < end; i++, to += width) {
-        const size_t filled = i < n ? head_dim : 0;
-        if (filled > 0) LEVEL(copy_scaled)(to, x + i * stride, head_dim, factor);
+        const size_t filled = i < x->n ? x->head_dim : 0;
+        if (filled > 0) LEVEL(copy_scaled)(to, x->data + i * x->stride, filled, factor);
         memset(to + filled, 0, (width - filled) * sizeof *to);
     }
 }
 
-// Rows [begin, begin + 64) of x as columns, those from n on being 0.
-static void LEVEL(lay_columns)(float *to, const float *x, size_t stride, size_t begin, size_t n,
-                               size_t head_dim) {
-    const size_t n_rows = n - begin < ATTENTION_KEYS ? n - begin : ATTENTION_KEYS;
-    x += begin * stride;
+// Rows [begin, begin + 64) as columns, those from n on being 0.
+static void LEVEL(lay_columns)(float *to, const inki_attention_rows *rows, size_t begin) {
+    const size_t left = rows->n - begin, stride = rows->stride, head_dim = rows->head_dim;
+    const size_t n_rows = left < ATTENTION_KEYS ? left : ATTENTION_KEYS;
+    const float *x = rows->data + begin * stride;
     size_t row = 0;
     for (; row + WIDTH <= n_rows; row += WIDTH) {
         size_t d = 0;
@@ -186,40 +189,38 @@ static void LEVEL(ahead_block)(inki_attention_ahead *w, size_t first, size_t r, 
                                size_t key, size_t n_keys) {
     const size_t width = w->width, head_dim = w->head->head_dim;
     float *score = w->score + r * ATTENTION_KEYS;
-    LEVEL(multiply)
-    (&(inki_attention_product){.c = score,
-                               .c_stride = ATTENTION_KEYS,
-                               .a = w->q + r * width,
-                               .a_stride = width,
-                               .b = w->keys + key * head_dim,
-                               .b_stride = ATTENTION_KEYS,
-                               .m = n_rows,
-                               .n = n_keys,
-                               .k = head_dim});
+    const inki_attention_product scores = {.c = score,
+                                           .c_stride = ATTENTION_KEYS,
+                                           .a = w->q + r * width,
+                                           .a_stride = width,
+                                           .b = w->keys + key * head_dim,
+                                           .b_stride = ATTENTION_KEYS,
+                                           .m = n_rows,
+                                           .n = n_keys,
+                                           .k = head_dim};
+    const inki_attention_product sums = {.c = w->acc + r * width,
+                                         .c_stride = width,
+                                         .a = score,
+                                         .a_stride = ATTENTION_KEYS,
+                                         .b = w->values + key * width,
+                                         .b_stride = width,
+                                         .m = n_rows,
+                                         .n = head_dim,
+                                         .k = n_keys,
+                                         .add = key > 0};
+    LEVEL(multiply)(&scores);
     if (first + r >= key + ATTENTION_KEYS)
         LEVEL(weigh_full)(w, first, r, n_rows, key);
     else
         LEVEL(weigh_masked)(w, first, r, n_rows, key, n_keys);
-    LEVEL(multiply)
-    (&(inki_attention_product){.c = w->acc + r * width,
-                               .c_stride = width,
-                               .a = score,
-                               .a_stride = ATTENTION_KEYS,
-                               .b = w->values + key * width,
-                               .b_stride = width,
-                               .m = n_rows,
-                               .n = head_dim,
-                               .k = n_keys,
-                               .add = key > 0});
+    LEVEL(multiply)(&sums);
 }
 
 static void LEVEL(ahead_rows)(inki_attention_ahead *w, size_t first) {
     const inki_attention_head *head = w->head;
     const size_t left = inki_attention_padded(head->n, ATTENTION_STEP) - first;
     const size_t n_rows = left < ATTENTION_ROWS ? left : ATTENTION_ROWS;
-    LEVEL(lay_rows)
-    (w->q, w->width, head->q, head->stride, first, first + n_rows, head->n, head->head_dim,
-     head->scale);
+    LEVEL(lay_rows)(w->q, w->width, &w->queries, first, first + n_rows, head->scale);
     memset(w->sum, 0, ATTENTION_ROWS * ATTENTION_STEP * sizeof *w->sum);
     for (size_t r = 0; r < n_rows; r++) w->max[r] = -INFINITY;
     size_t key = 0;
@@ -229,9 +230,9 @@ static void LEVEL(ahead_rows)(inki_attention_ahead *w, size_t first) {
         LEVEL(ahead_block)(w, first, r, ATTENTION_STEP, key, first + r + ATTENTION_STEP - key);
     for (size_t r = 0; r < n_rows && first + r < head->n; r++) {
         const float sum = LEVEL(fold_sum)(LEVEL(load)(w->sum + r * ATTENTION_STEP));
-        const float factor = w->drop.on ? w->drop.factor / sum : 1.0f / sum;
-        LEVEL(copy_scaled)
-        (head->out + (first + r) * head->out_stride, w->acc + r * w->width, head->head_dim, factor);
+        const float factor = w->drop.factor / sum;
+        float *out = head->out + (first + r) * head->out_stride;
+        LEVEL(copy_scaled)(out, w->acc + r * w->width, head->head_dim, factor);
         head->log_sum[first + r] = w->max[r] + (float)log((double)sum);
     }
 }
@@ -239,9 +240,11 @@ static void LEVEL(ahead_rows)(inki_attention_ahead *w, size_t first) {
 static void LEVEL(forward)(const inki_attention_head *head, void *work) {
     inki_attention_ahead w = inki_attention_ahead_of(head, work);
     const size_t n = inki_attention_padded(head->n, ATTENTION_STEP);
-    for (size_t key = 0; key < n; key += ATTENTION_KEYS) LEVEL(lay_columns)
-    (w.keys + key * head->head_dim, head->k, head->stride, key, head->n, head->head_dim);
-    LEVEL(lay_rows)(w.values, w.width, head->v, head->stride, 0, n, head->n, head->head_dim, 1.0f);
+    const inki_attention_rows k = inki_attention_rows_of(head, head->k);
+    const inki_attention_rows v = inki_attention_rows_of(head, head->v);
+    for (size_t key = 0; key < n; key += ATTENTION_KEYS)
+        LEVEL(lay_columns)(w.keys + key * head->head_dim, &k, key);
+    LEVEL(lay_rows)(w.values, w.width, &v, 0, n, 1.0f);
     for (size_t first = 0; first < n; first += ATTENTION_ROWS) LEVEL(ahead_rows)(&w, first);
 }
 
@@ -283,37 +286,47 @@ INKI_APART void LEVEL(derive_masked)(const inki_attention_back *w, size_t row, s
 // c [n_rows, n_keys] = rows of x against columns of keys or values.
 static void LEVEL(against_columns)(const inki_attention_back *w, float *c, const float *x,
                                    const float *columns, size_t n_rows, size_t n_keys) {
-    LEVEL(multiply)
-    (&(inki_attention_product){.c = c,
-                               .c_stride = ATTENTION_KEYS,
-                               .a = x,
-                               .a_stride = w->width,
-                               .b = columns,
-                               .b_stride = ATTENTION_KEYS,
-                               .m = n_rows,
-                               .n = n_keys,
-                               .k = w->head->head_dim});
+    const inki_attention_product p = {.c = c,
+                                      .c_stride = ATTENTION_KEYS,
+                                      .a = x,
+                                      .a_stride = w->width,
+                                      .b = columns,
+                                      .b_stride = ATTENTION_KEYS,
+                                      .m = n_rows,
+                                      .n = n_keys,
+                                      .k = w->head->head_dim};
+    LEVEL(multiply)(&p);
 }
 
 // dx [n_keys] += what each row of x, weighted, gives to each key.
 static void LEVEL(give_to_keys)(const inki_attention_back *w, float *dx, const float *weights,
                                 const float *x, size_t n_rows, size_t n_keys) {
-    LEVEL(multiply_transposed)
-    (&(inki_attention_product){.c = dx,
-                               .c_stride = w->width,
-                               .a = weights,
-                               .a_stride = ATTENTION_KEYS,
-                               .b = x,
-                               .b_stride = w->width,
-                               .m = n_keys,
-                               .n = w->head->head_dim,
-                               .k = n_rows,
-                               .add = true});
+    const inki_attention_product p = {.c = dx,
+                                      .c_stride = w->width,
+                                      .a = weights,
+                                      .a_stride = ATTENTION_KEYS,
+                                      .b = x,
+                                      .b_stride = w->width,
+                                      .m = n_keys,
+                                      .n = w->head->head_dim,
+                                      .k = n_rows,
+                                      .add = true};
+    LEVEL(multiply_transposed)(&p);
 }
 
 static void LEVEL(back_block)(const inki_attention_back *w, size_t row, size_t n_rows, size_t key,
                               size_t n_keys) {
     const size_t at = row * w->width;
+    const inki_attention_product to_queries = {.c = w->dq + at,
+                                               .c_stride = w->width,
+                                               .a = w->dscore,
+                                               .a_stride = ATTENTION_KEYS,
+                                               .b = w->key_rows,
+                                               .b_stride = w->width,
+                                               .m = n_rows,
+                                               .n = w->head->head_dim,
+                                               .k = n_keys,
+                                               .add = key > 0};
     LEVEL(against_columns)(w, w->weight, w->q + at, w->key_columns, n_rows, n_keys);
     LEVEL(against_columns)(w, w->dscore, w->dout + at, w->value_columns, n_rows, n_keys);
     if (row >= key + ATTENTION_KEYS)
@@ -322,27 +335,19 @@ static void LEVEL(back_block)(const inki_attention_back *w, size_t row, size_t n
         LEVEL(derive_masked)(w, row, n_rows, key, n_keys);
     LEVEL(give_to_keys)(w, w->dv, w->weight, w->dout + at, n_rows, n_keys);
     LEVEL(give_to_keys)(w, w->dk, w->dscore, w->q + at, n_rows, n_keys);
-    LEVEL(multiply)
-    (&(inki_attention_product){.c = w->dq + at,
-                               .c_stride = w->width,
-                               .a = w->dscore,
-                               .a_stride = ATTENTION_KEYS,
-                               .b = w->key_rows,
-                               .b_stride = w->width,
-                               .m = n_rows,
-                               .n = w->head->head_dim,
-                               .k = n_keys,
-                               .add = key > 0});
+    LEVEL(multiply)(&to_queries);
 }
 
+// Keys outside, queries inside: dk and dv of a block are complete when the next one begins, and
+// only dq goes through memory more than once.
 static void LEVEL(back_keys)(const inki_attention_back *w, size_t key) {
     const inki_attention_head *head = w->head;
     const size_t n = inki_attention_padded(head->n, ATTENTION_STEP), head_dim = head->head_dim;
-    LEVEL(lay_columns)(w->key_columns, head->k, head->stride, key, head->n, head_dim);
-    LEVEL(lay_columns)(w->value_columns, head->v, head->stride, key, head->n, head_dim);
-    LEVEL(lay_rows)
-    (w->key_rows, w->width, head->k, head->stride, key, key + ATTENTION_KEYS, head->n, head_dim,
-     1.0f);
+    const inki_attention_rows k = inki_attention_rows_of(head, head->k);
+    const inki_attention_rows v = inki_attention_rows_of(head, head->v);
+    LEVEL(lay_columns)(w->key_columns, &k, key);
+    LEVEL(lay_columns)(w->value_columns, &v, key);
+    LEVEL(lay_rows)(w->key_rows, w->width, &k, key, key + ATTENTION_KEYS, 1.0f);
     memset(w->dk, 0, ATTENTION_KEYS * w->width * sizeof *w->dk);
     memset(w->dv, 0, ATTENTION_KEYS * w->width * sizeof *w->dv);
     size_t row = key;
@@ -352,11 +357,10 @@ static void LEVEL(back_keys)(const inki_attention_back *w, size_t key) {
         const size_t n_rows = n - row < ATTENTION_ROWS ? n - row : ATTENTION_ROWS;
         LEVEL(back_block)(w, row, n_rows, key, ATTENTION_KEYS);
     }
-    const float factor = w->drop.on ? w->drop.factor : 1.0f;
     for (size_t j = 0; j < ATTENTION_KEYS && key + j < head->n; j++) {
         const size_t at = (key + j) * head->stride;
         LEVEL(copy_scaled)(head->dk + at, w->dk + j * w->width, head_dim, 1.0f);
-        LEVEL(copy_scaled)(head->dv + at, w->dv + j * w->width, head_dim, factor);
+        LEVEL(copy_scaled)(head->dv + at, w->dv + j * w->width, head_dim, w->drop.factor);
     }
 }
 
@@ -380,14 +384,17 @@ static void LEVEL(lay_sums)(const inki_attention_back *w, size_t n) {
 static void LEVEL(backward)(const inki_attention_head *head, void *work) {
     inki_attention_back w = inki_attention_back_of(head, work);
     const size_t n = inki_attention_padded(head->n, ATTENTION_STEP);
-    LEVEL(lay_rows)
-    (w.q, w.width, head->q, head->stride, 0, n, head->n, head->head_dim, head->scale);
-    LEVEL(lay_rows)
-    (w.dout, w.width, head->dout, head->out_stride, 0, n, head->n, head->head_dim, 1.0f);
+    const inki_attention_rows q = inki_attention_rows_of(head, head->q);
+    inki_attention_rows dout = inki_attention_rows_of(head, head->dout);
+    dout.stride = head->out_stride;
+    LEVEL(lay_rows)(w.q, w.width, &q, 0, n, head->scale);
+    LEVEL(lay_rows)(w.dout, w.width, &dout, 0, n, 1.0f);
     LEVEL(lay_sums)(&w, n);
     for (size_t key = 0; key < n; key += ATTENTION_KEYS) LEVEL(back_keys)(&w, key);
-    for (size_t i = 0; i < head->n; i++) LEVEL(copy_scaled)
-    (head->dq + i * head->stride, w.dq + i * w.width, head->head_dim, head->scale);
+    for (size_t i = 0; i < head->n; i++) {
+        float *dq = head->dq + i * head->stride;
+        LEVEL(copy_scaled)(dq, w.dq + i * w.width, head->head_dim, head->scale);
+    }
 }
 
 #endif

@@ -23,7 +23,7 @@ extern const float inki_attention_ramp[2 * ATTENTION_KEYS];
 typedef struct inki_attention_drop {
     bool on;
     uint32_t key_low, key_high, threshold; // dropped below it
-    float factor;                          // of what is kept: 1 / (1 - p)
+    float factor;                          // of what is kept: 1 / (1 - p); 1 when off
 } inki_attention_drop;
 
 static inline inki_attention_drop inki_attention_drop_of(const inki_attention_head *head) {
@@ -47,9 +47,21 @@ typedef struct inki_attention_product {
     bool add;
 } inki_attention_product;
 
+// A head's columns of a sequence's rows.
+typedef struct inki_attention_rows {
+    const float *data;
+    size_t stride, n, head_dim;
+} inki_attention_rows;
+
+static inline inki_attention_rows inki_attention_rows_of(const inki_attention_head *head,
+                                                         const float *data) {
+    return (inki_attention_rows){data, head->stride, head->n, head->head_dim};
+}
+
 // Of the pass forward, in `work`.
 typedef struct inki_attention_ahead {
     const inki_attention_head *head;
+    inki_attention_rows queries;
     inki_attention_drop drop;
     size_t width;  // head_dim, padded to 16
     float *keys;   // [blocks][head_dim][64]
@@ -89,8 +101,11 @@ static inline inki_attention_ahead inki_attention_ahead_of(const inki_attention_
                                                            float *work) {
     const size_t width = inki_attention_padded(head->head_dim, ATTENTION_STEP);
     const size_t all = inki_attention_padded(head->n, ATTENTION_KEYS) * width;
-    inki_attention_ahead w = {
-        .head = head, .drop = inki_attention_drop_of(head), .width = width, .keys = work};
+    inki_attention_ahead w = {.head = head,
+                              .queries = inki_attention_rows_of(head, head->q),
+                              .drop = inki_attention_drop_of(head),
+                              .width = width,
+                              .keys = work};
     w.values = w.keys + all;
     w.q = w.values + all;
     w.acc = w.q + ATTENTION_ROWS * width;
