@@ -11,6 +11,7 @@
 // a time, and stay in its own cache.
 #include "train/gemm.h"
 
+#include "base/prefetch.h"
 #include "kernels/target.h"
 #include "train/gemm_parts.h"
 
@@ -23,6 +24,7 @@ enum {
     PACK_CELLS = 16,           // along k, in a task of packing across
     SEGMENT = 512,             // columns that are widened at once
     SCRATCH = 32 * 1024,       // 2 PACK_CELLS rows of SEGMENT and what blocks add at both ends
+    AHEAD = 4,                 // rows that are asked for ahead
     MAX_HEIGHT = 14,
     MAX_CELLS = 512,
     UNITS_A_THREAD = 8, // so that the end of a round is waited for shortly
@@ -38,6 +40,7 @@ typedef struct gemm_own {
 typedef struct gemm_side {
     const inki_operand *op;
     size_t first, n, grain, n_pieces;
+    size_t each, extra; // grains of a piece; pieces, the first ones, that have one more
     float *cells;
     size_t n_tasks; // of packing
 } gemm_side;
@@ -145,31 +148,65 @@ static gemm_view view_rows(const inki_gemm *gemm, const inki_operand *op, size_t
 // The rows or columns of piece i: [*begin, *end) of the side. All but the last one are whole
 // grains.
 static void piece_of(const gemm_side *side, size_t i, size_t *begin, size_t *end) {
-    inki_pool_share(side->n, side->grain, (uint32_t)i, (uint32_t)side->n_pieces, begin, end);
+    *begin = side->grain * (side->each * i + min_of(i, side->extra));
+    *end = min_of(side->n, *begin + side->grain * (side->each + (i < side->extra)));
 }
 
-// Stored rows run along C: PACK_CELLS cells of all pieces.
+static void cut_side(gemm_side *side, size_t height) {
+    const size_t n_grains = n_of(side->n, side->grain);
+    side->n_pieces = n_of(side->n, height);
+    side->each = n_grains / side->n_pieces;
+    side->extra = n_grains % side->n_pieces;
+}
+
+// Where the piece that begins there lies in shared cells. Without the one added, the same cell of
+// many pieces would fall into the same few places of the first cache.
+static size_t place_of(const gemm_round *round, size_t begin) {
+    return begin * (round->n_cells + 1);
+}
+
+// One cell of pieces [first, last), x and next (NULL: none) being the rows of the first one's
+// beginning.
+static void pack_cell(const inki_gemm *gemm, const gemm_round *round, const gemm_side *side,
+                      size_t first, size_t last, size_t cell, const float *x, const float *next) {
+    size_t begin, end, start;
+    piece_of(side, first, &start, &end);
+    while (first < last) { // those of the same size at once
+        const size_t until = first < side->extra ? min_of(side->extra, last) : last;
+        const size_t pitch = side->grain * (side->each + (first < side->extra));
+        piece_of(side, first, &begin, &end);
+        float *out = side->cells + place_of(round, begin) + cell * pitch;
+        piece_of(side, until - 1, &first, &end);
+        const size_t at = begin - start;
+        gemm->fns->pack_across(out, pitch, place_of(round, pitch), x + at,
+                               next != NULL ? next + at : NULL, end - begin);
+        first = until;
+    }
+}
+
+// Stored rows run along C: PACK_CELLS cells of all pieces, one after the other, as they lie in
+// memory. Processors do not foresee where the next row begins.
 static void pack_across(inki_gemm *gemm, const gemm_round *round, const gemm_side *side,
                         size_t task, float *scratch) {
     const size_t per_cell = gemm->fns->per_cell;
     const size_t cell = task * PACK_CELLS, n_cells = min_of(PACK_CELLS, round->n_cells - cell);
     const size_t k = cell * per_cell, n_k = min_of(n_cells * per_cell, round->n_k - k);
-    size_t begin, end, from = 0, to = 0; // [from, to): what the view has
-    gemm_view view = {NULL, 0};
-    for (size_t i = 0; i < side->n_pieces; i++) {
-        piece_of(side, i, &begin, &end);
-        if (end > to) {
-            from = begin;
-            to = side->op->type == INKI_F32 ? side->n : min_of(side->n, from + SEGMENT);
-            view = view_rows(gemm, side->op, round->k + k, n_k, side->first + from, to - from,
-                             scratch);
-        }
-        const size_t pitch = rounded_up(end - begin, side->grain);
-        float *out = side->cells + begin * round->n_cells + cell * pitch;
-        const float *x = view.x + (begin - from);
-        for (size_t c = 0; c < n_cells; c++, out += pitch, x += per_cell * view.stride) {
-            const bool pair = c * per_cell + 1 < n_k;
-            gemm->fns->pack_across(out, pitch, x, pair ? x + view.stride : NULL, end - begin);
+    const bool direct = side->op->type == INKI_F32;
+    const size_t each = direct ? side->n_pieces : SEGMENT / (side->grain * (side->each + 1));
+    for (size_t first = 0, last; first < side->n_pieces; first = last) {
+        size_t from, to, end;
+        last = min_of(first + each, side->n_pieces);
+        piece_of(side, first, &from, &end);
+        piece_of(side, last - 1, &end, &to);
+        const gemm_view view =
+            view_rows(gemm, side->op, round->k + k, n_k, side->first + from, to - from, scratch);
+        for (size_t i = 0; i < n_k; i += per_cell) {
+            const float *x = view.x + i * view.stride;
+            for (size_t ahead = i + AHEAD; direct && ahead < i + AHEAD + per_cell; ahead++)
+                inki_prefetch((uintptr_t)view.x + ahead * view.stride * sizeof *x,
+                              (to - from) * sizeof *x);
+            pack_cell(gemm, round, side, first, last, cell + i / per_cell, x,
+                      i + 1 < n_k && per_cell > 1 ? x + view.stride : NULL);
         }
     }
 }
@@ -180,7 +217,7 @@ static void pack_turned(inki_gemm *gemm, const gemm_round *round, size_t panel, 
     const size_t width = gemm->fns->width, group = min_of(width, 16);
     size_t begin, end;
     piece_of(side, panel, &begin, &end);
-    float *out = side->cells + begin * round->n_cells;
+    float *out = side->cells + place_of(round, begin);
     for (size_t i = 0; i < width; i += group) {
         const size_t n_rows = begin + i < end ? min_of(group, end - begin - i) : 0;
         gemm_view view = {NULL, 0};
@@ -203,6 +240,9 @@ static void pack_own(inki_gemm *gemm, const gemm_round *round, size_t from, size
         for (size_t i = begin; i < end; i++) {
             const gemm_view view = view_rows(gemm, round->a.op, round->a.first + i, 1, round->k,
                                              round->n_k, own->scratch);
+            if (round->a.op->type == INKI_F32)
+                inki_prefetch((uintptr_t)view.x + AHEAD * round->a.op->stride,
+                              round->n_k * sizeof(float));
             gemm->fns->pack_row(out + (i - begin) * INKI_GEMM_LINE, pitch, view.x, round->n_k);
         }
         if (end - begin < height) {
@@ -225,10 +265,10 @@ static void multiply_unit(inki_gemm *gemm, const gemm_round *round, size_t unit,
     piece_of(&round->a, from, &top, &i_end);
     const float *a = own->cells;
     if (across)
-        a = round->a.cells + top * round->n_cells;
+        a = round->a.cells + place_of(round, top);
     else
         pack_own(gemm, round, from, to, own);
-    const size_t a_cells = across ? round->n_cells : rounded_up(round->n_cells, INKI_GEMM_LINE);
+    const size_t a_cells = across ? round->n_cells + 1 : rounded_up(round->n_cells, INKI_GEMM_LINE);
     inki_gemm_tile tile = {.c_stride = p->c_stride,
                            .n_cells = round->n_cells,
                            .add = p->add || !first,
@@ -236,7 +276,7 @@ static void multiply_unit(inki_gemm *gemm, const gemm_round *round, size_t unit,
     for (size_t q = panel; q < last; q++) {
         piece_of(&round->b, q, &j, &j_end);
         tile.n_cols = j_end - j;
-        tile.b = round->b.cells + j * round->n_cells;
+        tile.b = round->b.cells + place_of(round, j);
         j += round->b.first;
         tile.bias = p->bias != NULL && first ? p->bias + j : NULL;
         for (size_t t = from; t < to; t++) {
@@ -291,12 +331,12 @@ static void cut_round(const inki_gemm *gemm, size_t i, gemm_round *round) {
     gemm_side *a = &round->a, *b = &round->b;
     *a = (gemm_side){.op = &p->a, .first = m * gemm->m_each, .grain = 2, .cells = shared};
     a->n = min_of(gemm->m_each, p->m - a->first);
-    a->n_pieces = n_of(a->n, fns->height);
+    cut_side(a, fns->height);
     a->n_tasks = p->a.transposed ? n_of(round->n_cells, PACK_CELLS) : 0;
     *b = (gemm_side){.op = &p->b, .first = j * gemm->n_each, .grain = fns->width};
     b->cells = shared + SHARED_CELLS;
     b->n = min_of(gemm->n_each, p->n - b->first);
-    b->n_pieces = n_of(b->n, fns->width);
+    cut_side(b, fns->width);
     b->n_tasks = p->b.transposed ? b->n_pieces : n_of(round->n_cells, PACK_CELLS);
 
     const size_t wanted = gemm->n_parts > 1 ? (size_t)UNITS_A_THREAD * gemm->n_parts : 1;
@@ -317,7 +357,7 @@ void inki_gemm_run(inki_gemm *gemm, const inki_product *product) {
     gemm->n_k = n_of(n_cells, fns->max_cells);
     gemm->cells_each = rounded_up(n_of(n_cells, gemm->n_k), INKI_GEMM_LINE);
     gemm->n_k = n_of(n_cells, gemm->cells_each);
-    const size_t most = SHARED_CELLS / gemm->cells_each;
+    const size_t most = SHARED_CELLS / (gemm->cells_each + 1);
     gemm->n_n = n_of(p->n, most / fns->width * fns->width);
     gemm->n_each = rounded_up(n_of(p->n, gemm->n_n), fns->width);
     gemm->n_n = n_of(p->n, gemm->n_each);

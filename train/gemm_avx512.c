@@ -39,13 +39,24 @@ static void pack_row_avx512(float *out, size_t pitch, const float *x, size_t n) 
     if (n > 0) _mm512_storeu_ps(out, _mm512_maskz_loadu_ps(first_lanes(n), x));
 }
 
-static void pack_across_avx512(float *out, size_t pitch, const float *x, const float *next,
-                               size_t n) {
+// Columns [0, n) of a piece of `pitch`.
+INKI_TEMPLATE void pack_piece(float *out, size_t pitch, const float *x, size_t n) {
+    const __m512 low = _mm512_maskz_loadu_ps(first_lanes(n), x);
+    _mm512_mask_storeu_ps(out, first_lanes(pitch), low);
+    if (pitch <= 16) return;
+    const __m512 high =
+        n > 16 ? _mm512_maskz_loadu_ps(first_lanes(n - 16), x + 16) : _mm512_setzero_ps();
+    _mm512_storeu_ps(out + 16, high);
+}
+
+static void pack_across_avx512(float *out, size_t pitch, size_t step, const float *x,
+                               const float *next, size_t n) {
     (void)next;
-    for (size_t i = 0; i < pitch; i += 16) {
-        const __mmask16 there = first_lanes(n > i ? n - i : 0);
-        _mm512_mask_storeu_ps(out + i, first_lanes(pitch - i), _mm512_maskz_loadu_ps(there, x + i));
-    }
+    if (pitch == 32)
+        for (; n >= 32; n -= 32, x += 32, out += step) pack_piece(out, 32, x, 32);
+    else
+        for (; n >= pitch; n -= pitch, x += pitch, out += step) pack_piece(out, pitch, x, pitch);
+    if (n > 0) pack_piece(out, pitch, x, n);
 }
 
 static void pack_turned_avx512(float *out, size_t pitch, const float *x, size_t x_stride,

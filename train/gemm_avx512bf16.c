@@ -60,19 +60,42 @@ static void pack_row_bf16(float *out, size_t pitch, const float *x, size_t n) {
     if (n > 0) _mm512_storeu_si512(out, round_row(x, n));
 }
 
-static void pack_across_bf16(float *out, size_t pitch, const float *x, const float *next,
-                             size_t n) {
+// Pairs of x and next, of which n are there, up to sixteen.
+INKI_TEMPLATE __m512i zip_rows(const float *x, const float *next, size_t n) {
     const __m512i zip = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24,
                                          8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    for (size_t i = 0; i < pitch; i += 16) {
-        const __mmask16 there = first_lanes(n > i ? n - i : 0);
-        const __m512 even = _mm512_maskz_loadu_ps(there, x + i);
-        const __m512 odd =
-            next != NULL ? _mm512_maskz_loadu_ps(there, next + i) : _mm512_setzero_ps();
-        const __m512i pairs =
-            _mm512_permutexvar_epi16(zip, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
-        _mm512_mask_storeu_epi32(out + i, first_lanes(pitch - i), pairs);
+    const __mmask16 there = first_lanes(n);
+    const __m512 even = _mm512_maskz_loadu_ps(there, x);
+    const __m512 odd = next != NULL ? _mm512_maskz_loadu_ps(there, next) : _mm512_setzero_ps();
+    return _mm512_permutexvar_epi16(zip, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
+}
+
+// Columns [0, n) of a piece of `pitch`.
+INKI_TEMPLATE void pack_piece(float *out, size_t pitch, const float *x, const float *next,
+                              size_t n) {
+    _mm512_mask_storeu_epi32(out, first_lanes(pitch), zip_rows(x, next, n));
+    if (pitch <= 16) return;
+    const __m512i high =
+        n > 16 ? zip_rows(x + 16, next != NULL ? next + 16 : NULL, n - 16) : _mm512_setzero_si512();
+    _mm512_storeu_si512(out + 16, high);
+}
+
+static void pack_across_bf16(float *out, size_t pitch, size_t step, const float *x,
+                             const float *next, size_t n) {
+    if (next == NULL) { // once in a product whose k is odd
+        for (; n > 0; x += pitch, out += step) {
+            const size_t n_here = n < pitch ? n : pitch;
+            pack_piece(out, pitch, x, NULL, n_here);
+            n -= n_here;
+        }
+        return;
     }
+    if (pitch == 32)
+        for (; n >= 32; n -= 32, x += 32, next += 32, out += step) pack_piece(out, 32, x, next, 32);
+    else
+        for (; n >= pitch; n -= pitch, x += pitch, next += pitch, out += step)
+            pack_piece(out, pitch, x, next, pitch);
+    if (n > 0) pack_piece(out, pitch, x, next, n);
 }
 
 static void pack_turned_bf16(float *out, size_t pitch, const float *x, size_t x_stride,

@@ -16,11 +16,13 @@ static void pack_row_floats(float *out, size_t pitch, const float *x, size_t n) 
     memcpy(out, x, n * sizeof(float));
 }
 
-static void pack_across_floats(float *out, size_t pitch, const float *x, const float *next,
-                               size_t n) {
+static void pack_across_floats(float *out, size_t pitch, size_t step, const float *x,
+                               const float *next, size_t n) {
     (void)next;
-    for (size_t i = 0; i < n; i++) out[i] = x[i];
-    for (size_t i = n; i < pitch; i++) out[i] = 0;
+    for (; n >= pitch; n -= pitch, x += pitch, out += step)
+        for (size_t i = 0; i < pitch; i++) out[i] = x[i];
+    if (n == 0) return;
+    for (size_t i = 0; i < pitch; i++) out[i] = i < n ? x[i] : 0;
 }
 
 static void pack_turned_floats(float *out, size_t pitch, const float *x, size_t x_stride,

@@ -35,9 +35,11 @@ typedef struct inki_gemm_fns {
     void (*tile)(const inki_gemm_tile *tile);
     // n numbers of a stored row; line i of the result is at out + i * pitch, zeros to its end.
     void (*pack_row)(float *out, size_t pitch, const float *x, size_t n);
-    // out [pitch] = one cell of each of n columns, from stored rows k (x) and, in pairs, k + 1
-    // (next; NULL: zeros); zeros from n to pitch, which is at most `width`.
-    void (*pack_across)(float *out, size_t pitch, const float *x, const float *next, size_t n);
+    // One cell of each of n columns, from stored rows k (x) and, in pairs, k + 1 (next; NULL:
+    // zeros). The first `pitch` columns (at most `width`) go to out, the next ones to out + step
+    // and so on, zeros after the last one to the end of its pitch.
+    void (*pack_across)(float *out, size_t pitch, size_t step, const float *x, const float *next,
+                        size_t n);
     // n_rows (1 to 16, at most `width`) stored rows of n numbers, x_stride floats apart, become
     // columns: cell i is at out + i * pitch, and zeros from n_rows to n_filled (16 or `width`).
     void (*pack_turned)(float *out, size_t pitch, const float *x, size_t x_stride, size_t n_rows,
