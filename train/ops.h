@@ -29,7 +29,7 @@ typedef struct inki_distil {
 } inki_distil;
 
 typedef struct inki_train_ops {
-    const char *name; // level
+    const char *name; // of the level whose functions these are
     // y = (x - mean) * rstd * gain + bias over n values; stats receives the two.
     void (*norm)(float *y, inki_norm_stats *stats, const float *x, const float *gain,
                  const float *bias, size_t n, float eps);
@@ -50,12 +50,14 @@ typedef struct inki_train_ops {
     void (*add)(float *x, const float *y, size_t n); // x += y
     // x = 0 with probability p, else x / (1 - p): which of them is a pure function of key and
     // first + index (see inki_train_hash), so that the backward pass makes the same mask on its
-    // gradients. p in (0, 1).
+    // gradients. p in (0, 1); keys are well mixed numbers, since those of two keys whose low halves
+    // differ by little can be one mask shifted. What is dropped is 0, be it NaN.
     void (*dropout)(float *x, size_t n, float p, uint64_t key, uint64_t first);
     // y += x with dropout as above on x: the residual. p 0: plain.
     void (*add_dropped)(float *y, const float *x, size_t n, float p, uint64_t key, uint64_t first);
     // Returns -log softmax(logits)[target]; logits become scale * (softmax - onehot), with scale 0
-    // they stay what they are or become anything.
+    // they stay what they are or become anything. target < n. A NaN or +infinity among the logits
+    // makes the loss NaN; -infinity is a probability of 0.
     double (*cross_entropy)(float *logits, size_t n, int32_t target, float scale);
     // The same for a mixed loss (inki_distil); *hard (may be NULL): its cross entropy part alone.
     // teacher [n] logits, are spoilt.

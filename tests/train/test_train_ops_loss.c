@@ -67,8 +67,8 @@ static double softmax(double *p, const double *x, size_t n, double temperature) 
 // Relative error of exp(x - max) over its sum: the subtraction (and a division by T) rounds, exp
 // adds 1e-7, at least eight sums of stretches of 2048.
 static double share_error(double x, double max, size_t n) {
-    const double deep = (double)(n < 2048 ? n : 2048) / 8 + 12;
-    return eps * (deep + 3 * fmin(max - x, 200)) + 2e-7;
+    const double deep = (double)(n < 2048 ? n : 2048) / 8 + 6;
+    return eps * (deep + 3 * fmin(max - x, 200)) + 1e-7;
 }
 
 static void check_cross_entropy(size_t n, enum logits_kind kind, size_t target, float scale) {
