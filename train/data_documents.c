@@ -12,7 +12,7 @@
 #include <string.h>
 
 static const char separator[] = "<|endoftext|>";
-enum { SEPARATOR_BYTES = sizeof separator - 1 };
+enum { SEPARATOR_BYTES = sizeof separator - 1, MUCH = 20 };
 
 static bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
@@ -132,8 +132,8 @@ size_t inki_documents_hold_out(inki_documents *documents, double share) {
         size_t end = n;
         do more += documents->list[end++].text.bytes;
         while (end < documents->n && documents->list[end].hash == documents->list[n].hash);
-        // At least one, but not one that is far more than was asked for.
-        if (n > 0 ? held + more > wanted : more > 2 * wanted) break;
+        // At least one, but not one that is far more than was asked for and much of the text.
+        if (n > 0 ? held + more > wanted : more > 2 * wanted && more > all / MUCH) break;
         held += more;
         n = end;
     }
