@@ -110,7 +110,7 @@ static void rows_may_want_nothing(void **state) {
     setup s;
     begin_as(&s, INKI_F16);
     assert_int_equal(forward_runner_ids(&s.r, &s.kv, ids, N - 1, 0, 2, NULL, NULL), INK_OK);
-    const inki_row last = {&s.kv, N - 1, ids[N - 1], s.logits, NULL};
+    const inki_row last = {&s.kv, N - 1, ids[N - 1], s.logits, NULL, NULL};
     assert_int_equal(forward_runner_rows(&s.r, &last, 1, NULL), INK_OK);
     setup all;
     begin_as(&all, INKI_F16);
