@@ -1,69 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "base/half.h"
+#include "convert/gpt2_names.h"
 #include "convert/gpt2_strips.h"
 #include "convert/gpt2_weights.h"
 #include "convert/notes.h"
 
 #include <stdio.h>
 #include <string.h>
-
-// Sizes in the table below.
-typedef enum tensor_size {
-    SIZE_NONE,
-    SIZE_VOCAB,
-    SIZE_CTX,
-    SIZE_EMBD,
-    SIZE_EMBD_3,
-    SIZE_FF
-} tensor_size;
-
-enum { IS_TRANSPOSED = 1, IS_WIDE = 2, IS_HEAD = 4 };
-
-typedef struct tensor_rule {
-    const char *source, *name; // with %u for the layer's number
-    tensor_size rows, cols;    // as written
-    unsigned flags;
-} tensor_rule;
-
-static const tensor_rule first_rules[] = {
-    {"wte.weight", "token_embd.weight", SIZE_VOCAB, SIZE_EMBD, 0},
-    {"wpe.weight", "position_embd.weight", SIZE_CTX, SIZE_EMBD,
-     IS_WIDE}, // F32 as llama.cpp expects it
-};
-static const tensor_rule layer_rules[] = {
-    {"h.%u.ln_1.weight", "blk.%u.attn_norm.weight", SIZE_NONE, SIZE_EMBD, IS_WIDE},
-    {"h.%u.ln_1.bias", "blk.%u.attn_norm.bias", SIZE_NONE, SIZE_EMBD, IS_WIDE},
-    {"h.%u.attn.c_attn.weight", "blk.%u.attn_qkv.weight", SIZE_EMBD_3, SIZE_EMBD, IS_TRANSPOSED},
-    {"h.%u.attn.c_attn.bias", "blk.%u.attn_qkv.bias", SIZE_NONE, SIZE_EMBD_3, IS_WIDE},
-    {"h.%u.attn.c_proj.weight", "blk.%u.attn_output.weight", SIZE_EMBD, SIZE_EMBD, IS_TRANSPOSED},
-    {"h.%u.attn.c_proj.bias", "blk.%u.attn_output.bias", SIZE_NONE, SIZE_EMBD, IS_WIDE},
-    {"h.%u.ln_2.weight", "blk.%u.ffn_norm.weight", SIZE_NONE, SIZE_EMBD, IS_WIDE},
-    {"h.%u.ln_2.bias", "blk.%u.ffn_norm.bias", SIZE_NONE, SIZE_EMBD, IS_WIDE},
-    {"h.%u.mlp.c_fc.weight", "blk.%u.ffn_up.weight", SIZE_FF, SIZE_EMBD, IS_TRANSPOSED},
-    {"h.%u.mlp.c_fc.bias", "blk.%u.ffn_up.bias", SIZE_NONE, SIZE_FF, IS_WIDE},
-    {"h.%u.mlp.c_proj.weight", "blk.%u.ffn_down.weight", SIZE_EMBD, SIZE_FF, IS_TRANSPOSED},
-    {"h.%u.mlp.c_proj.bias", "blk.%u.ffn_down.bias", SIZE_NONE, SIZE_EMBD, IS_WIDE},
-};
-static const tensor_rule last_rules[] = {
-    {"ln_f.weight", "output_norm.weight", SIZE_NONE, SIZE_EMBD, IS_WIDE},
-    {"ln_f.bias", "output_norm.bias", SIZE_NONE, SIZE_EMBD, IS_WIDE},
-};
-static const tensor_rule head_rule = {"lm_head.weight", "output.weight", SIZE_VOCAB, SIZE_EMBD,
-                                      IS_HEAD};
-
-#define COUNT(a) (sizeof(a) / sizeof(a)[0])
-
-static uint32_t size_of(tensor_size size, const inki_hf_config *c) {
-    switch (size) {
-    case SIZE_VOCAB: return c->n_vocab;
-    case SIZE_CTX: return c->n_ctx;
-    case SIZE_EMBD: return c->n_embd;
-    case SIZE_EMBD_3: return 3 * c->n_embd;
-    case SIZE_FF: return c->n_ff;
-    case SIZE_NONE: break;
-    }
-    return 1;
-}
 
 static void shape_text(char *out, size_t cap, const uint64_t *dims, uint32_t n_dims) {
     size_t used = (size_t)snprintf(out, cap, "[");
@@ -93,49 +36,35 @@ static ink_status check_source(const inki_planned_tensor *t, ink_error *error) {
                      "tensor %.60s: shape is %s, config.json makes it %s", s->name, got, want);
 }
 
-// The rules' texts are ours; they hold one %u or none.
-static void fill_name(char *out, size_t cap, const char *rule, uint32_t layer) {
-    const char *hole = strstr(rule, "%u");
-    if (hole == NULL)
-        snprintf(out, cap, "%s", rule);
-    else
-        snprintf(out, cap, "%.*s%u%s", (int)(hole - rule), rule, (unsigned)layer, hole + 2);
-}
-
-static ink_status plan_one(inki_weights_job *job, const tensor_rule *rule, uint32_t layer,
-                           ink_error *error) {
-    char source[64];
+static ink_status plan_one(inki_weights_job *job, const inki_gpt2_name *n, ink_error *error) {
     inki_planned_tensor *t = &job->tensors[job->n];
-    *t = (inki_planned_tensor){.rows = size_of(rule->rows, job->config),
-                               .cols = size_of(rule->cols, job->config),
-                               .vector = rule->rows == SIZE_NONE,
-                               .transposed = (rule->flags & IS_TRANSPOSED) != 0,
-                               .wide = (rule->flags & IS_WIDE) != 0,
-                               .head = (rule->flags & IS_HEAD) != 0};
-    fill_name(source, sizeof source, rule->source, layer);
-    fill_name(t->name, sizeof t->name, rule->name, layer);
-    t->source = inki_checkpoint_find(job->checkpoint, source);
+    *t = (inki_planned_tensor){.rows = n->rows,
+                               .cols = n->cols,
+                               .vector = n->vector,
+                               .transposed = n->transposed,
+                               .wide = n->wide,
+                               .head = n->head};
+    memcpy(t->name, n->name, sizeof t->name);
+    t->source = inki_checkpoint_find(job->checkpoint, n->source);
     if (t->source == NULL)
         return inki_fail(error, INK_E_FORMAT,
                          job->checkpoint->n_shards > 1 ? "the shards" : "model.safetensors", 0,
-                         "tensor %s is missing (with or without \"transformer.\")", source);
+                         "tensor %s is missing (with or without \"transformer.\")", n->source);
     job->n++;
     return check_source(t, error);
 }
 
 static ink_status plan_all(inki_weights_job *job, ink_error *error) {
+    const size_t n = inki_gpt2_n_names(job->config);
+    const inki_gpt2_name head = inki_gpt2_name_of(job->config, n);
     ink_status status = INK_OK;
-    for (size_t i = 0; i < COUNT(first_rules) && status == INK_OK; i++)
-        status = plan_one(job, &first_rules[i], 0, error);
-    for (uint32_t layer = 0; layer < job->config->n_layer; layer++)
-        for (size_t i = 0; i < COUNT(layer_rules) && status == INK_OK; i++)
-            status = plan_one(job, &layer_rules[i], layer, error);
-    for (size_t i = 0; i < COUNT(last_rules) && status == INK_OK; i++)
-        status = plan_one(job, &last_rules[i], 0, error);
-    const bool has_head = inki_checkpoint_find(job->checkpoint, head_rule.source) != NULL;
+    for (size_t i = 0; i < n && status == INK_OK; i++) {
+        const inki_gpt2_name name = inki_gpt2_name_of(job->config, i);
+        status = plan_one(job, &name, error);
+    }
+    const bool has_head = inki_checkpoint_find(job->checkpoint, head.source) != NULL;
     // A head is expected where the configuration says that it is not the embedding.
-    if (status == INK_OK && (has_head || !job->config->tied))
-        status = plan_one(job, &head_rule, 0, error);
+    if (status == INK_OK && (has_head || !job->config->tied)) status = plan_one(job, &head, error);
     return status;
 }
 
@@ -143,7 +72,7 @@ static ink_status plan_all(inki_weights_job *job, ink_error *error) {
 static bool is_mask_buffer(const char *name) {
     const size_t n = strlen(name);
     static const char *const ends[] = {".attn.bias", ".attn.masked_bias"};
-    for (size_t i = 0; i < COUNT(ends); i++) {
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         const size_t m = strlen(ends[i]);
         if (strncmp(name, "h.", 2) == 0 && n > m && strcmp(name + n - m, ends[i]) == 0) return true;
     }
@@ -226,8 +155,7 @@ static ink_status settle_head(inki_weights_job *job, ink_error *error) {
 }
 
 ink_status inki_gpt2_plan(inki_weights_job *job, ink_error *error) {
-    job->room =
-        COUNT(first_rules) + COUNT(last_rules) + 1 + job->config->n_layer * COUNT(layer_rules);
+    job->room = inki_gpt2_n_names(job->config) + 1;
     job->tensors = inki_alloc_zero(&job->mem, job->room, sizeof *job->tensors);
     job->strip = inki_alloc(&job->mem, INKI_STRIP_ELEMS, sizeof *job->strip);
     if (job->tensors == NULL || job->strip == NULL)
