@@ -20,6 +20,8 @@
 
 enum {
     SHARED_CELLS = 256 * 1024, // of a packed block
+    NEAR_CELLS = 256 * 1024,   // that fit into the second cache of a core
+    LEAST_CELLS = 128,         // of a round of two packed operands, which ends with waiting
     UNIT_TILES = 4,            // tiles, one below the other, that a thread multiplies in one task
     PACK_CELLS = 16,           // along k, in a task of packing across
     SEGMENT = 512,             // columns that are widened at once
@@ -349,12 +351,21 @@ static void cut_round(const inki_gemm *gemm, size_t i, gemm_round *round) {
     round->n_units = n_down * round->n_across;
 }
 
+// Cells along k of a round, at most. Where both operands are packed for all threads, two rounds of
+// both should fit into a core's second cache.
+static size_t longest_cells(const inki_gemm_fns *fns, const inki_product *p) {
+    if (!p->a.transposed) return fns->max_cells;
+    const size_t n = NEAR_CELLS / 2 / (p->m + p->n);
+    if (n >= fns->max_cells) return fns->max_cells;
+    return n < LEAST_CELLS ? LEAST_CELLS : n;
+}
+
 void inki_gemm_run(inki_gemm *gemm, const inki_product *product) {
     const inki_product *p = product;
     const inki_gemm_fns *fns = gemm->fns;
     gemm->product = p;
     const size_t n_cells = n_of(p->k, fns->per_cell);
-    gemm->n_k = n_of(n_cells, fns->max_cells);
+    gemm->n_k = n_of(n_cells, longest_cells(fns, p));
     gemm->cells_each = rounded_up(n_of(n_cells, gemm->n_k), INKI_GEMM_LINE);
     gemm->n_k = n_of(n_cells, gemm->cells_each);
     const size_t most = SHARED_CELLS / (gemm->cells_each + 1);
