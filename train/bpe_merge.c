@@ -7,8 +7,6 @@
 
 #include "base/prefetch.h"
 
-#include <string.h>
-
 enum { AHEAD = 12, STEPS_A_TELL = 1 << 20 };
 
 // What stands on one side of the new token.
@@ -31,8 +29,6 @@ typedef struct learner {
     uint16_t *lengths; // [n_tokens]
     uint32_t n_tokens; // at most
     side left, right;
-    inki_token_index texts; // bytes of a token → its id
-    uint64_t seed;
     inki_mem mem;
 } learner;
 
@@ -51,48 +47,6 @@ size_t inki_bpe_token_bytes(const inki_bpe_merges *merges, uint32_t id, uint8_t 
         if (n_waiting == 0) return n;
         id = waiting[--n_waiting];
     }
-}
-
-static uint64_t hash_token(const learner *l, uint32_t id) {
-    uint8_t bytes[INKI_BPE_MAX_TOKEN];
-    return inki_token_hash_text(bytes, inki_bpe_token_bytes(l->merges, id, bytes), l->seed);
-}
-
-static ink_status index_texts(learner *l, uint32_t n_tokens, ink_error *error) {
-    for (uint32_t attempt = 0; attempt < INKI_INDEX_SEEDS; attempt++) {
-        l->seed = inki_token_seed(attempt);
-        inki_token_index_clear(&l->texts);
-        uint32_t id = 256; // no merge makes a single byte
-        while (id < n_tokens && inki_token_index_put(&l->texts, hash_token(l, id), id)) id++;
-        if (id == n_tokens) return INK_OK;
-    }
-    return inki_fail(error, INK_E_LIMIT, NULL, 0,
-                     "the tokens collide under every hash that is tried");
-}
-
-// Makes the pair the next token. *is_new false: there is one with its bytes, nothing was made.
-static ink_status make_token(learner *l, uint32_t left, uint32_t right, bool *is_new,
-                             ink_error *error) {
-    inki_bpe_merges *merges = l->merges;
-    const uint32_t id = 256 + merges->n;
-    uint8_t bytes[INKI_BPE_MAX_TOKEN], other[INKI_BPE_MAX_TOKEN];
-    merges->left[merges->n] = left;
-    merges->right[merges->n] = right;
-    const size_t n = inki_bpe_token_bytes(merges, id, bytes);
-    const uint64_t hash = inki_token_hash_text(bytes, n, l->seed);
-    uint32_t probe = 0, same;
-    while ((same = inki_token_index_next(&l->texts, hash, &probe)) != INKI_INDEX_NONE) {
-        *is_new = l->lengths[same] != n;
-        if (!*is_new) {
-            inki_bpe_token_bytes(merges, same, other);
-            *is_new = memcmp(bytes, other, n) != 0;
-        }
-        if (!*is_new) return INK_OK;
-    }
-    *is_new = true;
-    l->lengths[id] = (uint16_t)n;
-    merges->n++;
-    return inki_token_index_put(&l->texts, hash, id) ? INK_OK : index_texts(l, id + 1, error);
 }
 
 // ---- one round
@@ -131,8 +85,8 @@ static void forget(side *s) {
 }
 
 // Puts the token where the pair stands, counts the pairs that end with that, and keeps in `places`
-// [n] where it was put; returns how many. An overlap ("aaa") is seen by its first place being
-// INNER or of another token by then.
+// [n] where it was put; returns how many. Of an overlap ("aaa") the first one
+// has then taken what the second one needs.
 static uint32_t put_token(learner *l, const inki_bpe_pair *pair, uint32_t token) {
     uint32_t *ids = l->row->ids, *places = l->pairs.places + pair->first;
     const uint32_t left = pair->left, right = pair->right;
@@ -211,19 +165,21 @@ static void write_places(learner *l, const uint32_t *places, uint32_t n, uint32_
     }
 }
 
-// There is room for all that comes new.
+// There is room for all that comes new. No token has these bytes already: when it was made, they
+// were the same tokens here, as no merge had crossed their ends, and became that token here too.
 static ink_status merge_pair(learner *l, uint32_t number, ink_error *error) {
     const inki_bpe_pair pair = l->pairs.list[number];
-    bool is_new;
-    ink_status status = make_token(l, pair.left, pair.right, &is_new, error);
-    l->pairs.list[number].count = 0;
-    if (status != INK_OK || !is_new) return status;
-    const uint32_t token = 255 + l->merges->n;
+    inki_bpe_merges *merges = l->merges;
+    const uint32_t token = 256 + merges->n;
+    merges->left[merges->n] = pair.left;
+    merges->right[merges->n++] = pair.right;
+    l->lengths[token] = (uint16_t)(l->lengths[pair.left] + l->lengths[pair.right]);
+    inki_bpe_pairs_drop(&l->pairs, number);
     const uint32_t n = put_token(l, &pair, token);
     const uint32_t *places = l->pairs.places + pair.first;
     lower_counts(l, pair.left, pair.right);
     meet_neighbours(l, places, n, token);
-    status = list_pairs(l, &l->left, token, true, error);
+    ink_status status = list_pairs(l, &l->left, token, true, error);
     if (status == INK_OK) status = list_pairs(l, &l->right, token, false, error);
     if (status == INK_OK) write_places(l, places, n, token);
     forget(&l->left);
@@ -273,7 +229,7 @@ static ink_status open_learner(learner *l, uint32_t n_merges, ink_error *error) 
     const size_t n = l->n_tokens;
     l->lengths = inki_alloc(mem, n, sizeof *l->lengths);
     if (!new_side(&l->left, l->n_tokens, mem) || !new_side(&l->right, l->n_tokens, mem) ||
-        l->lengths == NULL || !inki_token_index_new(&l->texts, l->n_tokens, mem))
+        l->lengths == NULL)
         return inki_fail_nomem(error, n * 2 * sizeof *l->left.of);
     for (uint32_t id = 0; id < 256; id++) l->lengths[id] = 1;
     if (n_merges > 0) {
@@ -287,8 +243,6 @@ static ink_status open_learner(learner *l, uint32_t n_merges, ink_error *error) 
         }
         l->merges->cap = n_merges;
     }
-    const ink_status status = index_texts(l, 256, error);
-    if (status != INK_OK) return status;
     return inki_bpe_pairs_new(&l->pairs, l->row, l->lengths, mem, error);
 }
 
@@ -307,7 +261,6 @@ ink_status inki_bpe_learn(inki_bpe_merges *out, inki_bpe_row *row, uint32_t n_me
     inki_release(mem, l.lengths, l.n_tokens, sizeof *l.lengths);
     free_side(&l.left, l.n_tokens, mem);
     free_side(&l.right, l.n_tokens, mem);
-    inki_token_index_free(&l.texts, mem);
     if (status == INK_OK)
         *out = merges;
     else

@@ -2,7 +2,11 @@
 // Which pairs there are, how often they count and where they stand.
 #include "train/bpe_parts.h"
 
+#include "base/prefetch.h"
+
 #include <string.h>
+
+enum { AHEAD = 12 }; // places whose line is asked for
 
 static bool goes_before(const inki_bpe_pairs *pairs, inki_bpe_entry a, inki_bpe_entry b) {
     if (a.count != b.count) return a.count > b.count;
@@ -22,7 +26,6 @@ static void sink(inki_bpe_pairs *pairs, uint32_t at) {
         if (!goes_before(pairs, heap[child], entry)) break;
         heap[at] = heap[child];
         at = (uint32_t)child;
-        pairs->steps++;
     }
     heap[at] = entry;
 }
@@ -32,7 +35,6 @@ static void push(inki_bpe_pairs *pairs, inki_bpe_entry entry) {
     while (at > 0 && goes_before(pairs, entry, pairs->heap[(at - 1) / 2])) {
         pairs->heap[at] = pairs->heap[(at - 1) / 2];
         at = (at - 1) / 2;
-        pairs->steps++;
     }
     pairs->heap[at] = entry;
 }
@@ -63,6 +65,7 @@ uint32_t inki_bpe_pairs_best(inki_bpe_pairs *pairs) {
     for (;;) {
         if (pairs->n_heap == 0 && !lower_level(pairs)) return INKI_INDEX_NONE;
         inki_bpe_entry *top = &pairs->heap[0];
+        pairs->steps++;
         const uint64_t count = pairs->list[top->pair].count;
         if (count == top->count) return top->pair;
         if (count >= pairs->level)
@@ -105,7 +108,12 @@ void inki_bpe_pairs_lower(inki_bpe_pairs *pairs, uint32_t left, uint32_t right, 
     pairs->steps++;
     if (i == INKI_INDEX_NONE || pairs->list[i].count == 0) return;
     pairs->list[i].count -= by;
-    if (pairs->list[i].count < 2) pairs->list[i].count = 0;
+    if (pairs->list[i].count < 2) inki_bpe_pairs_drop(pairs, i);
+}
+
+void inki_bpe_pairs_drop(inki_bpe_pairs *pairs, uint32_t number) {
+    pairs->list[number].count = 0;
+    pairs->n_gone++;
 }
 
 ink_status inki_bpe_pairs_add(inki_bpe_pairs *pairs, uint32_t left, uint32_t right, uint64_t count,
@@ -134,6 +142,8 @@ static void compact_pairs(inki_bpe_pairs *pairs) {
         if (pair.count == 0) continue;
         const uint32_t first = n_places, length = pairs->lengths[pair.left];
         for (uint32_t k = pair.first; k < pair.first + pair.n; k++) {
+            if (k + AHEAD < pair.first + pair.n)
+                inki_prefetch((uintptr_t)(ids + pairs->places[k + AHEAD]), 1);
             const uint32_t at = pairs->places[k];
             if (ids[at] == pair.left && ids[at + length] == pair.right)
                 pairs->places[n_places++] = at;
@@ -144,6 +154,7 @@ static void compact_pairs(inki_bpe_pairs *pairs) {
         pairs->list[n++] = pair;
     }
     pairs->n = n;
+    pairs->n_gone = 0;
     pairs->n_places = n_places;
 }
 
@@ -181,20 +192,21 @@ static ink_status grow_places(inki_bpe_pairs *pairs, uint32_t cap, ink_error *er
     return INK_OK;
 }
 
-// After it at least a third of each list is free, so that the next time is far away.
+// Reading all places is the dear part, so it is done only when they are short or when most pairs
+// are gone. After it at least a third of each list is free: the next time is far away.
 ink_status inki_bpe_pairs_reserve(inki_bpe_pairs *pairs, uint32_t n_pairs, uint32_t n_places,
                                   bool *moved, ink_error *error) {
-    *moved = false;
-    if (n_pairs <= pairs->cap - pairs->n && n_places <= pairs->places_cap - pairs->n_places)
-        return INK_OK;
-    *moved = true;
-    compact_pairs(pairs);
+    const bool pairs_fit = n_pairs <= pairs->cap - pairs->n;
+    const bool places_fit = n_places <= pairs->places_cap - pairs->n_places;
+    *moved = !pairs_fit || !places_fit;
+    if (!*moved) return INK_OK;
+    if (!places_fit || pairs->n_gone > pairs->n / 2) compact_pairs(pairs);
     const uint64_t list_cap = ((uint64_t)pairs->n + n_pairs) * 3 / 2;
     uint64_t places_cap = (uint64_t)pairs->n_places + n_places; // at most twice the row: below 2^32
     if (places_cap + places_cap / 2 <= UINT32_MAX) places_cap += places_cap / 2;
     ink_status status = INK_OK;
     if (list_cap > pairs->cap) status = grow_list(pairs, list_cap * 4 / 3, error);
-    if (status == INK_OK && places_cap > pairs->places_cap)
+    if (status == INK_OK && !places_fit && places_cap > pairs->places_cap)
         status = grow_places(pairs, (uint32_t)places_cap, error);
     if (status == INK_OK) status = index_pairs(pairs, error);
     if (status == INK_OK) fill_heap(pairs);

@@ -89,15 +89,16 @@ typedef struct inki_bpe_pairs {
     const inki_bpe_row *row;
     const uint16_t *lengths; // of tokens, in bytes
     inki_bpe_pair *list;     // [cap]
-    uint32_t n, cap;
-    inki_token_index index; // (left, right) → place in the list
+    uint32_t n, cap, n_gone; // n_gone of them do not count any more
+    inki_token_index index;  // (left, right) → place in the list
     uint64_t seed;
     inki_bpe_entry *heap; // [cap] of those with level or more, best first; counts may have fallen
     uint32_t n_heap;
     uint64_t level;
     uint32_t *places; // [places_cap] where left begins; a pair's rise
     uint32_t n_places, places_cap;
-    uint64_t steps; // places and pairs looked at
+    uint64_t steps; // places and pairs looked at; moves in the heap are left out, their number
+                    // depends on the order of words
     inki_mem mem;
 } inki_bpe_pairs;
 
@@ -115,6 +116,8 @@ ink_status inki_bpe_pairs_add(inki_bpe_pairs *pairs, uint32_t left, uint32_t rig
                               uint32_t n, uint32_t *first, ink_error *error);
 // The pair stands `by` times less; one that is not listed is none of our business.
 void inki_bpe_pairs_lower(inki_bpe_pairs *pairs, uint32_t left, uint32_t right, uint64_t by);
+// It will not be the best again; its places stay until the next reserve.
+void inki_bpe_pairs_drop(inki_bpe_pairs *pairs, uint32_t number);
 
 // ---- merges (bpe_merge.c)
 

@@ -6,10 +6,9 @@
 // ("aaa" has a a twice). Each round merges the pair that counts most, from a word's left to its
 // right. Of pairs that count the same it is the one whose left token has the lower id, then the one
 // whose right token has: ids are those of the vocabulary that comes out, so a byte goes before a
-// merge and an older merge before a younger one. Never merged are pairs that count less than 2,
-// that would make more than INKI_BPE_MAX_TOKEN bytes, or whose bytes are those of a token that
-// there is (another way to the same text). tests/oracle/bpe_reference.py says the same in little
-// code.
+// merge and an older merge before a younger one. Never merged are pairs that count less than 2, and
+// those that would make more than INKI_BPE_MAX_TOKEN bytes. No two tokens have the same bytes.
+// tests/oracle/bpe_reference.py says the same in little code.
 // Source: Sennrich et al. 2016, arXiv 1508.07909; Radford et al. 2019.
 #ifndef INKI_TRAIN_BPE_TRAIN_H
 #define INKI_TRAIN_BPE_TRAIN_H

@@ -50,11 +50,9 @@ def learn(words, n_merges):
         for row, count in rows:
             for pair in zip(row, row[1:]):
                 counts[pair] += count
-        known = set(tokens)
         best = None
         for (left, right), count in counts.items():
-            text = tokens[left] + tokens[right]
-            if count < 2 or len(text) > MAX_TOKEN or text in known:
+            if count < 2 or len(tokens[left] + tokens[right]) > MAX_TOKEN:
                 continue
             key = (-count, left, right)
             if best is None or key < best:
@@ -83,6 +81,8 @@ def main():
             words += words_of(f.read())
     tokens, merges = learn(words, int(sys.argv[1]) - 257)
     letters = visible_bytes()
+    if len(set(tokens)) < len(tokens):
+        sys.exit("two tokens have the same bytes: no tokenizer would take that")
     for pair in merges:
         sides = ("".join(letters[b] for b in tokens[side]) for side in pair)
         sys.stdout.buffer.write((" ".join(sides) + "\n").encode())
