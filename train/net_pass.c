@@ -244,13 +244,11 @@ bool inki_net_advance(inki_net *net, inki_net_loss *loss) {
         begin_back(net);
         return true;
     case INKI_NET_BACKWARD: backward_step(net); return true;
-    case INKI_NET_EMBED_BACK:
-        embed_back(net);
-        loss->sum += net->loss.sum;
-        loss->hard += net->loss.hard;
-        break;
-    case INKI_NET_IDLE: break;
+    case INKI_NET_EMBED_BACK: embed_back(net); break;
+    case INKI_NET_IDLE: return false;
     }
+    loss->sum += net->loss.sum;
+    loss->hard += net->loss.hard;
     net->stage = INKI_NET_IDLE;
     return false;
 }
