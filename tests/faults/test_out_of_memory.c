@@ -2,6 +2,7 @@
 // The n-th request for memory fails, for every n, through everything the public calls do: each time
 // a clear status, nothing leaked, and what was made before still works.
 #include "opened.h"
+#include "tiny_adapter.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,8 +11,8 @@
 
 #include <cmocka.h>
 
-static uint8_t *model_bytes;
-static size_t n_model_bytes;
+static uint8_t *model_bytes, *adapter_bytes;
+static size_t n_model_bytes, n_adapter_bytes;
 
 static ink_status forks(ink_session *s, ink_error *error) {
     ink_session *child = NULL;
@@ -74,6 +75,36 @@ static ink_status sessions(ink_model *model, ink_error *error) {
     return status;
 }
 
+// A session with adapters, a fork of it, and typing with them.
+static ink_status adapted(ink_model *model, ink_error *error) {
+    const ink_source source = {.size = sizeof source,
+                               .kind = INK_SOURCE_MEMORY,
+                               .flags = INK_SOURCE_COPY,
+                               .data = adapter_bytes,
+                               .bytes = n_adapter_bytes};
+    ink_adapter_use uses[] = {{NULL, 1}, {NULL, 0.5f}};
+    ink_session *s = NULL;
+    ink_typing *typing = NULL;
+    ink_session_options so;
+    ink_typing_options to;
+    ink_session_options_init(&so, sizeof so);
+    ink_typing_options_init(&to, sizeof to);
+    so.adapters = to.adapters = uses;
+    so.n_adapters = to.n_adapters = 2;
+    to.n_alternatives = 2;
+    ink_status status = ink_adapter_open(&uses[0].adapter, model, &source, error);
+    if (status == INK_OK) status = ink_adapter_open(&uses[1].adapter, model, &source, error);
+    if (status == INK_OK) status = ink_session_new(&s, model, &so, error);
+    if (status == INK_OK) status = ink_typing_new(&typing, model, &to, error);
+    for (size_t i = 0; i < 2; i++) ink_adapter_unref(uses[i].adapter);
+    if (status == INK_OK) status = forks(s, error);
+    if (status == INK_OK) status = ink_typing_update(typing, "some ", 5, 5, NULL, error);
+    if (status == INK_OK) status = ink_typing_run(typing, UINT32_MAX, NULL, error);
+    ink_typing_free(typing);
+    ink_session_free(s);
+    return status;
+}
+
 static ink_status everything(heap *h, ink_error *error) {
     const ink_allocator allocator = heap_allocator(h);
     ink_runtime_options ro;
@@ -92,6 +123,7 @@ static ink_status everything(heap *h, ink_error *error) {
                                .bytes = n_model_bytes};
     status = ink_model_open(&model, runtime, &source, NULL, error);
     if (status == INK_OK) status = sessions(model, error);
+    if (status == INK_OK) status = adapted(model, error);
     ink_model_unref(model);
     ink_runtime_unref(runtime);
     return status;
@@ -158,13 +190,16 @@ static void test_three_lines(void **state) {
 static int set_up(void **state) {
     (void)state;
     const tiny_model tiny = tiny_model_defaults();
+    const tiny_adapter adapter = tiny_adapter_defaults();
     model_bytes = tiny_model_bytes(&tiny, &n_model_bytes);
-    return model_bytes == NULL;
+    adapter_bytes = tiny_adapter_bytes(&tiny, &adapter, &n_adapter_bytes);
+    return model_bytes == NULL || adapter_bytes == NULL;
 }
 
 static int tear_down(void **state) {
     (void)state;
     free(model_bytes);
+    free(adapter_bytes);
     return 0;
 }
 
