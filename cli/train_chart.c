@@ -19,6 +19,7 @@ typedef struct row {
 } row;
 typedef struct scale {
     double low, high, tick;
+    bool log; // logarithmic; tick has no meaning then
 } scale;
 typedef struct chart {
     row *rows; // [n]
@@ -90,7 +91,14 @@ static double nice_tick(double span, int n) {
 static scale fit(double low, double high, int n) {
     if (!(high > low)) high = low + (low != 0 ? fabs(low) / 10 : 1);
     const double tick = nice_tick(high - low, n);
-    return (scale){floor(low / tick + 1e-9) * tick, ceil(high / tick - 1e-9) * tick, tick};
+    return (scale){floor(low / tick + 1e-9) * tick, ceil(high / tick - 1e-9) * tick, tick, false};
+}
+
+// A loss falls fast and then slowly for long: only ratios show both.
+static scale fit_loss(double low, double high) {
+    if (!(low > 0) || high < 1.5 * low || high > 1000 * low) return fit(low, high, 6);
+    const double room = pow(high / low, 0.06);
+    return (scale){low / room, high * room, 0, true};
 }
 
 static void measure(chart *c) {
@@ -106,7 +114,7 @@ static void measure(chart *c) {
         high = fmax(high, held);
         if (c->best == c->n || held < c->rows[c->best].held) c->best = i;
     }
-    c->loss = fit(low, high, 6);
+    c->loss = fit_loss(low, high);
     c->rate = fit(0, rate, 4);
     c->x = fit(0, c->rows[c->n - 1].step, 8);
     c->x.high = fmax(c->rows[c->n - 1].step, 1);
@@ -114,7 +122,9 @@ static void measure(chart *c) {
 
 static double x_of(const chart *c, double step) { return LEFT + PLOT_W * step / c->x.high; }
 static double y_of(const scale *s, double v) {
-    return TOP + PLOT_H * (1 - (v - s->low) / (s->high - s->low));
+    const double share =
+        s->log ? log(v / s->low) / log(s->high / s->low) : (v - s->low) / (s->high - s->low);
+    return TOP + PLOT_H * (1 - share);
 }
 
 // --- drawing -------------------------------------------------------------------------------------
@@ -124,14 +134,14 @@ static const char style[] =
     ".page{fill:#fff}.title{font-size:15px;font-weight:600;fill:#1f2328}"
     ".grid{stroke:#d8dee4;stroke-width:1}.axis{stroke:#818b98;stroke-width:1}"
     ".raw,.train,.held,.rate{fill:none;stroke-linejoin:round;stroke-linecap:round}"
-    ".raw{stroke:#0969da;stroke-width:1;opacity:.3}.train{stroke:#0969da;stroke-width:2}"
+    ".raw{stroke:#0969da;stroke-width:1;opacity:.4}.train{stroke:#0969da;stroke-width:2}"
     ".held{stroke:#bc4c00;stroke-width:1.5}.dot{fill:#bc4c00}"
     ".best{fill:none;stroke:#bc4c00;stroke-width:2}"
     ".rate{stroke:#6e7781;stroke-width:1.25;stroke-dasharray:5 4}.end{text-anchor:end}"
-    ".mid{text-anchor:middle}"
+    ".mid{text-anchor:middle}.mark{paint-order:stroke;stroke:#fff;stroke-width:4px}"
     "@media(prefers-color-scheme:dark){text{fill:#c9d1d9}.page{fill:#0d1117}.title{fill:#f0f6fc}"
     ".grid{stroke:#262c36}.axis{stroke:#6e7681}.raw,.train{stroke:#58a6ff}"
-    ".held,.best{stroke:#ffa657}.dot{fill:#ffa657}.rate{stroke:#9198a1}}";
+    ".held,.best{stroke:#ffa657}.dot{fill:#ffa657}.rate{stroke:#9198a1}.mark{stroke:#0d1117}}";
 
 // XML has no other control characters than these, not even written as numbers.
 static void put_text(FILE *out, const char *text) {
@@ -159,16 +169,45 @@ static void put_tick(FILE *out, double v, double tick) {
         fprintf(out, "%.*f", digits, v);
 }
 
+static void draw_grid_line(const chart *c, double v, double tick) {
+    const double y = y_of(&c->loss, v);
+    fprintf(c->out, "<path class=\"grid\" d=\"M%d %.1fh%d\"/>", LEFT, y, PLOT_W);
+    fprintf(c->out, "<text class=\"end\" x=\"%d\" y=\"%.1f\">", LEFT - 8, y + 4);
+    put_tick(c->out, v, tick);
+    fputs("</text>\n", c->out);
+}
+
+static void draw_grid(const chart *c) {
+    const scale *s = &c->loss;
+    for (int i = 0; s->low + i * s->tick < s->high + s->tick / 2; i++)
+        draw_grid_line(c, s->low + i * s->tick, s->tick);
+}
+
+// Round numbers, those left out that would stand too close to one before.
+static void draw_log_grid(const chart *c) {
+    static const double round_ones[] = {1, 2, 5, 3, 1.5, 4, 7, 2.5, 6, 1.2, 8, 1.8, 3.5, 9};
+    enum { MOST = 64, CLOSE = 24 };
+    double taken[MOST];
+    int n = 0;
+    for (size_t i = 0; i < sizeof round_ones / sizeof *round_ones; i++) {
+        for (int power = -4; power <= 4; power++) {
+            const double unit = pow(10, power), v = round_ones[i] * unit, y = y_of(&c->loss, v);
+            bool fits = v >= c->loss.low && v <= c->loss.high && n < MOST;
+            for (int k = 0; k < n; k++) fits = fits && fabs(taken[k] - y) >= CLOSE;
+            if (!fits) continue;
+            taken[n++] = y;
+            draw_grid_line(c, v, round_ones[i] == floor(round_ones[i]) ? unit : unit / 10);
+        }
+    }
+}
+
 static void draw_axes(const chart *c) {
     FILE *out = c->out;
     const double bottom = TOP + PLOT_H;
-    for (int i = 0; c->loss.low + i * c->loss.tick < c->loss.high + c->loss.tick / 2; i++) {
-        const double v = c->loss.low + i * c->loss.tick, y = y_of(&c->loss, v);
-        fprintf(out, "<path class=\"grid\" d=\"M%d %.1fh%d\"/>\n", LEFT, y, PLOT_W);
-        fprintf(out, "<text class=\"end\" x=\"%d\" y=\"%.1f\">", LEFT - 8, y + 4);
-        put_tick(out, v, c->loss.tick);
-        fputs("</text>\n", out);
-    }
+    if (c->loss.log)
+        draw_log_grid(c);
+    else
+        draw_grid(c);
     for (int i = 0; i * c->rate.tick < c->rate.high + c->rate.tick / 2 && c->rate.high > 0; i++) {
         const double v = i * c->rate.tick, y = y_of(&c->rate, v);
         fprintf(out, "<path class=\"axis\" d=\"M%d %.1fh5\"/>", LEFT + PLOT_W, y);
@@ -187,8 +226,8 @@ static void draw_axes(const chart *c) {
             LEFT + PLOT_W / 2, HEIGHT - 14, cli_train_count((uint64_t)c->n_tokens, tokens));
     fprintf(out,
             "<text class=\"mid\" transform=\"translate(18 %d)rotate(-90)\">loss, nats a "
-            "token</text>\n",
-            TOP + PLOT_H / 2);
+            "token%s</text>\n",
+            TOP + PLOT_H / 2, c->loss.log ? " (logarithmic)" : "");
     fprintf(out,
             "<text class=\"mid\" transform=\"translate(%d %d)rotate(90)\">learning "
             "rate</text>\n",
@@ -267,8 +306,8 @@ static void draw_best(const chart *c) {
     const double x = x_of(c, r->step), y = y_of(&c->loss, r->held);
     const bool left = x > LEFT + PLOT_W * 0.7;
     fprintf(c->out, "<circle class=\"best\" cx=\"%.1f\" cy=\"%.1f\" r=\"5\"/>\n", x, y);
-    fprintf(c->out, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">best %.3f at step %s</text>\n",
-            left ? "end" : "start", x + (left ? -2 : 2), y - 12, r->held,
+    fprintf(c->out, "<text class=\"mark%s\" x=\"%.1f\" y=\"%.1f\">best %.3f at step %s</text>\n",
+            left ? " end" : "", x + (left ? -2 : 2), y - 12, r->held,
             cli_train_count((uint64_t)r->step, step));
 }
 

@@ -13,9 +13,11 @@
 // --- the folder
 // ------------------------------------------------------------------------------------
 
-static int make_folder(const char *dir) {
+static int make_folder(cli_train_job *job) {
+    const char *dir = job->dir;
     struct stat there;
-    if (mkdir(dir, 0777) == 0) return CLI_OK;
+    job->made_dir = mkdir(dir, 0777) == 0;
+    if (job->made_dir) return CLI_OK;
     const int why = errno;
     if (why != EEXIST)
         return cli_fail(CLI_FILE, "%s: cannot make the folder: %s", dir, strerror(why));
@@ -29,7 +31,7 @@ static int begin_new(cli_train_job *job) {
     job->dir = cli_train_set.output;
     job->folder = getcwd(NULL, 0);
     if (job->folder == NULL) return cli_fail(CLI_FILE, "the current folder: %s", strerror(errno));
-    const int code = make_folder(job->dir);
+    const int code = make_folder(job);
     if (code != CLI_OK) return code;
     if (access(cli_train_path(job, "checkpoint.bin", path), F_OK) != 0) return CLI_OK;
     if (!cli_train_set.force_new)
@@ -124,7 +126,8 @@ static int finish(cli_train_job *job, bool interrupted) {
     const int exported = cli_train_export(job, !interrupted);
     if (code == CLI_OK) code = exported;
     cli_train_draw(job);
-    if (!interrupted && code == CLI_OK) unlink(cli_train_path(job, "init.gguf", path));
+    if (!interrupted && code == CLI_OK && cli_train_set.lora.value == 0 && job->converted != NULL)
+        unlink(cli_train_path(job, job->converted, path));
     if (code == CLI_OK) cli_train_summary(job, interrupted);
     return code == CLI_OK && interrupted ? CLI_INTERRUPTED : code;
 }
@@ -140,14 +143,23 @@ static int train(cli_train_job *job) {
     return code == CLI_OK ? finish(job, cli_interrupted()) : code;
 }
 
+// Of a run that never came to a checkpoint nothing stays that it was not asked for.
+static void tidy(const cli_train_job *job) {
+    char path[CLI_TRAIN_PATH];
+    if (access(cli_train_path(job, "checkpoint.bin", path), F_OK) == 0) return;
+    if (job->converted != NULL) unlink(cli_train_path(job, job->converted, path));
+    if (job->made_dir) rmdir(job->dir); // which it does only if it is empty
+}
+
 int cli_train_run(char **args, size_t n_args) {
     cli_train_job job = {.texts = (const char **)(uintptr_t)args, .n_texts = n_args};
     const bool resume = cli_train_set.resume != NULL;
     int code = resume ? cli_train_check_resume(&cli_train_set, n_args)
-                      : cli_train_check(&cli_train_set, n_args);
+                      : cli_train_check(&cli_train_set, job.texts, n_args);
     if (code != CLI_OK) return code;
     code = resume ? begin_resumed(&job) : begin_new(&job);
     if (code == CLI_OK) code = train(&job);
+    if (code != CLI_OK && job.dir != NULL) tidy(&job);
     cli_train_close(&job);
     return code;
 }

@@ -75,6 +75,8 @@ typedef struct cli_train_job {
     char *folder;   // what relative paths are relative to, when that is not the current folder
     json_t *config; // of the checkpoint; texts and options borrow from it
     const char *dir;
+    bool made_dir;         // it was not there
+    const char *converted; // the model that was made of an --init directory; NULL: none
     inki_mem mem;
 
     ink_runtime *runtime;
@@ -105,7 +107,7 @@ typedef struct cli_train_job {
 
 // --- train_settings.c ------------------------------------------------------------------------
 // Options that make no sense together, and what is missing.
-int cli_train_check(const cli_train_options *set, size_t n_texts);
+int cli_train_check(const cli_train_options *set, const char *const *texts, size_t n_texts);
 // On --resume nothing else counts than what the run was begun with.
 int cli_train_check_resume(const cli_train_options *set, size_t n_texts);
 // Sizes of the preset where none are given.
@@ -162,8 +164,8 @@ ink_status cli_train_chart(const char *csv, const char *svg, const char *title, 
 // text [bytes] becomes a file that appears when it is whole.
 int cli_train_write(const cli_train_job *job, const char *name, const char *text, size_t bytes);
 int cli_train_write_settings(const cli_train_job *job);
-// The best weights so far, as model.gguf (and hf/) or adapter.gguf.
-int cli_train_export(cli_train_job *job, bool with_hf);
+// The best weights so far, as model.gguf or adapter.gguf. last: also as hf/, and notes are told.
+int cli_train_export(cli_train_job *job, bool last);
 int cli_train_save_checkpoint(cli_train_job *job);
 void cli_train_draw(const cli_train_job *job); // loss.svg; a failure is only told
 int cli_train_sample(cli_train_job *job);

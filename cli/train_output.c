@@ -113,7 +113,7 @@ static void on_note(void *user, const char *line) {
     cli_train_say("%s", line);
 }
 
-static ink_status make_smaller(const char *from, const char *to, ink_error *error) {
+static ink_status make_smaller(const char *from, const char *to, bool last, ink_error *error) {
     static const inki_quantize_preset of_type[] = {[CLI_TRAIN_TYPE_Q8_0] = INKI_QUANTIZE_Q8_0,
                                                    [CLI_TRAIN_TYPE_Q4_0] = INKI_QUANTIZE_Q4_0,
                                                    [CLI_TRAIN_TYPE_Q4_K] = INKI_QUANTIZE_Q4_K,
@@ -122,22 +122,22 @@ static ink_status make_smaller(const char *from, const char *to, ink_error *erro
                                        .out = to,
                                        .preset = of_type[cli_train_set.type.value],
                                        .n_threads = (uint32_t)cli_train_set.threads.value,
-                                       .note = on_note};
+                                       .note = last ? on_note : NULL};
     return inki_quantize_file(&how, NULL, error);
 }
 
-static ink_status export_model(const cli_train_job *job, bool with_hf, ink_error *error) {
+static ink_status export_model(const cli_train_job *job, bool last, ink_error *error) {
     static const uint32_t types[] = {INKI_F32, INKI_F16, INKI_BF16};
     const unsigned type = cli_train_set.type.value;
     char path[CLI_TRAIN_PATH], wide[CLI_TRAIN_PATH], hf[CLI_TRAIN_PATH];
     cli_train_path(job, "model.gguf", path);
     cli_train_path(job, WIDE_MODEL, wide);
     cli_train_path(job, "hf", hf);
-    const bool smaller = type >= CLI_TRAIN_TYPE_Q8_0;
+    const bool smaller = type >= CLI_TRAIN_TYPE_Q8_0, with_hf = last && cli_train_set.hf;
     ink_status status = INK_OK;
     if (smaller || with_hf) status = export_floats(job, wide, INKI_F32, error);
     if (status == INK_OK)
-        status = smaller ? make_smaller(wide, path, error)
+        status = smaller ? make_smaller(wide, path, last, error)
                          : export_floats(job, path, types[type], error);
     if (status == INK_OK && with_hf) status = inki_hf_write(wide, hf, &job->mem, error);
     if (smaller || with_hf) unlink(wide);
@@ -151,11 +151,10 @@ static ink_status export_adapter(const cli_train_job *job, ink_error *error) {
         job, path, cli_train_set.type.value == CLI_TRAIN_TYPE_F32 ? INKI_F32 : INKI_F16, error);
 }
 
-int cli_train_export(cli_train_job *job, bool with_hf) {
+int cli_train_export(cli_train_job *job, bool last) {
     ink_error error = {0};
-    const ink_status status = cli_train_set.lora.value > 0
-                                  ? export_adapter(job, &error)
-                                  : export_model(job, with_hf && cli_train_set.hf, &error);
+    const ink_status status = cli_train_set.lora.value > 0 ? export_adapter(job, &error)
+                                                           : export_model(job, last, &error);
     return status == INK_OK ? CLI_OK : cli_fail_ink(status, &error);
 }
 
@@ -166,8 +165,9 @@ static void title_of(const cli_train_job *job, char *out, size_t cap) {
     const char *name = cli_train_set.name != NULL       ? cli_train_set.name
                        : slash != NULL && slash[1] != 0 ? slash + 1
                                                         : job->dir;
-    snprintf(out, cap, "%.80s: %u layers of %u, %s parameters", name, (unsigned)s->n_layer,
-             (unsigned)s->n_embd, cli_train_count(inki_net_n_values(job->net), count));
+    snprintf(out, cap, "%.80s: %u layer%s of %u, %s parameters", name, (unsigned)s->n_layer,
+             s->n_layer == 1 ? "" : "s", (unsigned)s->n_embd,
+             cli_train_count(inki_net_n_values(job->net), count));
 }
 
 void cli_train_draw(const cli_train_job *job) {
@@ -329,8 +329,13 @@ void cli_train_summary(const cli_train_job *job, bool interrupted) {
         summary_json(job, interrupted);
         return;
     }
-    cli_train_say("%s after %s steps, %s", interrupted ? "interrupted" : "finished",
+    const bool early = inki_trainer_n_done(job->trainer) < cli_train_set.steps.value;
+    cli_train_say("%s after %s step%s, %s",
+                  interrupted ? "interrupted"
+                  : early     ? "nothing better for --patience validations: ended"
+                              : "finished",
                   cli_train_count(inki_trainer_n_done(job->trainer), done),
+                  inki_trainer_n_done(job->trainer) == 1 ? "" : "s",
                   cli_train_duration(job->progress.seconds, took));
     if (job->has_report && r->best_step > 0) {
         const uint64_t all = d->n_tokens + (cli_train_set.valid == NULL ? d->n_held_tokens : 0);

@@ -55,6 +55,8 @@ const char *cli_train_count(uint64_t n, char *out) {
     return out;
 }
 
+// Losses are those of the text alone also where there is a teacher: those of validations are too.
+
 // --- log.csv -------------------------------------------------------------------------------------
 
 // Rows up to step n_done stay, with the seconds of the last one of them; what was written after the
@@ -134,7 +136,7 @@ static void json_row(const cli_train_job *job, double loss, double speed) {
                   r->epoch, "seconds", job->progress.seconds, "loss", loss, "rate", r->rate,
                   "grad_norm", r->grad_norm, "tokens_per_second", speed);
     if (line != NULL && cli_train_set.teacher != NULL)
-        json_object_set_new(line, "loss_of_text", json_real(r->loss_hard));
+        json_object_set_new(line, "loss_with_teacher", json_real(r->loss));
     if (line != NULL && r->validated) {
         json_object_set_new(line, "held_loss", json_real(r->held_loss));
         json_object_set_new(line, "best", json_boolean(r->best));
@@ -175,7 +177,7 @@ static void draw(cli_train_job *job) {
     const double tokens = (double)cli_train_set.batch.value * (double)cli_train_set.context.value;
     snprintf(item[0], ITEM_BYTES, " %s/%s", cli_train_count(r->step, a),
              cli_train_count(r->n_steps, b));
-    snprintf(item[1], ITEM_BYTES, "  loss %.3f", r->loss);
+    snprintf(item[1], ITEM_BYTES, "  loss %.3f", r->loss_hard);
     snprintf(item[2], ITEM_BYTES, "  %s left", cli_train_duration(to_do, left));
     if (isfinite(p->held_loss)) snprintf(item[3], ITEM_BYTES, "  held-out %.3f", p->held_loss);
     snprintf(item[4], ITEM_BYTES, "  %s tokens/s",
@@ -211,7 +213,7 @@ void cli_train_progress_step(cli_train_job *job, double ms) {
     const double weight = 1.0 / (double)(r->step < 50 ? r->step + 1 : 50);
     p->step_ms = p->step_ms > 0 ? p->step_ms + weight * (ms - p->step_ms) : ms;
     p->seconds += ms / 1000;
-    p->sum += r->loss;
+    p->sum += r->loss_hard;
     p->n_sum++;
     if (r->validated) p->held_loss = r->held_loss;
     if (r->validated || r->step % p->row_steps == 0 || r->step == r->n_steps) log_row(job);

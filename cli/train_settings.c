@@ -103,11 +103,30 @@ static int check_model(const cli_train_options *set) {
     return CLI_OK;
 }
 
-int cli_train_check(const cli_train_options *set, size_t n_texts) {
+// Everything is kept as JSON, which has no other text.
+static bool is_utf8(const char *text) {
+    json_t *value = json_string(text);
+    json_decref(value);
+    return value != NULL;
+}
+
+static int check_texts(const char *const *texts, size_t n_texts) {
+    for (size_t i = 0; i < n_texts; i++)
+        if (!is_utf8(texts[i])) return wrong("a file's name is not UTF-8: \"%.100s\"", texts[i]);
+    for (size_t i = 0; i < cli_train_table_size; i++) {
+        const cli_option *o = &cli_train_table[i];
+        if (o->kind == CLI_TEXT && given(o) && !is_utf8(*(const char *const *)o->target))
+            return wrong("--%s is not UTF-8", o->name);
+    }
+    return CLI_OK;
+}
+
+int cli_train_check(const cli_train_options *set, const char *const *texts, size_t n_texts) {
     if (n_texts == 0) return wrong("TEXT is missing");
     if (set->output == NULL) return wrong("-o DIR is missing");
     if (set->output[0] == 0) return wrong("-o needs a folder's name");
-    const int code = check_model(set);
+    int code = check_texts(texts, n_texts);
+    if (code == CLI_OK) code = check_model(set);
     if (code != CLI_OK) return code;
     if (set->valid != NULL && set->held_out.set)
         return wrong("--held-out does not go with --valid: either of the two");
@@ -116,8 +135,6 @@ int cli_train_check(const cli_train_options *set, size_t n_texts) {
     if (set->sample_prompt != NULL && !set->sample_every.set)
         return wrong("--sample-prompt needs --sample-every");
     if (set->json && set->quiet) return wrong("--json does not go with --quiet");
-    if (set->rate.set && set->rate_end.set && set->rate_end.value > set->rate.value)
-        return wrong("--rate-end is above --rate");
     return CLI_OK;
 }
 

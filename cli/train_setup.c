@@ -77,7 +77,8 @@ static int convert_init(cli_train_job *job, const char *dir) {
     char path[CLI_TRAIN_PATH];
     ink_error error = {0};
     cli_progress progress;
-    cli_train_path(job, lora ? "base.gguf" : "init.gguf", path);
+    job->converted = lora ? "base.gguf" : "init.gguf";
+    cli_train_path(job, job->converted, path);
     const inki_convert_options how = {.dir = dir,
                                       .out = path,
                                       .type = lora ? INKI_F16 : INKI_F32,
@@ -152,7 +153,14 @@ static int decide_sizes(cli_train_job *job) {
     if (job->shape.n_embd % job->shape.n_head != 0)
         return cli_fail(CLI_USAGE, "train: --embd %u is no multiple of --heads %u",
                         (unsigned)job->shape.n_embd, (unsigned)job->shape.n_head);
+    if (job->shape.n_embd / job->shape.n_head > INKI_MAX_HEAD_DIM)
+        return cli_fail(CLI_USAGE, "train: heads of %u are too wide, at most %u: more --heads",
+                        (unsigned)(job->shape.n_embd / job->shape.n_head),
+                        (unsigned)INKI_MAX_HEAD_DIM);
     cli_train_decide(set, job->init.model != NULL);
+    if (set->rate_end.value > set->rate.value)
+        return cli_fail(CLI_USAGE, "train: --rate-end %g is above the rate, %g",
+                        set->rate_end.value, set->rate.value);
     if (set->pass_tokens.value % context != 0)
         return cli_fail(CLI_USAGE, "train: --pass-tokens %llu is no multiple of the context, %u",
                         (unsigned long long)set->pass_tokens.value, context);
@@ -336,18 +344,19 @@ static void tell_model(const cli_train_job *job) {
     const inki_net_shape *s = &job->shape;
     char count[CLI_TRAIN_TEXT], size[CLI_TEXT_SIZE], machine[CLI_TEXT_SIZE];
     const char *vocabulary = job->learns_vocab ? "learnt" : "taken over";
-    cli_train_say("model         %u layers of %u, %u heads, context %u, vocabulary %u (%s)",
-                  (unsigned)s->n_layer, (unsigned)s->n_embd, (unsigned)s->n_head,
-                  (unsigned)s->n_ctx, (unsigned)s->n_vocab, vocabulary);
+    cli_train_say("model         %u layer%s of %u, %u heads, context %u, vocabulary %u (%s)",
+                  (unsigned)s->n_layer, s->n_layer == 1 ? "" : "s", (unsigned)s->n_embd,
+                  (unsigned)s->n_head, (unsigned)s->n_ctx, (unsigned)s->n_vocab, vocabulary);
     cli_train_say("learns        %s parameters%s",
                   cli_train_count(inki_net_n_values(job->net), count),
                   cli_train_set.lora.value > 0 ? " of an adapter" : "");
     cli_train_say("memory        %s, the machine has %s", cli_text_size(job->memory_bytes, size),
                   cli_text_size(inki_os_memory_bytes(), machine));
-    cli_train_say("arithmetic    %s, %s, %u threads",
+    cli_train_say("arithmetic    %s, %s, %u thread%s",
                   cli_train_set.precision.value == CLI_TRAIN_BF16 ? "bf16" : "f32",
                   ink_runtime_cpu_level(job->runtime),
-                  (unsigned)ink_runtime_n_threads(job->runtime));
+                  (unsigned)ink_runtime_n_threads(job->runtime),
+                  ink_runtime_n_threads(job->runtime) == 1 ? "" : "s");
 }
 
 static void tell_text(const cli_train_job *job) {
@@ -383,20 +392,19 @@ static void tell_run(const cli_train_job *job) {
 
 static void tell_json(const cli_train_job *job) {
     const inki_data_stats *d = inki_data_get_stats(job->data);
-    json_t *start = cli_train_settings_json(job);
-    if (start == NULL ||
-        json_object_update_missing_new(
-            start, json_pack("{ss sI sI sI sI sI sI sI sI sI}", "event", "start", "bytes",
-                             (json_int_t)d->n_bytes, "invalid_bytes", (json_int_t)d->n_invalid,
-                             "documents", (json_int_t)d->n_documents, "held_documents",
-                             (json_int_t)d->n_held, "tokens", (json_int_t)d->n_tokens,
-                             "held_tokens", (json_int_t)d->n_held_tokens, "parameters",
-                             (json_int_t)inki_net_n_values(job->net), "memory_bytes",
-                             (json_int_t)job->memory_bytes, "step",
-                             (json_int_t)inki_trainer_n_done(job->trainer))) != 0) {
+    json_t *settings = cli_train_settings_json(job);
+    json_t *start = json_pack(
+        "{ss sI sI sI sI sI sI sI sI sI}", "event", "start", "bytes", (json_int_t)d->n_bytes,
+        "invalid_bytes", (json_int_t)d->n_invalid, "documents", (json_int_t)d->n_documents,
+        "held_documents", (json_int_t)d->n_held, "tokens", (json_int_t)d->n_tokens, "held_tokens",
+        (json_int_t)d->n_held_tokens, "parameters", (json_int_t)inki_net_n_values(job->net),
+        "memory_bytes", (json_int_t)job->memory_bytes, "step",
+        (json_int_t)inki_trainer_n_done(job->trainer));
+    if (start != NULL && (settings == NULL || json_object_update(start, settings) != 0)) {
         json_decref(start);
         start = NULL;
     }
+    json_decref(settings);
     cli_out_json(start);
     cli_out_flush();
 }
