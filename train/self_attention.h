@@ -24,7 +24,10 @@ typedef struct inki_attention_head {
 
 typedef struct inki_attention_fns {
     const char *name;
-    // work: inki_attention_work_bytes(n, head_dim), aligned to 64, the thread's own.
+    // work: inki_attention_work_bytes(n, head_dim), aligned to 64, the thread's own; nothing is
+    // kept in it between calls. The pass backward reads what the pass forward wrote: out and
+    // log_sum. What is summed, and in which order, depends on nothing but the head: the same bytes
+    // each time.
     void (*forward)(const inki_attention_head *head, void *work);
     void (*backward)(const inki_attention_head *head, void *work);
 } inki_attention_fns;
