@@ -3,7 +3,7 @@
 #ifndef INKLING_TESTS_CHECKPOINT_FIXTURE_H
 #define INKLING_TESTS_CHECKPOINT_FIXTURE_H
 
-#include "train/data_fixture.h"
+#include "tests/train/data_fixture.h"
 #include "train/trainer_state.h"
 
 // Where things lie in a file, as docs/FORMATS.md says, so that a change of it is seen.

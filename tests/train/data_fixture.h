@@ -5,8 +5,8 @@
 #ifndef INKLING_TESTS_DATA_FIXTURE_H
 #define INKLING_TESTS_DATA_FIXTURE_H
 
+#include "tests/unit/vocab_fixture.h"
 #include "train/data.h"
-#include "unit/vocab_fixture.h"
 
 #include <stdio.h>
 

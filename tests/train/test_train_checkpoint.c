@@ -4,8 +4,8 @@
 #include "train/trainer.h"
 
 #include "heap.h"
+#include "tests/train/checkpoint_fixture.h"
 #include "tiny_model.h"
-#include "train/checkpoint_fixture.h"
 #include "train/checksum.h"
 
 #include <dirent.h>
@@ -455,7 +455,7 @@ static void test_full_disk(void **state) {
 // The folder may be a file system of its own that is full: made where the system lets us.
 static void test_full_file_system(void **state) {
     (void)state;
-    const char *full = getenv("INKLING_TEST_FULL_DIR"); // empty but for 128 KiB or less
+    const char *full = getenv("INKLING_TEST_FULL_DIR"); // with room for one, about 100 KiB
     if (full == NULL) {
         printf("left out: a file system that is full (INKLING_TEST_FULL_DIR)\n");
         return;

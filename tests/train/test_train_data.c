@@ -3,7 +3,7 @@
 #include "train/data.h"
 
 #include "heap.h"
-#include "train/data_fixture.h"
+#include "tests/train/data_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -157,6 +157,29 @@ static void test_orders(void **state) {
     inki_data_free(data);
     inki_data_free(same);
     inki_data_free(other);
+}
+
+// One long document: an epoch's sequences are its stretches, but not in its order.
+static void test_order_within_a_document(void **state) {
+    (void)state;
+    enum { CONTEXT = 5, N = 600 / CONTEXT };
+    text t = {0};
+    text_documents(&t, (int[]){599}, 1);
+    inki_data *data = NULL;
+    const inki_data_options options = {.n_ctx = CONTEXT, .seed = 11};
+    assert_int_equal(data_from(&data, &fixture, &t, &options, NULL, NULL), INK_OK);
+    for (uint64_t epoch = 0; epoch < 3; epoch++) {
+        int32_t ids[CONTEXT + 1], last = -1;
+        int n_next = 0;
+        for (uint64_t i = 0; i < N; i++) {
+            inki_data_sequence(data, epoch * N + i, ids);
+            n_next += ids[0] == last;
+            last = ids[CONTEXT];
+        }
+        assert_true(n_next < 8); // 1 is expected
+    }
+    inki_data_free(data);
+    text_free(&t);
 }
 
 // Every order of three documents comes, about as often as any other.
@@ -374,6 +397,7 @@ int main(void) {
         cmocka_unit_test(test_each_document_once_an_epoch),
         cmocka_unit_test(test_borders_of_epochs),
         cmocka_unit_test(test_orders),
+        cmocka_unit_test(test_order_within_a_document),
         cmocka_unit_test(test_orders_are_even),
         cmocka_unit_test(test_any_place_is_the_same),
         cmocka_unit_test(test_any_number_of_threads),

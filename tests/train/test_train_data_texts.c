@@ -2,8 +2,8 @@
 // From texts to documents: where they are cut, what is held out, which texts are refused.
 #include "train/data.h"
 
+#include "tests/train/data_fixture.h"
 #include "train/checksum.h"
-#include "train/data_fixture.h"
 #include "train/data_parts.h"
 
 #include <math.h>
