@@ -63,6 +63,7 @@ static uint64_t read_for_a_token(const ink_model *model) {
 }
 
 int cli_bench_open(cli_bench_job *job) {
+    if (cli_source_check(job->model) != CLI_OK) return CLI_FILE;
     ink_error error = {0};
     ink_runtime_options how;
     ink_runtime_options_init(&how, sizeof how);

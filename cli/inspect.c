@@ -242,6 +242,7 @@ static json_t *report_json(const report *r) {
 // --- the command ----------------------------------------------------------------------------
 
 static int inspect(report *r) {
+    if (cli_source_check(set.model) != CLI_OK) return CLI_FILE;
     const ink_source source = cli_source(set.model);
     ink_session_options session;
     r->info.size = sizeof r->info;

@@ -5,27 +5,54 @@
 #include <fcntl.h>
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/builtin_models.h"
 #include "cli/interrupt.h"
 #include "cli/report.h"
 #include "cli/terminal.h"
 
 enum { MAX_TEXT_BYTES = 64 * 1000 * 1000 };
 
+static const char builtin_prefix[] = "builtin:";
+
 ink_source cli_source(const char *name) {
-    static const char builtin[] = "builtin:";
     ink_source source = {.size = sizeof source, .kind = INK_SOURCE_BUILTIN};
+    const size_t prefix = sizeof builtin_prefix - 1;
+    cli_builtin own;
     if (name == NULL) return source;
-    if (strncmp(name, builtin, sizeof builtin - 1) == 0) {
-        source.name = name + sizeof builtin - 1;
-    } else {
+    if (strncmp(name, builtin_prefix, prefix) != 0) {
         source.kind = INK_SOURCE_PATH;
         source.name = name;
+    } else if (cli_builtin_find(name + prefix, &own)) {
+        source.kind = INK_SOURCE_MEMORY;
+        source.name = name;
+        source.data = own.data;
+        source.bytes = own.bytes;
+    } else {
+        source.name = name + prefix;
     }
     return source;
+}
+
+int cli_source_check(const char *name) {
+    const ink_source source = cli_source(name), story = cli_source(NULL);
+    ink_memory memory = {.size = sizeof memory};
+    char known[256] = "";
+    cli_builtin own;
+    if (source.kind != INK_SOURCE_BUILTIN || name == NULL || strcmp(source.name, "story") == 0)
+        return CLI_OK;
+    if (ink_measure(&story, NULL, &memory, NULL) != INK_E_NOT_FOUND)
+        snprintf(known, sizeof known, "\"story\"");
+    for (size_t i = 0; cli_builtin_at(i, &own); i++) {
+        const size_t n = strlen(known);
+        snprintf(known + n, sizeof known - n, "%s\"%s\"", n > 0 ? " or " : "", own.name);
+    }
+    if (known[0] == 0) return CLI_OK; // that there is none at all is told by the library
+    return cli_fail(CLI_FILE, "%s: no built-in model has this name, %s was expected", name, known);
 }
 
 static int on_loading(void *user, double fraction) {
@@ -45,6 +72,7 @@ int cli_model_open(ink_model **out, const char *name, uint32_t n_threads, uint32
     ink_model_options options;
     ink_runtime *runtime = NULL;
     cli_progress progress;
+    if (cli_source_check(name) != CLI_OK) return CLI_FILE;
     const ink_source source = cli_source(name);
     ink_runtime_options_init(&runtime_options, sizeof runtime_options);
     runtime_options.n_threads = n_threads;

@@ -10,6 +10,9 @@
 
 // name: a path, "builtin:NAME", or NULL for the built-in model.
 ink_source cli_source(const char *name);
+// Tells of a "builtin:NAME" that there is none, with the names of those that there are; any other
+// name is fine.
+int cli_source_check(const char *name);
 // n_threads 0: one for each processor. flags: INK_MODEL_*.
 int cli_model_open(ink_model **out, const char *name, uint32_t n_threads, uint32_t flags);
 int cli_session_open(ink_session **out, ink_model *model, const ink_session_options *options);

@@ -184,7 +184,12 @@ static int choose_models(wanted *w) {
     w->models = calloc(set.models.n + 1, sizeof *w->models);
     if (w->models == NULL) return cli_fail_memory();
     for (size_t i = 0; i < set.models.n; i++) {
+        const ink_source source = cli_source(set.models.items[i]);
         w->models[i].source = set.models.items[i];
+        if (source.kind == INK_SOURCE_MEMORY) {
+            w->models[i].data = source.data;
+            w->models[i].bytes = (size_t)source.bytes;
+        }
         if (i < set.ids.n) w->models[i].id = set.ids.items[i];
     }
     w->options.models = w->models;
@@ -270,6 +275,7 @@ static int choose(wanted *w) {
 }
 
 static int check_model(const char *name) {
+    if (cli_source_check(name) != CLI_OK) return CLI_FILE;
     const ink_source source = cli_source(name);
     ink_error error = {0};
     ink_memory memory = {.size = sizeof memory};

@@ -95,7 +95,9 @@ static int run(char **args, size_t n_args) {
     ink_filter *filter = NULL;
     if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
         return cli_fail(CLI_USAGE, "type: standard input and output must be a terminal");
-    int code = type_file_read(&session.file, n_args > 0 ? args[0] : NULL, TYPE_MAX_BYTES, &text);
+    int code = cli_source_check(set.model);
+    if (code != CLI_OK) return code;
+    code = type_file_read(&session.file, n_args > 0 ? args[0] : NULL, TYPE_MAX_BYTES, &text);
     if (code != CLI_OK) return code;
     if (!type_editor_load(&session.editor, text.data, text.n)) code = cli_fail_memory();
     free(text.data);

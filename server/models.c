@@ -68,10 +68,25 @@ static void hide_folder(char *message, const char *source) {
 
 // --- opening -------------------------------------------------------------------------------------
 
-static const char *source_of(const srv_model *model) {
+static srv_model_option option_of(const srv_model *model) {
     const srv_app *app = model->app;
     const size_t i = (size_t)(model - app->models);
-    return i < app->options.n_models ? app->options.models[i].source : BUILTIN_SOURCE;
+    return i < app->options.n_models ? app->options.models[i]
+                                     : (srv_model_option){.source = BUILTIN_SOURCE};
+}
+
+static ink_source source_from(const srv_model_option *option) {
+    ink_source source = {
+        .size = sizeof source, .kind = INK_SOURCE_PATH, .name = option->source, .fd = -1};
+    if (option->data != NULL) {
+        source.kind = INK_SOURCE_MEMORY;
+        source.data = option->data;
+        source.bytes = option->bytes;
+    } else if (is_builtin(option->source)) {
+        source.kind = INK_SOURCE_BUILTIN;
+        source.name = file_name(option->source);
+    }
+    return source;
 }
 
 static void told_state(void *user, uint32_t state, const ink_error *reason) {
@@ -89,12 +104,8 @@ static void told_log(void *user, int level, const char *message) {
 
 static ink_status start_service(srv_model *model, ink_error *error) {
     const srv_options *o = &model->app->options;
-    const char *path = source_of(model);
-    ink_source source = {.size = sizeof source, .kind = INK_SOURCE_PATH, .name = path, .fd = -1};
-    if (is_builtin(path)) {
-        source.kind = INK_SOURCE_BUILTIN;
-        source.name = file_name(path);
-    }
+    const srv_model_option option = option_of(model);
+    const ink_source source = source_from(&option);
     ink_runtime_options ro;
     ink_service_options so;
     ink_runtime_options_init(&ro, sizeof ro);
@@ -205,7 +216,7 @@ srv_model *srv_models_find(srv_app *app, const char *id, srv_failure *why) {
 
 static uint32_t state_of(const srv_model *model, ink_error *reason) {
     const uint32_t state = ink_service_state(model->service, reason);
-    if (state == INK_SERVICE_FAILED) hide_folder(reason->message, source_of(model));
+    if (state == INK_SERVICE_FAILED) hide_folder(reason->message, option_of(model).source);
     return state;
 }
 

@@ -151,6 +151,7 @@ static void put_options(block *b, const srv_options *from, srv_options *to) {
     *to = *from;
     to->address = put_text(b, from->address);
     for (size_t i = 0; i < from->n_models; i++) {
+        model = from->models[i];
         model.source = put_text(b, from->models[i].source);
         model.id = put_text(b, from->models[i].id);
         if (models != NULL) models[i] = model;

@@ -13,6 +13,10 @@ typedef struct srv_app srv_app;
 typedef struct srv_model_option {
     const char *source; // a path, or "builtin:NAME"
     const char *id;     // as clients name it; NULL: the file's name without folder and ".gguf"
+    // A model in memory, [bytes] that stay as long as the app; `source` is then only what it is
+    // called. NULL: it is what `source` says.
+    const void *data;
+    size_t bytes;
 } srv_model_option;
 
 typedef struct srv_options {

@@ -3,6 +3,8 @@
 // GET /v1/models, models that cannot be opened, names.
 #include "http_ask.h"
 
+#include "tiny_model.h"
+
 static void test_list(void **state) {
     (void)state;
     const srv_model_option models[] = {{.source = "builtin:story", .id = "people/story"}};
@@ -74,6 +76,38 @@ static void test_failed_model(void **state) {
     srv_free(app);
 }
 
+// The program's own built-in models come as bytes, under their name.
+static void test_in_memory(void **state) {
+    (void)state;
+    static const char torn[64] = "GGUF and nothing of one behind it";
+    const tiny_model tiny = tiny_model_defaults();
+    size_t bytes = 0;
+    uint8_t *data = tiny_model_bytes(&tiny, &bytes);
+    assert_non_null(data);
+    const srv_model_option models[] = {
+        {.source = "builtin:poem-zh", .data = data, .bytes = bytes},
+        {.source = "builtin:torn", .data = torn, .bytes = sizeof torn}};
+    srv_options o = asked_options();
+    o.models = models;
+    o.n_models = 2;
+    srv_app *app = NULL;
+    assert_int_equal(srv_start(&app, &o, NULL), INK_OK);
+    assert_int_not_equal(srv_wait(app, NULL), INK_OK);
+    json_t *list = ask_fine(app, "GET", "/v1/models", NULL);
+    const json_t *poem = json_array_get(json_object_get(list, "data"), 0);
+    const json_t *ours = json_object_get(poem, "inkling");
+    assert_string_equal(text_at(poem, "id"), "poem-zh");
+    assert_string_equal(text_at(ours, "state"), "ready");
+    assert_int_equal(number_at(ours, "n_vocab"), tiny.n_vocab);
+    assert_int_equal(number_at(ours, "file_bytes"), bytes);
+    ours = json_object_get(json_array_get(json_object_get(list, "data"), 1), "inkling");
+    assert_string_equal(text_at(ours, "state"), "failed");
+    assert_non_null(strstr(text_at(ours, "reason"), "torn"));
+    json_decref(list);
+    srv_free(app);
+    free(data);
+}
+
 static void test_context_of_each(void **state) {
     (void)state;
     srv_options o = asked_options();
@@ -117,9 +151,8 @@ static void test_names(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list),
-        cmocka_unit_test(test_failed_model),
-        cmocka_unit_test(test_context_of_each),
+        cmocka_unit_test(test_list),      cmocka_unit_test(test_failed_model),
+        cmocka_unit_test(test_in_memory), cmocka_unit_test(test_context_of_each),
         cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests_name("models", tests, NULL, NULL);
