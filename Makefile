@@ -18,7 +18,7 @@ MAKEFLAGS += --no-print-directory
 
 BUILD = JOBS=$(JOBS) tools/build.sh
 
-.PHONY: all run check check-long asan tsan fuzz bench-compare bench-typing bench-serve install uninstall format lint deps clean help
+.PHONY: all run check check-long asan tsan fuzz bench-compare bench-typing bench-serve bench-train install uninstall format lint deps clean help
 
 all:
 	@tools/install-deps.sh build
@@ -65,6 +65,11 @@ bench-serve:
 	@tools/install-deps.sh build
 	@JOBS=$(JOBS) bench/serve/compare.sh $(ARGS)
 
+# Training steps beside PyTorch's, where that is: make bench-train ARGS=--quick
+bench-train:
+	@tools/install-deps.sh build
+	@JOBS=$(JOBS) bench/train/compare.sh $(ARGS)
+
 install: all
 	@DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)"
 	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ! command -v ldconfig >/dev/null || ldconfig
@@ -94,5 +99,6 @@ help:
 	@echo 'make bench-compare    speed beside llama.cpp (from npm); on an idle machine'
 	@echo 'make bench-typing     what a key costs in a typing session; on an idle machine'
 	@echo 'make bench-serve      what HTTP costs, what streams side by side gain; on an idle machine'
+	@echo 'make bench-train      training beside PyTorch; on an idle machine'
 	@echo 'make install [PREFIX=/usr/local] [DESTDIR=]; make uninstall'
 	@echo 'make format | lint | deps | clean'
