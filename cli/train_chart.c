@@ -117,6 +117,7 @@ static void measure(chart *c) {
     c->loss = fit_loss(low, high);
     c->rate = fit(0, rate, 4);
     c->x = fit(0, c->rows[c->n - 1].step, 8);
+    c->x.tick = fmax(c->x.tick, 1); // there are no half steps
     c->x.high = fmax(c->rows[c->n - 1].step, 1);
 }
 
