@@ -6,7 +6,7 @@
 #include "tests/train/data_fixture.h"
 #include "train/trainer_state.h"
 
-// Where things lie in a file, as docs/FORMATS.md says, so that a change of it is seen.
+// Where things lie in a file, written down a second time so that a change of it is seen.
 enum {
     CK_VERSION_AT = 8,
     CK_HEAD_BYTES_AT = 12,
