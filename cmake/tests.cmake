@@ -23,6 +23,8 @@ set(test_env
     "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/leaks.txt:print_suppressions=0"
     "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1"
     "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
+# The file that is linked in as the built-in model; empty: none is.
+list(APPEND test_env INKLING_STORY=${builtin_path})
 if(TARGET inkling_program)
     list(APPEND test_env INKLING_PROGRAM=$<TARGET_FILE:inkling_program>)
 endif()

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Usage: tools/check.sh [release|clang|asan|tsan|x86-old|aarch64]…
-# Builds and runs the tests of these presets (all without an argument) and sums up. x86-old runs what
+# Builds and runs the tests of these presets (all without an argument) and sums up. release holds the built-in
+# model of every release; the others, which are slower, a small one (tests/fixtures). x86-old runs what
 # release has built on emulated older processors, aarch64 what a cross compiler makes on emulated ones of
 # 64-bit ARM. With INKLING_TEST_LONG in the environment also what the tests leave out otherwise.
 set -eu
@@ -15,6 +16,11 @@ passed=0 failed=0 skipped=0
 options="-DINKLING_TESTS=ON -Dtest_seconds=${INKLING_TEST_LONG:+3}300"
 # A contributor's newer compiler may warn of more; that is no reason for his check to fail.
 [ "${CI:-}" != true ] || options="$options -DINKLING_WERROR=ON"
+
+# What a preset's tests are built with beside the rest.
+own_options() {
+    [ "$1" = release ] || echo -DINKLING_BUILTIN=tests/fixtures/story-small.gguf
+}
 
 # Some kernels place memory where an older ThreadSanitizer does not expect it; without address space
 # randomisation it runs.
@@ -70,8 +76,8 @@ for preset; do
         continue
     fi
     if [ "$preset" = aarch64 ]; then
-        # shellcheck disable=SC2086 # a list of words
-        emulated aarch64 build/aarch64/aarch64.log tools/check_aarch64 $options
+        # shellcheck disable=SC2046,SC2086 # lists of words
+        emulated aarch64 build/aarch64/aarch64.log tools/check_aarch64 $options $(own_options aarch64)
         continue
     fi
     if [ "$preset" = clang ] && ! command -v clang >/dev/null 2>&1; then
@@ -80,8 +86,8 @@ clang: left out, it is not installed"
         continue
     fi
     echo "== $preset: build"
-    # shellcheck disable=SC2086 # a list of words
-    if ! tools/build.sh "$preset" $options; then
+    # shellcheck disable=SC2046,SC2086 # lists of words
+    if ! tools/build.sh "$preset" $options $(own_options "$preset"); then
         summary="$summary
 $preset: did not build"
         failed=$((failed + 1))

@@ -74,9 +74,9 @@ END
 [ "$(pkg-config --modversion inkling)" = "$("$scratch/static" version | cut -d' ' -f1)" ]
 
 left_out=
-if [ ! -f "${INKLING_SOURCE_DIR:-.}/models/story.gguf" ]; then
+if [ ! -f "${INKLING_STORY-${INKLING_SOURCE_DIR:-.}/models/story.gguf}" ]; then
     left_out='version only'
-    echo 'left out: generating, models/story.gguf is not here'
+    echo 'left out: generating, there is no built-in model'
 fi
 mkdir "$scratch/empty"
 cd "$scratch/empty"

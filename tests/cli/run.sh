@@ -13,9 +13,9 @@ if [ ! -x "$program" ]; then
     echo "left out: there is no program '$program'"
     exit 77
 fi
-model=$source_dir/models/story.gguf
+model=${INKLING_STORY-$source_dir/models/story.gguf}
 if [ ! -f "$model" ]; then
-    echo 'left out: models/story.gguf is not there'
+    echo 'left out: there is no built-in model'
     exit 77
 fi
 unset LC_ALL LANG

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A server with the built-in model, asked over its socket: bodies in, JSON or events out.
+// A server with the built-in model in a context of its own size, whatever the model has, asked over
+// its socket: bodies in, JSON or events out.
 #ifndef TESTS_COMPLETION_SCENE_H
 #define TESTS_COMPLETION_SCENE_H
 
@@ -17,6 +18,7 @@
 
 #include <cmocka.h>
 
+enum { SCENE_CONTEXT = 256 };
 static srv_app *scene_app;
 
 static int open_scene(void **state) {
@@ -28,6 +30,7 @@ static int open_scene(void **state) {
     options.port = 0;
     options.n_parallel = 4;
     options.n_threads = 2;
+    options.n_ctx = SCENE_CONTEXT;
     if (srv_start(&scene_app, &options, &error) != INK_OK) return -1;
     return srv_wait(scene_app, &error) == INK_OK ? 0 : -1;
 }

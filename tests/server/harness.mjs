@@ -15,7 +15,8 @@ export const require = createRequire(path.join(path.resolve(packages), "index.js
 
 export const program = process.env.INKLING_PROGRAM;
 const root = process.env.INKLING_SOURCE_DIR ?? new URL("../..", import.meta.url).pathname;
-export const storyModel = path.join(root, "models", "story.gguf");
+/** The file that the program holds as its built-in model. */
+export const storyModel = process.env.INKLING_STORY ?? path.join(root, "models", "story.gguf");
 
 // No verdict hangs on this: it only ends a test that would wait for ever.
 const FOREVER_MS = 120000;
@@ -54,7 +55,7 @@ export function longModel() {
     return file;
 }
 export const LONG_CONTEXT = 16384;
-export const END_TOKEN = 2047;
+export const END_TOKEN = JSON.parse(run("inspect", "--json", storyModel)).end_token;
 
 /** What the program prints on standard output. */
 export function run(...args) {
@@ -187,6 +188,12 @@ export function post(url, body, headers = {}) {
         headers: { "content-type": "application/json", ...headers },
         body: typeof body === "string" || body instanceof Uint8Array ? body : JSON.stringify(body),
     });
+}
+
+/** What a server tells of its built-in model: n_ctx, n_embd and the like. */
+export async function storyFacts(url) {
+    const list = await (await fetch(`${url}/v1/models`)).json();
+    return list.data.find((model) => model.id === "story").inkling;
 }
 
 export async function postJson(url, body, headers) {

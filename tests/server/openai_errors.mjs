@@ -81,7 +81,7 @@ test("each wrong field is named", async () => {
 });
 
 test("a prompt over the context", async () => {
-    const prompt = "the cat and ".repeat(300);
+    const prompt = "the cat and ".repeat(3000);
     for (const stream of [false, true]) {
         await t.refused(ask({ prompt, stream, max_tokens: 5 }), BadRequestError, {
             code: "context_length_exceeded",
@@ -102,7 +102,8 @@ test("a prompt over the context", async () => {
     const answer = await ask({ max_tokens: 1000, logit_bias: { [t.END_TOKEN]: -100 } });
     assert.equal(answer.choices[0].finish_reason, "length");
     assert.equal(answer.inkling.stop, "context");
-    assert.ok(answer.usage.total_tokens <= 256 + 1, JSON.stringify(answer.usage));
+    const context = (await t.storyFacts(server.url)).n_ctx;
+    assert.ok(answer.usage.total_tokens <= context + 1, JSON.stringify(answer.usage));
 });
 
 test("no such model, path or method", async () => {

@@ -46,7 +46,8 @@ test("embeddings: floats, base64, and what the client makes of them", async () =
     assert.equal(float.data.length, 1);
     assert.equal(float.data[0].object, "embedding");
     assert.equal(float.data[0].index, 0);
-    assert.equal(float.data[0].embedding.length, 128);
+    const width = (await t.storyFacts(server.url)).n_embd;
+    assert.equal(float.data[0].embedding.length, width);
     assert.ok(float.data[0].embedding.every(Number.isFinite));
     const ids = await t.tokenIds(server.url, input);
     assert.deepEqual(float.usage, { prompt_tokens: ids.length, total_tokens: ids.length });

@@ -207,16 +207,21 @@ static void test_refusals_that_need_the_model(void **state) {
     (void)state;
     char *body = malloc(8192);
     bad(PATH, "{\"model\":\"gpt-9\"}", 404, "model", "model_not_found");
-    bad(PATH, "{\"prompt\":[2048]}", 400, "prompt", NULL);
+    ink_model_info info = {.size = sizeof info};
+    ink_model_get_info(ink_service_model(scene_app->models[0].service), &info);
+    sprintf(body, "{\"prompt\":[%u]}", (unsigned)info.n_vocab);
+    bad(PATH, body, 400, "prompt", NULL);
     bad(PATH, "{\"prompt\":[[1],[2147483647]]}", 400, "prompt", NULL);
-    bad(PATH, "{\"logit_bias\":{\"2048\":1}}", 400, "logit_bias", NULL);
-    // 255 ids leave room for one token in 256, 256 for none; they can still be read.
-    for (int n = 255; n <= 257; n++) {
+    sprintf(body, "{\"logit_bias\":{\"%u\":1}}", (unsigned)info.n_vocab);
+    bad(PATH, body, 400, "logit_bias", NULL);
+    // One id less than the context leaves room for one token, as many for none; they can still be
+    // read.
+    for (int n = SCENE_CONTEXT - 1; n <= SCENE_CONTEXT + 1; n++) {
         for (int echo = 0; echo < 2; echo++) {
             int used = snprintf(body, 8192, "{\"max_tokens\":%d,\"prompt\":[5", echo ? 0 : 9);
             for (int i = 1; i < n; i++) used += snprintf(body + used, 16, ",%d", 5 + i);
             snprintf(body + used, 64, "]%s}", echo ? ",\"echo\":true,\"logprobs\":0" : "");
-            if (n < 256 || (n == 256 && echo)) {
+            if (n < SCENE_CONTEXT || (n == SCENE_CONTEXT && echo)) {
                 scene_answer a = good(PATH, body);
                 assert_int_equal(number_at(a.json, "usage.prompt_tokens"), n);
                 assert_true(number_at(a.json, "usage.completion_tokens") <= 1);
@@ -263,12 +268,12 @@ static void accept(const char *body) {
 static void test_long_prompts(void **state) {
     (void)state;
     ink_model *model = ink_service_model(scene_app->models[0].service);
-    for (size_t n = 254; n <= 300; n += n < 257 ? 1 : 43) {
+    for (size_t n = SCENE_CONTEXT - 2; n <= 300; n += n < SCENE_CONTEXT + 1 ? 1 : 43) {
         size_t longest = 0, n_tokens = 0;
         char *text = longest_text(model, n, &longest), *body = malloc(n * longest + 64);
         ink_tokenize(model, text, n * longest, 0, NULL, 0, &n_tokens, NULL);
         sprintf(body, "{\"max_tokens\":1,\"prompt\":\"%s\"}", text);
-        if (n_tokens < 256)
+        if (n_tokens < SCENE_CONTEXT)
             accept(body);
         else
             bad(PATH, body, 400, "prompt", "context_length_exceeded");

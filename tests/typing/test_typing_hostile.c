@@ -216,6 +216,8 @@ static void expect_new(const ink_typing_options *o, ink_status expected) {
 static void test_option_limits(void **state) {
     (void)state;
     ink_typing_options o = typing_defaults();
+    ink_model_info info = {.size = sizeof info};
+    assert_int_equal(ink_model_get_info(story.model, &info), INK_OK);
     expect_new(NULL, INK_OK);
     expect_new(&o, INK_OK);
 #define EXPECT_FIELD(field, value, expected)                                                       \
@@ -229,7 +231,8 @@ static void test_option_limits(void **state) {
     EXPECT_FIELD(n_alternatives, 9, INK_E_LIMIT);
     EXPECT_FIELD(n_history, 1024, INK_OK);
     EXPECT_FIELD(n_history, 1025, INK_E_LIMIT);
-    EXPECT_FIELD(n_ctx, 257, INK_E_LIMIT); // the model has 256
+    EXPECT_FIELD(n_ctx, info.n_ctx + 1, INK_E_LIMIT);
+    EXPECT_FIELD(n_ctx, info.n_ctx, INK_OK);
     EXPECT_FIELD(window_tokens, 257, INK_E_LIMIT);
     EXPECT_FIELD(kv_type, 3, INK_E_ARG);
     EXPECT_FIELD(until, 5, INK_E_ARG);
