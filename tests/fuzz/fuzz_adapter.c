@@ -8,6 +8,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+const size_t fuzz_quick_runs = 4000;
+
 static ink_model *model;
 
 static void open_model(void) {
