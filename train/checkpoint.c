@@ -14,6 +14,7 @@
 #include "os/os.h"
 #include "train/checksum.h"
 
+#include <math.h>
 #include <string.h>
 
 static const char magic[8] = {'I', 'N', 'K', 'T', 'R', 'A', 'I', 'N'};
@@ -44,7 +45,7 @@ enum field {
     FIELD_N_WORSE,
     FIELD_BEST_LOSS, // bits of a double
     FIELD_LAST_LOSS,
-    FIELD_HAS_BEST,
+    FIELD_HAS_BEST, // for other readers
     N_FIELDS
 };
 
@@ -153,7 +154,7 @@ static void describe(const inki_trainer *trainer, uint64_t *fields) {
     fields[FIELD_N_WORSE] = counts->n_worse;
     fields[FIELD_BEST_LOSS] = double_bits(counts->best_loss);
     fields[FIELD_LAST_LOSS] = double_bits(counts->last_loss);
-    fields[FIELD_HAS_BEST] = trainer->has_best;
+    fields[FIELD_HAS_BEST] = isfinite(counts->best_loss) ? 1 : 0;
 }
 
 // --- writing -------------------------------------------------------------------------------------
@@ -327,7 +328,6 @@ static void restore(inki_trainer *trainer, const checkpoint *c) {
                                      trainer->square, trainer->best};
     for (size_t i = 0; i < N_ARRAYS; i++)
         take_values(arrays[i], c->arrays + i * 4 * trainer->n_values, trainer->n_values);
-    trainer->has_best = c->fields[FIELD_HAS_BEST] != 0;
     trainer->counts = (struct inki_trainer_counts){
         .n_done = c->fields[FIELD_N_DONE],
         .n_tokens = c->fields[FIELD_N_TOKENS],

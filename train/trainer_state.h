@@ -15,7 +15,6 @@ struct inki_trainer {
     size_t n_values;
     float *average, *square; // [n_values] AdamW's m and v
     float *best;             // [n_values]
-    bool has_best;
     // Saved with the arrays above:
     struct inki_trainer_counts {
         uint64_t n_done, n_tokens, best_step;

@@ -112,7 +112,7 @@ static inline void run_close(run *r) {
 
 // All that a checkpoint keeps, as numbers, so that two states can be compared to the last bit.
 static inline size_t run_state_bytes(const run *r) {
-    return r->trainer->n_values * 16 + sizeof r->trainer->counts + 1;
+    return r->trainer->n_values * 16 + sizeof r->trainer->counts;
 }
 static inline uint8_t *run_state(const run *r) {
     const inki_trainer *t = r->trainer;
@@ -121,7 +121,6 @@ static inline uint8_t *run_state(const run *r) {
     if (out == NULL) exit(3);
     for (int i = 0; i < 4; i++, at += 4 * t->n_values) memcpy(at, arrays[i], 4 * t->n_values);
     memcpy(at, &t->counts, sizeof t->counts);
-    at[sizeof t->counts] = t->has_best;
     return out;
 }
 
@@ -140,7 +139,6 @@ static inline void run_scramble(run *r, uint32_t seed) {
                                              .n_worse = next_random(&seed),
                                              .best_loss = 1.0 / next_random(&seed),
                                              .last_loss = 1.0 / next_random(&seed)};
-    t->has_best = seed % 2 != 0;
 }
 
 static inline void ck_put(uint8_t *file, size_t at, uint64_t value, size_t bytes) {
