@@ -425,4 +425,4 @@ static int group(const inki_kernels *level) {
     return cmocka_run_group_tests_name(level->name, tests, NULL, NULL);
 }
 
-int main(void) { return each_level(group); }
+int main(void) { return each_level_or_best(group); }
