@@ -99,7 +99,8 @@ done
 # --- load ----------------------------------------------------------------------------------------
 
 clients=8
-"$fleet_load" streams "$port" $clients "$T/stop" >"$T/report" 2>"$T/load.log" &
+end=$("$program" inspect --json | tr , '\n' | sed -n 's/.*"end_token": *\([0-9]*\).*/\1/p')
+"$fleet_load" streams "$port" $clients "$T/stop" "$end" >"$T/report" 2>"$T/load.log" &
 load_pid=$!
 lines() { wc -l <"$T/report"; }
 # Whole streams of a server since line $from of the report.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // For fleet.sh beside it.
 //   fleet_load free                        prints a port that nobody listens on
-//   fleet_load streams PORT CLIENTS STOP   streams from each client, one after the other, until the
-//                                          file STOP is there; a line for each: status, "whole" or
-//                                          "broken", the server's address, why
+//   fleet_load streams PORT CLIENTS STOP END
+//                                          streams from each client, none of them with the token
+//                                          END, one after the other, until the file STOP is there;
+//                                          a line for each: status, "whole" or "broken", the
+//                                          server's address, why
 //   fleet_load typing PORT EDITS           a typing session with so many edits; the same lines
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -18,7 +20,7 @@
 enum { MAX_CLIENTS = 64, BODY = 256 };
 
 static struct {
-    const char *stop;
+    const char *stop, *end_token;
     unsigned n_edits;
     bool typing;
     char path[128];
@@ -50,9 +52,9 @@ static bool next(void *user, unsigned client, unsigned index, load_request *out)
         if (access(set.stop, F_OK) == 0) return false;
         out->path = "/v1/completions";
         snprintf(body, BODY,
-                 "{\"prompt\":\"Once upon a time %u\",\"max_tokens\":200,\"n\":4,"
-                 "\"stream\":true,\"logit_bias\":{\"2047\":-100}}",
-                 index * MAX_CLIENTS + client);
+                 "{\"prompt\":\"Once upon a time %u\",\"max_tokens\":80,\"n\":4,"
+                 "\"stream\":true,\"logit_bias\":{\"%s\":-100}}",
+                 index * MAX_CLIENTS + client, set.end_token);
     }
     out->body = body;
     out->bytes = strlen(body);
@@ -82,9 +84,10 @@ int main(int argc, char **argv) {
     if (argc == 4 && strcmp(argv[1], "typing") == 0) {
         set.typing = true;
         set.n_edits = (unsigned)strtoul(argv[3], NULL, 10);
-    } else if (argc == 5 && strcmp(argv[1], "streams") == 0) {
+    } else if (argc == 6 && strcmp(argv[1], "streams") == 0) {
         plan.n_clients = (unsigned)strtoul(argv[3], NULL, 10);
         set.stop = argv[4];
+        set.end_token = argv[5];
     } else {
         fputs("fleet_load: see the beginning of its source\n", stderr);
         return 2;

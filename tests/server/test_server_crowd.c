@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "inkling/inkling.h"
 #include "served_program.h"
 
 #define HOST      "Host: 127.0.0.1\r\n"
@@ -97,21 +98,33 @@ static void read_a_little(int fd) {
 }
 
 // Texts that do not end before their length, many of them, with much said about each token.
-#define STREAM(n, logprobs)                                                                        \
-    "{\"prompt\":[\"Once upon a time\",\"The\",\"A dog\",\"One day\"],\"max_tokens\":200,"         \
-    "\"stream\":true,\"n\":" #n ",\"logprobs\":" #logprobs ",\"logit_bias\":{\"2047\":-100}}"
+static ink_token end_token;
+static const char *stream_body(unsigned n_tokens, unsigned n, unsigned logprobs) {
+    static char body[512];
+    snprintf(body, sizeof body,
+             "{\"prompt\":[\"Once upon a time\",\"The\",\"A dog\",\"One day\"],\"max_tokens\":%u,"
+             "\"stream\":true,\"n\":%u,\"logprobs\":%u,\"logit_bias\":{\"%d\":-100}}",
+             n_tokens, n, logprobs, (int)end_token);
+    return body;
+}
 
 // Every part of the server has been used once: what it keeps for good is there.
 static int start(void **state) {
     const char *const args[] = {NULL};
     struct rlimit files;
+    ink_model *model = NULL;
+    ink_model_info info = {.size = sizeof info};
     (void)state;
+    if (ink_model_open(&model, NULL, NULL, NULL, NULL) != INK_OK) return -1;
+    ink_model_get_info(model, &info);
+    end_token = info.end_token;
+    ink_model_unref(model);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
     if (!served_start(&server, NULL, args)) return -1;
-    const int fd = ask_for_completion(STREAM(2, 1));
+    const int fd = ask_for_completion(stream_body(60, 2, 1));
     served_read_all(fd, out, sizeof out);
     close(fd);
     if (!served_wait_for(is_idle, NULL)) return -1;
@@ -249,6 +262,7 @@ static void send_many_bodies(void) {
 static void test_many_bodies(void **state) {
     (void)state;
     send_many_bodies();
+    if (!memory_counts()) return;
     const size_t before = served_rss_bytes(&server);
     send_many_bodies();
     send_many_bodies();
@@ -261,7 +275,7 @@ static void test_resets(void **state) {
     const unsigned n = is_quick() ? 24 : 400;
     (void)state;
     for (unsigned i = 0; i < n; i++) {
-        const int fd = ask_for_completion(STREAM(4, 5));
+        const int fd = ask_for_completion(stream_body(200, 4, 5));
         if (i % 3 > 0) read_a_little(fd);
         if (i % 2 == 0)
             close(fd);
@@ -276,7 +290,7 @@ static void test_half_closed(void **state) {
     enum { HALF = 12 };
     (void)state;
     for (unsigned i = 0; i < HALF; i++) {
-        fds[i] = ask_for_completion(STREAM(4, 5));
+        fds[i] = ask_for_completion(stream_body(40, 1, 5));
         shutdown(fds[i], SHUT_WR);
     }
     for (unsigned i = 0; i < HALF; i++) {
@@ -299,7 +313,7 @@ static void test_never_reading(void **state) {
     enum { DEAF = 3 };
     const size_t before = served_rss_bytes(&server);
     (void)state;
-    for (unsigned i = 0; i < DEAF; i++) fds[i] = ask_for_completion(STREAM(16, 20));
+    for (unsigned i = 0; i < DEAF; i++) fds[i] = ask_for_completion(stream_body(200, 16, 20));
     if (!served_wait_for(is_at_rest, NULL)) fail_msg("who does not read is written to for ever");
     assert_memory_since(before, DEAF * 8 * MB + 32 * MB, "with clients that do not read");
     assert_healthy("clients that do not read");
