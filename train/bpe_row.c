@@ -4,7 +4,7 @@
 #include "train/bpe_parts.h"
 
 // Words that stand at least so often are few: each has a range of its own.
-enum { MANY = 65535 };
+enum { MANY = 4095 };
 
 // GPT-2 numbers the bytes that are visible in Latin-1 first.
 uint8_t inki_bpe_byte_of(uint32_t id) {
