@@ -124,6 +124,7 @@ void inki_gemm_free(inki_gemm *gemm) {
 }
 
 inki_precision inki_gemm_precision(const inki_gemm *gemm) { return gemm->precision; }
+void inki_gemm_use_pool(inki_gemm *gemm, inki_pool *pool) { gemm->pool = pool; }
 const char *inki_gemm_level(const inki_gemm *gemm) { return gemm->fns->name; }
 
 // Stored rows [row, row + n_rows) from `column` on, as floats: where they lie, or widened into

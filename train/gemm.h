@@ -16,12 +16,11 @@
 typedef enum inki_precision { INKI_PRECISION_F32, INKI_PRECISION_BF16 } inki_precision;
 
 // What is multiplied: rows as they lie in memory, or their transpose. type: a tensor type that has
-// a `dequantize` kernel; rows of types other than F32 cannot be cut but at block borders, so the
-// whole row is always read.
+// a `dequantize` kernel; a row of it has whole blocks.
 typedef struct inki_operand {
     const void *data;
     uint32_t type;
-    size_t stride;   // bytes between stored rows
+    size_t stride;   // bytes between stored rows; of F32 a multiple of 4
     bool transposed; // the operand is the transpose of the stored rows
 } inki_operand;
 
@@ -46,6 +45,8 @@ ink_status inki_gemm_new(inki_gemm **out, const inki_mem *mem, const inki_kernel
                          ink_error *error);
 void inki_gemm_free(inki_gemm *gemm); // NULL is allowed
 inki_precision inki_gemm_precision(const inki_gemm *gemm);
+// The pool that it was made with, or NULL: the calling thread makes the same numbers alone.
+void inki_gemm_use_pool(inki_gemm *gemm, inki_pool *pool);
 const char *inki_gemm_level(const inki_gemm *gemm); // "avx512bf16", "avx2", "portable"
 
 void inki_gemm_run(inki_gemm *gemm, const inki_product *product);

@@ -10,19 +10,20 @@
 
 INKI_TARGET_BEGIN_AVX2
 
+#define TILE(name)   name##_avx2
 #define TILE_HEIGHT  6
 #define TILE_VECTORS 2
 #define TILE_LANES   8
 
 typedef __m256 tile_vec;
 typedef __m256 tile_cells;
-static inline tile_vec tile_zero(void) { return _mm256_setzero_ps(); }
-static inline tile_vec tile_load(const float *x) { return _mm256_loadu_ps(x); }
-static inline tile_cells tile_load_cells(const float *x) { return _mm256_loadu_ps(x); }
-static inline tile_cells tile_spread(const float *x) { return _mm256_broadcast_ss(x); }
-static inline void tile_store(float *x, tile_vec v) { _mm256_storeu_ps(x, v); }
-static inline tile_vec tile_sum(tile_vec v, tile_vec w) { return _mm256_add_ps(v, w); }
-static inline tile_vec tile_madd(tile_vec sum, tile_cells row, tile_cells columns) {
+INKI_TEMPLATE tile_vec tile_zero(void) { return _mm256_setzero_ps(); }
+INKI_TEMPLATE tile_vec tile_load(const float *x) { return _mm256_loadu_ps(x); }
+INKI_TEMPLATE tile_cells tile_load_cells(const float *x) { return _mm256_loadu_ps(x); }
+INKI_TEMPLATE tile_cells tile_spread(const float *x) { return _mm256_broadcast_ss(x); }
+INKI_TEMPLATE void tile_store(float *x, tile_vec v) { _mm256_storeu_ps(x, v); }
+INKI_TEMPLATE tile_vec tile_sum(tile_vec v, tile_vec w) { return _mm256_add_ps(v, w); }
+INKI_TEMPLATE tile_vec tile_madd(tile_vec sum, tile_cells row, tile_cells columns) {
     return _mm256_fmadd_ps(row, columns, sum);
 }
 
@@ -37,12 +38,13 @@ const inki_gemm_fns inki_gemm_avx2 = {
     .width = TILE_WIDTH,
     .per_cell = 1,
     .max_cells = 256,
-    .tile = tile_run,
-    .pack_row = pack_row_floats,
-    .pack_across = pack_across_floats,
-    .pack_turned = pack_turned_floats,
+    .tile = TILE(tile_run),
+    .pack_row = TILE(pack_row),
+    .pack_across = TILE(pack_across),
+    .pack_turned = TILE(pack_turned),
 };
 
+#undef TILE
 #undef TILE_HEIGHT
 #undef TILE_VECTORS
 #undef TILE_LANES

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A tile of 14 rows by 32 columns: 28 registers of sums, which two multiply-adds a cycle of four
-// cycles' latency need 8 of, two of columns and two of spread numbers. It reads 16 times a cell for
-// its 28 multiply-adds, where one row and vector less in the square would read as often for fewer.
+// A tile of 14 rows by 32 columns: 28 of 32 registers are sums, two columns, two spread numbers. A
+// cell of it is 28 multiply-adds and 16 loads; two of each can begin in a cycle.
 #include "train/gemm_parts.h"
 
 #include "kernels/target.h"
@@ -11,30 +10,31 @@
 
 INKI_TARGET_BEGIN_AVX512
 
+#define TILE(name)   name##_avx512
 #define TILE_HEIGHT  14
 #define TILE_VECTORS 2
 #define TILE_LANES   16
 
 typedef __m512 tile_vec;
 typedef __m512 tile_cells;
-static inline tile_vec tile_zero(void) { return _mm512_setzero_ps(); }
-static inline tile_vec tile_load(const float *x) { return _mm512_loadu_ps(x); }
-static inline tile_cells tile_load_cells(const float *x) { return _mm512_loadu_ps(x); }
-static inline tile_cells tile_spread(const float *x) { return _mm512_set1_ps(*x); }
-static inline void tile_store(float *x, tile_vec v) { _mm512_storeu_ps(x, v); }
-static inline tile_vec tile_sum(tile_vec v, tile_vec w) { return _mm512_add_ps(v, w); }
-static inline tile_vec tile_madd(tile_vec sum, tile_cells row, tile_cells columns) {
+INKI_TEMPLATE tile_vec tile_zero(void) { return _mm512_setzero_ps(); }
+INKI_TEMPLATE tile_vec tile_load(const float *x) { return _mm512_loadu_ps(x); }
+INKI_TEMPLATE tile_cells tile_load_cells(const float *x) { return _mm512_loadu_ps(x); }
+INKI_TEMPLATE tile_cells tile_spread(const float *x) { return _mm512_set1_ps(*x); }
+INKI_TEMPLATE void tile_store(float *x, tile_vec v) { _mm512_storeu_ps(x, v); }
+INKI_TEMPLATE tile_vec tile_sum(tile_vec v, tile_vec w) { return _mm512_add_ps(v, w); }
+INKI_TEMPLATE tile_vec tile_madd(tile_vec sum, tile_cells row, tile_cells columns) {
     return _mm512_fmadd_ps(row, columns, sum);
 }
 
 #include "train/gemm_tile.h"
 #include "train/gemm_turn_avx512.h"
 
-static inline __mmask16 first_lanes(size_t n) {
+INKI_TEMPLATE __mmask16 first_lanes(size_t n) {
     return (__mmask16)(n >= 16 ? 0xffffu : (1u << n) - 1);
 }
 
-static void pack_row_avx512(float *out, size_t pitch, const float *x, size_t n) {
+static void TILE(pack_row)(float *out, size_t pitch, const float *x, size_t n) {
     for (; n >= 16; n -= 16, x += 16, out += pitch) _mm512_storeu_ps(out, _mm512_loadu_ps(x));
     if (n > 0) _mm512_storeu_ps(out, _mm512_maskz_loadu_ps(first_lanes(n), x));
 }
@@ -49,8 +49,8 @@ INKI_TEMPLATE void pack_piece(float *out, size_t pitch, const float *x, size_t n
     _mm512_storeu_ps(out + 16, high);
 }
 
-static void pack_across_avx512(float *out, size_t pitch, size_t step, const float *x,
-                               const float *next, size_t n) {
+static void TILE(pack_across)(float *out, size_t pitch, size_t step, const float *x,
+                              const float *next, size_t n) {
     (void)next;
     if (pitch == 32)
         for (; n >= 32; n -= 32, x += 32, out += step) pack_piece(out, 32, x, 32);
@@ -59,8 +59,8 @@ static void pack_across_avx512(float *out, size_t pitch, size_t step, const floa
     if (n > 0) pack_piece(out, pitch, x, n);
 }
 
-static void pack_turned_avx512(float *out, size_t pitch, const float *x, size_t x_stride,
-                               size_t n_rows, size_t n_filled, size_t n) {
+static void TILE(pack_turned)(float *out, size_t pitch, const float *x, size_t x_stride,
+                              size_t n_rows, size_t n_filled, size_t n) {
     (void)n_filled; // 16
     for (size_t k = 0; k < n; k += 16) {
         const __mmask16 there = first_lanes(n - k);
@@ -82,12 +82,13 @@ const inki_gemm_fns inki_gemm_avx512 = {
     .width = TILE_WIDTH,
     .per_cell = 1,
     .max_cells = 512,
-    .tile = tile_run,
-    .pack_row = pack_row_avx512,
-    .pack_across = pack_across_avx512,
-    .pack_turned = pack_turned_avx512,
+    .tile = TILE(tile_run),
+    .pack_row = TILE(pack_row),
+    .pack_across = TILE(pack_across),
+    .pack_turned = TILE(pack_turned),
 };
 
+#undef TILE
 #undef TILE_HEIGHT
 #undef TILE_VECTORS
 #undef TILE_LANES

@@ -20,40 +20,41 @@ bool inki_gemm_has_bf16(void) {
     INKI_TARGET_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
 TARGET_BEGIN_AVX512BF16
 
+#define TILE(name)   name##_avx512bf16
 #define TILE_HEIGHT  14
 #define TILE_VECTORS 2
 #define TILE_LANES   16
 
 typedef __m512 tile_vec;
 typedef __m512i tile_cells;
-static inline tile_vec tile_zero(void) { return _mm512_setzero_ps(); }
-static inline tile_vec tile_load(const float *x) { return _mm512_loadu_ps(x); }
-static inline tile_cells tile_load_cells(const float *x) { return _mm512_loadu_si512(x); }
-static inline tile_cells tile_spread(const float *x) {
+INKI_TEMPLATE tile_vec tile_zero(void) { return _mm512_setzero_ps(); }
+INKI_TEMPLATE tile_vec tile_load(const float *x) { return _mm512_loadu_ps(x); }
+INKI_TEMPLATE tile_cells tile_load_cells(const float *x) { return _mm512_loadu_si512(x); }
+INKI_TEMPLATE tile_cells tile_spread(const float *x) {
     return _mm512_castps_si512(_mm512_set1_ps(*x));
 }
-static inline void tile_store(float *x, tile_vec v) { _mm512_storeu_ps(x, v); }
-static inline tile_vec tile_sum(tile_vec v, tile_vec w) { return _mm512_add_ps(v, w); }
-static inline tile_vec tile_madd(tile_vec sum, tile_cells row, tile_cells columns) {
+INKI_TEMPLATE void tile_store(float *x, tile_vec v) { _mm512_storeu_ps(x, v); }
+INKI_TEMPLATE tile_vec tile_sum(tile_vec v, tile_vec w) { return _mm512_add_ps(v, w); }
+INKI_TEMPLATE tile_vec tile_madd(tile_vec sum, tile_cells row, tile_cells columns) {
     return _mm512_dpbf16_ps(sum, (__m512bh)row, (__m512bh)columns);
 }
 
 #include "train/gemm_tile.h"
 #include "train/gemm_turn_avx512.h"
 
-static inline __mmask16 first_lanes(size_t n) {
+INKI_TEMPLATE __mmask16 first_lanes(size_t n) {
     return (__mmask16)(n >= 16 ? 0xffffu : (1u << n) - 1);
 }
 
 // Sixteen pairs: 32 numbers at x, of which n are there.
-static inline __m512i round_row(const float *x, size_t n) {
+INKI_TEMPLATE __m512i round_row(const float *x, size_t n) {
     const __m512 low = _mm512_maskz_loadu_ps(first_lanes(n), x);
     const __m512 high =
         n > 16 ? _mm512_maskz_loadu_ps(first_lanes(n - 16), x + 16) : _mm512_setzero_ps();
     return (__m512i)_mm512_cvtne2ps_pbh(high, low);
 }
 
-static void pack_row_bf16(float *out, size_t pitch, const float *x, size_t n) {
+static void TILE(pack_row)(float *out, size_t pitch, const float *x, size_t n) {
     for (; n >= 32; n -= 32, x += 32, out += pitch)
         _mm512_storeu_si512(
             out, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + 16), _mm512_loadu_ps(x)));
@@ -80,8 +81,8 @@ INKI_TEMPLATE void pack_piece(float *out, size_t pitch, const float *x, const fl
     _mm512_storeu_si512(out + 16, high);
 }
 
-static void pack_across_bf16(float *out, size_t pitch, size_t step, const float *x,
-                             const float *next, size_t n) {
+static void TILE(pack_across)(float *out, size_t pitch, size_t step, const float *x,
+                              const float *next, size_t n) {
     if (next == NULL) { // once in a product whose k is odd
         for (; n > 0; x += pitch, out += step) {
             const size_t n_here = n < pitch ? n : pitch;
@@ -98,8 +99,8 @@ static void pack_across_bf16(float *out, size_t pitch, size_t step, const float 
     if (n > 0) pack_piece(out, pitch, x, next, n);
 }
 
-static void pack_turned_bf16(float *out, size_t pitch, const float *x, size_t x_stride,
-                             size_t n_rows, size_t n_filled, size_t n) {
+static void TILE(pack_turned)(float *out, size_t pitch, const float *x, size_t x_stride,
+                              size_t n_rows, size_t n_filled, size_t n) {
     (void)n_filled; // 16
     for (size_t k = 0; k < n; k += 32) {
         __m512i rows[16];
@@ -120,13 +121,14 @@ const inki_gemm_fns inki_gemm_avx512bf16 = {
     .width = TILE_WIDTH,
     .per_cell = 2,
     .max_cells = 512,
-    .tile = tile_run,
-    .pack_row = pack_row_bf16,
-    .pack_across = pack_across_bf16,
-    .pack_turned = pack_turned_bf16,
+    .tile = TILE(tile_run),
+    .pack_row = TILE(pack_row),
+    .pack_across = TILE(pack_across),
+    .pack_turned = TILE(pack_turned),
 };
 
 #undef TARGET_BEGIN_AVX512BF16
+#undef TILE
 #undef TILE_HEIGHT
 #undef TILE_VECTORS
 #undef TILE_LANES

@@ -9,19 +9,20 @@
 #include <arm_neon.h>
 #include <string.h>
 
+#define TILE(name)   name##_neon
 #define TILE_HEIGHT  6
 #define TILE_VECTORS 4
 #define TILE_LANES   4
 
 typedef float32x4_t tile_vec;
 typedef float32x4_t tile_cells;
-static inline tile_vec tile_zero(void) { return vdupq_n_f32(0); }
-static inline tile_vec tile_load(const float *x) { return vld1q_f32(x); }
-static inline tile_cells tile_load_cells(const float *x) { return vld1q_f32(x); }
-static inline tile_cells tile_spread(const float *x) { return vld1q_dup_f32(x); }
-static inline void tile_store(float *x, tile_vec v) { vst1q_f32(x, v); }
-static inline tile_vec tile_sum(tile_vec v, tile_vec w) { return vaddq_f32(v, w); }
-static inline tile_vec tile_madd(tile_vec sum, tile_cells row, tile_cells columns) {
+INKI_TEMPLATE tile_vec tile_zero(void) { return vdupq_n_f32(0); }
+INKI_TEMPLATE tile_vec tile_load(const float *x) { return vld1q_f32(x); }
+INKI_TEMPLATE tile_cells tile_load_cells(const float *x) { return vld1q_f32(x); }
+INKI_TEMPLATE tile_cells tile_spread(const float *x) { return vld1q_dup_f32(x); }
+INKI_TEMPLATE void tile_store(float *x, tile_vec v) { vst1q_f32(x, v); }
+INKI_TEMPLATE tile_vec tile_sum(tile_vec v, tile_vec w) { return vaddq_f32(v, w); }
+INKI_TEMPLATE tile_vec tile_madd(tile_vec sum, tile_cells row, tile_cells columns) {
     return vfmaq_f32(sum, row, columns);
 }
 
@@ -34,12 +35,13 @@ const inki_gemm_fns inki_gemm_neon = {
     .width = TILE_WIDTH,
     .per_cell = 1,
     .max_cells = 256,
-    .tile = tile_run,
-    .pack_row = pack_row_floats,
-    .pack_across = pack_across_floats,
-    .pack_turned = pack_turned_floats,
+    .tile = TILE(tile_run),
+    .pack_row = TILE(pack_row),
+    .pack_across = TILE(pack_across),
+    .pack_turned = TILE(pack_turned),
 };
 
+#undef TILE
 #undef TILE_HEIGHT
 #undef TILE_VECTORS
 #undef TILE_LANES

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The tile of a level, written once. The file that includes it, inside its target region, has
-// defined: TILE_HEIGHT (even), TILE_VECTORS (of a row), TILE_LANES, the types tile_vec (of sums)
-// and tile_cells, and the functions tile_zero(), tile_load(x), tile_load_cells(x), tile_spread(x),
-// tile_store(x, v), tile_sum(v, w), tile_madd(sum, spread, cells).
+// defined: TILE(name), which puts the level behind a name, TILE_HEIGHT (even), TILE_VECTORS (of a
+// row), TILE_LANES, the types tile_vec (of sums) and tile_cells, and the functions tile_zero(),
+// tile_load(x), tile_load_cells(x), tile_spread(x), tile_store(x, v), tile_sum(v, w),
+// tile_madd(sum, spread, cells).
 #ifndef INKI_TRAIN_GEMM_TILE_H
 #define INKI_TRAIN_GEMM_TILE_H
 
@@ -67,8 +68,8 @@ INKI_TEMPLATE void tile_whole(const inki_gemm_tile *t, const size_t height, cons
 
 // Heights are compiled apart, so that each has its sums in registers.
 #define TILE_OF(h)                                                                                 \
-    static void tile_rows_##h(const inki_gemm_tile *t) { tile_whole(t, h, false); }                \
-    static void tile_across_##h(const inki_gemm_tile *t) { tile_whole(t, h, true); }
+    static void TILE(tile_rows_##h)(const inki_gemm_tile *t) { tile_whole(t, h, false); }          \
+    static void TILE(tile_across_##h)(const inki_gemm_tile *t) { tile_whole(t, h, true); }
 TILE_OF(2)
 TILE_OF(4)
 #if TILE_HEIGHT >= 6
@@ -84,9 +85,9 @@ TILE_OF(14)
 
 typedef void (*tile_fn)(const inki_gemm_tile *tile);
 
-static void tile_run(const inki_gemm_tile *t) {
+static void TILE(tile_run)(const inki_gemm_tile *t) {
 #define TILE_PAIR(h)                                                                               \
-    { tile_rows_##h, tile_across_##h }
+    { TILE(tile_rows_##h), TILE(tile_across_##h) }
     static const tile_fn whole[][2] = {
         TILE_PAIR(2),
         TILE_PAIR(4),
