@@ -308,8 +308,9 @@ int cli_train_config_read(cli_train_job *job, inki_str text, const char *where) 
     if (job->folder == NULL) return cli_fail_memory();
     for (size_t i = 0; i < cli_train_table_size; i++) {
         const cli_option *o = &cli_train_table[i];
-        if (kept(o) && !read_option(o, json_object_get(options, o->name)))
-            return damaged(where, o->name);
+        const json_t *value = json_object_get(options, o->name);
+        // One that a later version has added has its default.
+        if (kept(o) && value != NULL && !read_option(o, value)) return damaged(where, o->name);
     }
     return read_texts(job, json_object_get(job->config, "texts"), where);
 }

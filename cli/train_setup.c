@@ -52,6 +52,7 @@ static int open_runtime(cli_train_job *job) {
 
 static int open_model(cli_train_job *job, const char *name, cli_train_model *out) {
     ink_error error = {0};
+    if (cli_source_check(name) != CLI_OK) return CLI_FILE;
     const ink_source source = cli_source(name);
     const ink_status status = ink_model_open(&out->model, job->runtime, &source, NULL, &error);
     if (status != INK_OK) return cli_fail_ink(status, &error);

@@ -20,6 +20,7 @@
 // A machine so slow that it draws the bar at every update makes that much.
 enum { MAX_DRAWN = 1002 * (WIDEST + 3) };
 static const char end_mark = 4; // written behind all that was drawn
+static const char *tail;        // NULL: the usual one
 
 // What a bar drew: everything written to standard error by `steps` updates of work that began
 // `age_ms` ago. columns 0: a pipe instead of a terminal. Runs in a process of its own, because
@@ -46,7 +47,12 @@ static size_t drawn(unsigned short columns, double age_ms, bool bar_only, char *
         dup2(ends[1], STDERR_FILENO);
         cli_progress_begin(&progress, "scoring", bar_only);
         progress.started -= age_ms;
-        for (int i = 0; i <= 1000; i++) cli_progress_update(&progress, i / 1000.0);
+        for (int i = 0; i <= 1000; i++) {
+            if (tail == NULL)
+                cli_progress_update(&progress, i / 1000.0);
+            else
+                cli_progress_show(&progress, i / 1000.0, tail);
+        }
         cli_progress_end(&progress);
         _exit(write(STDERR_FILENO, &end_mark, 1) != 1);
     }
@@ -66,6 +72,22 @@ static size_t drawn(unsigned short columns, double age_ms, bool bar_only, char *
     out[n] = 0;
     close(ends[0]);
     return n;
+}
+
+// A tail of the caller's stands where the share and the time would, cut where the window ends.
+static void bar_with_a_tail(void **state) {
+    (void)state;
+    static char out[MAX_DRAWN];
+    tail = " step 5, loss 1.25";
+    size_t n = drawn(60, 0, true, out, sizeof out);
+    assert_true(n > 60);
+    assert_non_null(strstr(out, "\rscoring ["));
+    assert_non_null(strstr(out, "] step 5, loss 1.25"));
+    assert_null(strstr(out, "left"));
+    n = drawn(16, 0, true, out, sizeof out);
+    assert_memory_equal(out, "\rscoring step 5,", 16);
+    assert_int_equal(drawn(0, 60000, true, out, sizeof out), 0); // a pipe
+    tail = NULL;
 }
 
 static void bar_fits_its_window(void **state) {
@@ -191,6 +213,7 @@ static void sizes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bar_with_a_tail),
         cmocka_unit_test(bar_fits_its_window),
         cmocka_unit_test(plain_lines_elsewhere),
         cmocka_unit_test(short_work_is_silent),
