@@ -275,7 +275,8 @@ static void multiply_unit(inki_gemm *gemm, const gemm_round *round, size_t unit,
     inki_gemm_tile tile = {.c_stride = p->c_stride,
                            .n_cells = round->n_cells,
                            .add = p->add || !first,
-                           .across = across};
+                           .across = across,
+                           .far = (p->add || !first) && p->m * p->n > NEAR_CELLS};
     for (size_t q = panel; q < last; q++) {
         piece_of(&round->b, q, &j, &j_end);
         tile.n_cols = j_end - j;

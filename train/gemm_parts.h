@@ -25,6 +25,7 @@ typedef struct inki_gemm_tile {
     const float *bias; // [n_cols] or NULL
     bool add;          // c = c + (sum + bias), else c = sum + bias
     bool across;       // A was packed from stored columns
+    bool far;          // what c has is added to, and in no near cache: it is asked for first
 } inki_gemm_tile;
 
 typedef struct inki_gemm_fns {

@@ -7,6 +7,7 @@
 #ifndef INKI_TRAIN_GEMM_TILE_H
 #define INKI_TRAIN_GEMM_TILE_H
 
+#include "base/prefetch.h"
 #include "kernels/target.h"
 #include "train/gemm_parts.h"
 
@@ -103,6 +104,8 @@ static void TILE(tile_run)(const inki_gemm_tile *t) {
     };
 #undef TILE_PAIR
     const tile_fn fn = whole[(t->n_rows + 1) / 2 - 1][t->across];
+    for (size_t i = 0; t->far && i < t->n_rows; i++)
+        inki_prefetch((uintptr_t)(t->c + i * t->c_stride), t->n_cols * sizeof(float));
     if (t->n_cols == TILE_WIDTH && t->n_rows % 2 == 0) {
         fn(t);
         return;
