@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What trainer.c and checkpoint.c share. Private to train.
+// What trainer.c and train_checkpoint.c share. Private to train.
 #ifndef INKI_TRAIN_TRAINER_STATE_H
 #define INKI_TRAIN_TRAINER_STATE_H
 
