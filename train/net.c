@@ -358,6 +358,10 @@ void inki_net_free(inki_net *net) {
 const inki_net_options *inki_net_get_options(const inki_net *net) { return &net->options; }
 const inki_compute *inki_net_get_compute(const inki_net *net) { return &net->compute; }
 inki_precision inki_net_precision(const inki_net *net) { return inki_gemm_precision(net->gemm); }
+void inki_net_use_pool(inki_net *net, inki_pool *pool) {
+    net->compute.pool = pool;
+    inki_gemm_use_pool(net->gemm, pool);
+}
 size_t inki_net_n_params(const inki_net *net, const inki_param **params) {
     if (params != NULL) *params = net->params;
     return net->n_params;

@@ -61,6 +61,8 @@ ink_status inki_net_measure(const inki_compute *compute, const inki_net_options 
 const inki_net_options *inki_net_get_options(const inki_net *net);
 const inki_compute *inki_net_get_compute(const inki_net *net);
 inki_precision inki_net_precision(const inki_net *net);
+// The pool that it was made with, or NULL: between two stages, for whoever cannot have it.
+void inki_net_use_pool(inki_net *net, inki_pool *pool);
 size_t inki_net_n_params(const inki_net *net, const inki_param **params); // how many tensors
 size_t inki_net_n_values(const inki_net *net);                            // how many numbers
 float *inki_net_weights(inki_net *net);                                   // [n_values]

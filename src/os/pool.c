@@ -210,8 +210,12 @@ void inki_pool_free(inki_pool *pool) {
 
 uint32_t inki_pool_n_threads(const inki_pool *pool) { return pool != NULL ? pool->n_threads : 1; }
 
+bool inki_pool_is_alive(const inki_pool *pool) {
+    return pool != NULL && pool->pid == inki_os_pid();
+}
+
 bool inki_pool_enter(inki_pool *pool) {
-    if (pool == NULL || pool->pid != inki_os_pid()) return false;
+    if (!inki_pool_is_alive(pool)) return false;
     return !atomic_exchange_explicit(&pool->held, true, memory_order_acquire);
 }
 

@@ -23,6 +23,8 @@ ink_status inki_pool_new(inki_pool **out, const inki_mem *mem, uint32_t n_thread
 // Joins the threads. In a forked child, where they do not exist, it only releases the memory.
 void inki_pool_free(inki_pool *pool);
 uint32_t inki_pool_n_threads(const inki_pool *pool);
+// False: its threads are those of the process that this one was forked from. NULL: false.
+bool inki_pool_is_alive(const inki_pool *pool);
 
 // Claims the pool for an evaluation. False when another thread holds it, or in a forked child: the
 // caller then passes NULL to inki_pool_run and works alone.
