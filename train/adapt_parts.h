@@ -28,20 +28,30 @@ struct ink_adapt {
     inki_trainer *trainer;
     inki_adapt_row learn, held;
     uint64_t n_texts;
-    int32_t *ids; // [n_batch, n_ctx + 1]
-    char *path;   // NULL: nothing is kept
+    uint64_t judged_at; // steps done when the held-out part was asked last, 0: never
+    double held_loss;   // what it said; NAN: of the text as it is now nothing is known
+    int32_t *ids;       // [n_batch, n_ctx + 1]
+    size_t n_ids;
+    char *path; // NULL: nothing is kept
     size_t path_bytes;
-    double loss, held_loss;
+
     inki_adapt_doing doing;
-    bool judging;    // a sequence is under way
-    size_t n_judged; // sequences done
+    // Judging: windows of the held-out row as it was when that began.
+    bool in_window;
+    size_t n_held, n_windows, n_asked, window, n_targets;
     inki_net_loss judged;
     atomic_int cancel, busy;
 };
 
+// Replaces zeros by what they stand for and checks all. Errors: INK_E_ARG, INK_E_LIMIT.
+ink_status inki_adapt_complete_options(ink_adapt_options *options, const ink_model *model,
+                                       ink_error *error);
 ink_status inki_adapt_set_path(ink_adapt *adapt, const char *path, ink_error *error);
-// What the state's file says of options and texts, if there is one (*found).
+// What the state's file says of options and texts, if there is one (*found). Errors: those of
+// ink_adapt_open.
 ink_status inki_adapt_read_config(ink_adapt *adapt, bool *found, ink_error *error);
+// The rest of it, into net and trainer. Errors: likewise.
+ink_status inki_adapt_read_weights(ink_adapt *adapt, ink_error *error);
 ink_status inki_adapt_write_state(const ink_adapt *adapt, ink_error *error);
 ink_status inki_adapt_keep_text(ink_adapt *adapt, const char *text, size_t bytes, ink_error *error);
 void inki_adapt_row_free(const ink_adapt *adapt, inki_adapt_row *row);

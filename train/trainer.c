@@ -92,9 +92,38 @@ void inki_trainer_free(inki_trainer *t) {
     inki_release(&mem, t, 1, sizeof *t);
 }
 
-const float *inki_trainer_best(const inki_trainer *trainer) { return trainer->best; }
+const float *inki_trainer_best(const inki_trainer *trainer) {
+    return isfinite(trainer->counts.best_loss) ? trainer->best : inki_net_weights(trainer->net);
+}
 uint64_t inki_trainer_n_done(const inki_trainer *trainer) { return trainer->counts.n_done; }
 double inki_trainer_best_loss(const inki_trainer *trainer) { return trainer->counts.best_loss; }
+double inki_trainer_last_loss(const inki_trainer *trainer) {
+    return trainer->counts.n_done > 0 ? trainer->counts.last_loss : NAN;
+}
+
+bool inki_trainer_is_sound(const inki_trainer *t) {
+    const float *weights = inki_net_weights(t->net);
+    const uint64_t most = (uint64_t)1 << 48; // steps; of their numbers none overflows then
+    if (t->counts.n_done > most || t->counts.best_step > t->counts.n_done ||
+        isnan(t->counts.best_loss) || !isfinite(t->counts.last_loss))
+        return false;
+    for (size_t i = 0; i < t->n_values; i++) {
+        const float m = t->average[i], v = t->square[i];
+        if (!isfinite(weights[i]) || !isfinite(t->best[i])) return false;
+        // Of gradients that there were, m is not much more than the root of v: else the next step
+        // would be one out of all numbers.
+        if (!(v >= 0 && v <= FLT_MAX) || !(fabsf(m) <= 1e6f * (sqrtf(v) + t->settings.eps)))
+            return false;
+    }
+    return true;
+}
+
+void inki_trainer_go_back(inki_trainer *t) {
+    memcpy(inki_net_weights(t->net), t->best, t->n_values * sizeof *t->best);
+    memset(t->average, 0, t->n_values * sizeof *t->average);
+    memset(t->square, 0, t->n_values * sizeof *t->square);
+}
+
 void inki_trainer_forget_best(inki_trainer *trainer) {
     trainer->counts.best_loss = INFINITY;
     trainer->counts.n_worse = 0;
@@ -232,6 +261,11 @@ ink_status inki_trainer_end(inki_trainer *t, inki_train_report *report, ink_erro
             error, INK_E_NUMERIC, NULL, 0,
             "the %s is not finite at step %llu: the weights are those of the step before",
             isfinite(t->loss.sum) ? "gradient" : "loss", (unsigned long long)(step + 1));
+    // A finite loss and gradient are what shows that weights are good: so it is these, and not
+    // those that the update makes of them.
+    const uint64_t keep = t->settings.keep_every;
+    if (keep > 0 && step % keep == 0 && isinf(t->counts.best_loss))
+        memcpy(t->best, inki_net_weights(t->net), t->n_values * sizeof *t->best);
     update(t, &w, norm, rate);
 
     t->counts.n_done++;

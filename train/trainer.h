@@ -21,6 +21,7 @@ typedef struct inki_train_settings {
     uint64_t validate_every; // steps; 0: only at the end
     uint32_t patience;       // validations without a better one, after which it stops; 0: never
     uint32_t max_held;       // sequences of validation at most; 0: all
+    uint64_t keep_every;     // steps; weights are kept to go back to while no validation was; 0: no
 } inki_train_settings;
 
 // What happened in a step, or in a validation.
@@ -69,6 +70,12 @@ void inki_trainer_judge(inki_trainer *trainer, double loss, inki_train_report *r
 const float *inki_trainer_best(const inki_trainer *trainer);
 uint64_t inki_trainer_n_done(const inki_trainer *trainer);  // steps
 double inki_trainer_best_loss(const inki_trainer *trainer); // INFINITY before the first validation
+double inki_trainer_last_loss(const inki_trainer *trainer); // of the last step; NAN: none was done
+// False: a weight, an average or a loss that was loaded is none that learning leaves behind.
+bool inki_trainer_is_sound(const inki_trainer *trainer);
+// After INK_E_NUMERIC: the weights of the best validation, or those kept last (the first ones where
+// none were), and averages anew. The steps go on counting.
+void inki_trainer_go_back(inki_trainer *trainer);
 // The next validation is the best one, whatever it finds: another text is judged from now on.
 void inki_trainer_forget_best(inki_trainer *trainer);
 
