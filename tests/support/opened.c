@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,15 @@ ink_model *opened_builtin;
 int opened_builtin_begin(void **state) {
     (void)state;
     return ink_model_open(&opened_builtin, NULL, NULL, NULL, NULL) == INK_OK ? 0 : -1;
+}
+
+int opened_small_begin(void **state) {
+    char path[1024];
+    const char *root = getenv("INKLING_SOURCE_DIR");
+    (void)state;
+    snprintf(path, sizeof path, "%s/tests/fixtures/story-small.gguf", root != NULL ? root : ".");
+    const ink_source source = {.size = sizeof source, .kind = INK_SOURCE_PATH, .name = path};
+    return ink_model_open(&opened_builtin, NULL, &source, NULL, NULL) == INK_OK ? 0 : -1;
 }
 
 int opened_builtin_end(void **state) {

@@ -25,6 +25,9 @@ void opened_close(opened *o);
 extern ink_model *opened_builtin;
 int opened_builtin_begin(void **state);
 int opened_builtin_end(void **state);
+// The same with the small story model of tests/fixtures, whatever is built in: for what depends on
+// the words that a model says.
+int opened_small_begin(void **state);
 
 ink_session *opened_session(const opened *o, uint32_t n_ctx, uint32_t kv_type, uint32_t n_logits);
 

@@ -15,7 +15,7 @@
 static ink_sampler *greedy;
 
 static int open_greedy(void **state) {
-    if (opened_builtin_begin(state) != 0) return -1;
+    if (opened_small_begin(state) != 0) return -1;
     return ink_sampler_new(&greedy, opened_builtin, "greedy", NULL, NULL) == INK_OK ? 0 : -1;
 }
 static int close_greedy(void **state) {

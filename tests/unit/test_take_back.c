@@ -93,12 +93,13 @@ static void filtered_words_never_come_out(void **state) {
                 continue;
             }
             n_changed++;
-            // The phrase that was avoided stands where the two begin to differ, or before that.
+            // The phrase that was avoided stands where the two begin to differ, or before that; its
+            // first token may bring the blank before it.
             size_t at = 0, length = 0;
             snprintf(joined, sizeof joined, "One day, a%s", free_text.text);
             ink_filter_find(f, joined, strlen(joined), &at, &length);
             assert_true(length > 0);
-            assert_true(at + length >= 10 + same && at <= 10 + same);
+            assert_true(at + length >= 10 + same && at <= 10 + same + 1);
         }
         ink_filter_unref(f);
     }
