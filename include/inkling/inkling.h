@@ -22,10 +22,11 @@
 //               call it says how much was filled.
 //   Ownership   What ink_x_new / ink_x_open made, ink_x_free / ink_x_unref / ink_close ends.
 //               `const` pointers handed out are borrowed for the time stated beside them.
-//   Threads     ink_runtime, ink_model, ink_sampler and ink_filter may be used by any number of
-//               threads at once. A session, an engine belong to one thread at a time: while a call
-//               runs, a second thread gets INK_E_BUSY from all that returns a status; what only
-//               reads (the past, logits, the last result or error) does not look who calls.
+//   Threads     ink_runtime, ink_model, ink_adapter, ink_sampler and ink_filter may be used by any
+//               number of threads at once. A session, an engine belong to one thread at a time:
+//               while a call runs, a second thread gets INK_E_BUSY from all that returns a status;
+//               what only reads (the past, logits, the last result or error) does not look who
+//               calls.
 //               ink_session_cancel and ink_cancel may be called from anywhere, at any time.
 //               A typing session and a service are made for several threads: see there.
 //   Callbacks   Inside a callback the object that calls may be read and cancelled. Any other call
@@ -306,10 +307,12 @@ INK_API ink_status ink_model_get_info(const ink_model *model, ink_model_info *in
 typedef struct ink_adapter ink_adapter;
 
 // Opens a LoRA adapter for this model: a GGUF file as llama.cpp's converter and `inkling train`
-// write it. Its matrices stay views into the mapping. Source: https://github.com/ggml-org/llama.cpp
-// (convert_lora_to_gguf.py) Errors: those of ink_model_open; INK_E_FORMAT (of another model:
-// message names the tensor that does not fit; no adapter), INK_E_UNSUPPORTED (another kind of
-// adapter; a model opened with INK_MODEL_INSPECT).
+// write it, with matrices for attn_qkv, attn_output, ffn_up and ffn_down, up to rank 4096. A stays
+// a view into the mapping, B is kept as floats: 4 * rank * rows bytes of heap.
+// Source: https://github.com/ggml-org/llama.cpp (convert_lora_to_gguf.py). Errors: those of
+// ink_model_open; INK_E_FORMAT (of another model: message names the tensor that does not fit; no
+// adapter), INK_E_UNSUPPORTED (another kind of adapter, other matrices; a model opened with
+// INK_MODEL_INSPECT).
 INK_API ink_status ink_adapter_open(ink_adapter **out, ink_model *model, const ink_source *source,
                                     ink_error *error);
 // Sessions hold a reference: any order of release is safe. NULL is allowed.
@@ -317,7 +320,7 @@ INK_API void ink_adapter_unref(ink_adapter *adapter);
 // An adapter and how much it counts: weights become W + scale * (alpha / rank) B A.
 typedef struct ink_adapter_use {
     ink_adapter *adapter;
-    float scale; // 1: as it was trained
+    float scale; // 1: as it was trained; 0: as if it were not there, to the bit
 } ink_adapter_use;
 
 // ---------------------------------------------------------------------------------------------
@@ -370,8 +373,9 @@ typedef struct ink_session_options {
 INK_API void ink_session_options_init(ink_session_options *options, size_t size);
 
 // All memory that an unforked session needs is allocated here: a decode step allocates nothing.
-// Errors: INK_E_ARG, INK_E_LIMIT (n_ctx over the model's, n_batch over 4096, n_logits or n_held
-// over n_ctx), INK_E_NOMEM, INK_E_UNSUPPORTED (opened with INK_MODEL_INSPECT).
+// Errors: INK_E_ARG (an adapter of another model), INK_E_LIMIT (n_ctx over the model's, n_batch
+// over 4096, n_logits or n_held over n_ctx, over 16 adapters), INK_E_NOMEM, INK_E_UNSUPPORTED
+// (opened with INK_MODEL_INSPECT).
 INK_API ink_status ink_session_new(ink_session **out, ink_model *model,
                                    const ink_session_options *options, ink_error *error);
 // A second session with the same past, options and logits. Pages are shared until one of the two
@@ -424,7 +428,8 @@ typedef struct ink_memory {
     uint64_t kv_bytes;           // pages of the KV cache
     uint64_t session_heap_bytes; // held by a session, kv_bytes included
 } ink_memory;
-// Exact sizes, before anything is loaded: reads metadata only. options: NULL for defaults.
+// Exact sizes, before anything is loaded: reads metadata only. options: NULL for defaults; adapters
+// in there may be of any model.
 // Errors: those of ink_model_open and ink_session_new.
 INK_API ink_status ink_measure(const ink_source *source, const ink_session_options *options,
                                ink_memory *out, ink_error *error);

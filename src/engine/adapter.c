@@ -119,8 +119,7 @@ void inki_adapters_drop(inki_adapters *adapters) {
 
 // With a scale of 0 the model is as without the adapter, to the bit.
 inki_lora_list inki_adapters_loras(const ink_adapter_use *list, size_t n) {
-    inki_lora_list loras;
-    memset(&loras, 0, sizeof loras); // they are compared as bytes
+    inki_lora_list loras = {0};
     for (size_t i = 0; i < n; i++) {
         if (list[i].scale == 0) continue;
         loras.list[loras.n].lora = &list[i].adapter->lora;

@@ -67,21 +67,13 @@ static float *last_row(const ink_session *s, size_t n_tokens) {
                            : s->logits;
 }
 
-// Rows with the same adapters as those before them are worked on together with them.
-static const inki_lora_list *loras_of(const ink_session *s, const inki_lora_list *last) {
-    if (s->loras.n == 0) return NULL;
-    return last != NULL && memcmp(last, &s->loras, sizeof s->loras) == 0 ? last : &s->loras;
-}
-
 // Walks all tokens of all spans in order and runs a pass whenever the working memory is full.
 static ink_status run_passes(const ink_span *spans, size_t n, inki_work *work,
                              inki_forward *forward, ink_error *error) {
     const size_t n_vocab = forward->weights->n_vocab, n_embd = forward->weights->n_embd;
     uint32_t filled = 0;
-    const inki_lora_list *loras = NULL;
     for (size_t i = 0; i < n; i++) {
         ink_session *s = spans[i].session;
-        loras = loras_of(s, loras);
         const bool all = (spans[i].flags & INK_SPAN_ALL_LOGITS) != 0;
         for (size_t k = 0; k < spans[i].n_tokens; k++) {
             const bool last = k + 1 == spans[i].n_tokens;
@@ -89,7 +81,7 @@ static ink_status run_passes(const ink_span *spans, size_t n, inki_work *work,
                                               .hidden = s->pools ? s->hidden + k * n_embd : NULL,
                                               .pos = s->n_past + (uint32_t)k,
                                               .token = spans[i].tokens[k],
-                                              .loras = loras,
+                                              .loras = s->loras.n > 0 ? &s->loras : NULL,
                                               .logits = all    ? s->logits + k * n_vocab
                                                         : last ? last_row(s, spans[i].n_tokens)
                                                                : NULL};

@@ -23,22 +23,17 @@ static void low_row(const low_stage *s, size_t r) {
     bool have_act = inki_act_form_of(s->w->type) == INKI_ACT_Q8;
     for (uint32_t i = 0; loras != NULL && i < loras->n; i++) {
         const inki_lora *lora = loras->list[i].lora;
-        const inki_tensor *a = &lora->pairs[s->w->adapted - 1].a, *b = a + 1;
-        float values[INKI_LORA_MAX_RANK];
-        const bool bytes_in = inki_act_form_of(a->type) == INKI_ACT_Q8;
-        const bool bytes_out = inki_act_form_of(b->type) == INKI_ACT_Q8;
-        float *y = bytes_out ? values : (float *)(void *)low;
-        const float scale = loras->list[i].scale;
-        if (a->data != NULL) {
-            if (bytes_in && !have_act) kernels->quantize_act(act, x, a->n_cols);
-            have_act |= bytes_in;
-            kernels->matmul[a->type](y, 0, a->data, a->row_bytes, bytes_in ? (const void *)act : x,
-                                     0, NULL, a->n_rows, a->n_cols, 1);
-            kernels->scale(y, lora->alpha != 0 ? scale * lora->alpha / (float)a->n_rows : scale,
-                           a->n_rows);
-            if (bytes_out) kernels->quantize_act(low, y, a->n_rows);
-        }
+        const inki_tensor *a = &lora->pairs[s->w->adapted - 1].a;
+        float *y = (float *)(void *)low, scale = loras->list[i].scale;
         low += lora->low_bytes;
+        if (a->data == NULL) continue;
+        const bool bytes = inki_act_form_of(a->type) == INKI_ACT_Q8;
+        if (bytes && !have_act) kernels->quantize_act(act, x, a->n_cols);
+        have_act |= bytes;
+        kernels->matmul[a->type](y, 0, a->data, a->row_bytes, bytes ? (const void *)act : x, 0,
+                                 NULL, a->n_rows, a->n_cols, 1);
+        if (lora->alpha != 0) scale = scale * lora->alpha / (float)a->n_rows;
+        kernels->scale(y, scale, a->n_rows);
     }
 }
 
@@ -55,39 +50,18 @@ void inki_forward_low(const inki_forward *f, const float *x, const inki_tensor *
     inki_pool_run(f->pool, inki_forward_n_parts(f, work), low_part, &s);
 }
 
-// Through a tile on the stack, since kernels write their outputs and do not add to them.
-enum { TILE_ROWS = 32, TILE_COLUMNS = 128 };
-
-static void add_tile(const inki_forward *f, float *out, const inki_tensor *w, const inki_tensor *b,
-                     const uint8_t *low, size_t begin, size_t n, size_t n_rows) {
-    float tile[TILE_ROWS * TILE_COLUMNS];
-    f->kernels->matmul[b->type](tile, n, (const uint8_t *)b->data + begin * b->row_bytes,
-                                b->row_bytes, low, f->scratch->low_stride, NULL, n, b->n_cols,
-                                n_rows);
-    for (size_t r = 0; r < n_rows; r++)
-        f->kernels->add(out + r * w->n_rows + begin, tile + r * n, n);
-}
-
-// Rows with the same adapters, at most TILE_ROWS of them.
-static void add_rows(const inki_forward *f, float *out, const inki_tensor *w, size_t begin,
-                     size_t end, size_t row, size_t n_rows) {
-    const inki_lora_list *loras = f->adapted[row].loras;
-    const uint8_t *low = f->scratch->low + row * f->scratch->low_stride;
-    for (uint32_t i = 0; i < loras->n; i++) {
-        const inki_tensor *b = &loras->list[i].lora->pairs[w->adapted - 1].b;
-        for (size_t at = begin; b->data != NULL && at < end; at += TILE_COLUMNS)
-            add_tile(f, out + row * w->n_rows, w, b, low, at,
-                     end - at < TILE_COLUMNS ? end - at : TILE_COLUMNS, n_rows);
-        low += loras->list[i].lora->low_bytes;
-    }
-}
-
 void inki_forward_add_low(const inki_forward *f, float *out, const inki_tensor *w, size_t begin,
                           size_t end, size_t n_rows) {
-    for (size_t row = 0, next; row < n_rows; row = next) {
-        const inki_lora_list *loras = f->adapted[row].loras;
-        next = row + 1;
-        while (next < n_rows && next - row < TILE_ROWS && f->adapted[next].loras == loras) next++;
-        if (loras != NULL) add_rows(f, out, w, begin, end, row, next - row);
+    for (size_t r = 0; r < n_rows; r++, out += w->n_rows) {
+        const inki_lora_list *loras = f->adapted[r].loras;
+        const uint8_t *low = f->scratch->low + r * f->scratch->low_stride;
+        for (uint32_t i = 0; loras != NULL && i < loras->n; i++) {
+            const inki_lora_pair *pair = &loras->list[i].lora->pairs[w->adapted - 1];
+            const float *y = (const float *)(const void *)low;
+            for (size_t k = 0; k < pair->a.n_rows; k++)
+                f->kernels->add(out + begin, pair->turned + k * w->n_rows + begin, y[k],
+                                end - begin);
+            low += loras->list[i].lora->low_bytes;
+        }
     }
 }

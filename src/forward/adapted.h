@@ -5,8 +5,8 @@
 
 #include "forward/forward.h"
 
-// scratch->low: scale * (alpha / rank) * A x for each of the rows' adapters, x [n_rows, w.n_cols],
-// in the form that its B wants. Where w wants x as bytes, scratch->act has them already.
+// scratch->low: scale * (alpha / rank) * A x for each of the rows' adapters, x [n_rows, w.n_cols].
+// Where w wants x as bytes, scratch->act has them already.
 void inki_forward_low(const inki_forward *forward, const float *x, const inki_tensor *w,
                       size_t n_rows);
 // out [n_rows, w.n_rows] += B times that, columns [begin, end) only.

@@ -113,7 +113,7 @@ static void end_rows(const linear_stage *s, size_t begin, size_t end) {
     for (size_t b = 0; b < s->n_batch; b++) {
         const size_t at = b * s->w->n_rows + begin;
         if (s->end == INKI_LINEAR_GELU) kernels->gelu(s->out + at, end - begin);
-        if (s->end == INKI_LINEAR_ADD) kernels->add(s->residual + at, s->out + at, end - begin);
+        if (s->end == INKI_LINEAR_ADD) kernels->add(s->residual + at, s->out + at, 1, end - begin);
     }
 }
 

@@ -32,7 +32,7 @@ static void embed_rows(const inki_forward *f, const inki_row *rows, uint32_t n_r
         float *x = f->scratch->x + r * n_embd;
         tensor_row(f, x, &f->weights->token_embd, (size_t)rows[r].token);
         tensor_row(f, position, &f->weights->pos_embd, rows[r].pos);
-        f->kernels->add(x, position, n_embd);
+        f->kernels->add(x, position, 1, n_embd);
     }
 }
 

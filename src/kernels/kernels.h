@@ -79,9 +79,9 @@ typedef struct inki_kernels {
     // out [n] = (x - mean) / sqrt(variance + eps) * gain + bias. May not overlap.
     void (*layer_norm)(float *out, const float *x, const float *gain, const float *bias, size_t n,
                        float eps);
-    void (*gelu)(float *x, size_t n);                // in place, the tanh form
-    void (*add)(float *x, const float *y, size_t n); // x += y
-    void (*scale)(float *x, float factor, size_t n); // x *= factor
+    void (*gelu)(float *x, size_t n);                              // in place, the tanh form
+    void (*add)(float *x, const float *y, float factor, size_t n); // x += factor * y
+    void (*scale)(float *x, float factor, size_t n);               // x *= factor
     inki_store_key_fn store_key[INKI_KV_TYPES];
     inki_store_value_fn store_value[INKI_KV_TYPES];
     inki_attend_fn attend[INKI_KV_TYPES];

@@ -136,15 +136,15 @@ static void gelu_avx2(float *x, size_t n) {
     }
 }
 
-static void add_avx2(float *x, const float *y, size_t n) {
+static void add_avx2(float *x, const float *y, float factor, size_t n) {
+    const __m256 f = _mm256_set1_ps(factor);
     size_t k = 0;
     for (; k + 8 <= n; k += 8)
-        _mm256_storeu_ps(x + k, _mm256_add_ps(_mm256_loadu_ps(x + k), _mm256_loadu_ps(y + k)));
+        _mm256_storeu_ps(x + k, _mm256_fmadd_ps(f, _mm256_loadu_ps(y + k), _mm256_loadu_ps(x + k)));
     if (k < n) {
         const __m256i there = first_lanes_avx2(n - k);
-        _mm256_maskstore_ps(
-            x + k, there,
-            _mm256_add_ps(_mm256_maskload_ps(x + k, there), _mm256_maskload_ps(y + k, there)));
+        const __m256 v = _mm256_maskload_ps(x + k, there);
+        _mm256_maskstore_ps(x + k, there, _mm256_fmadd_ps(f, _mm256_maskload_ps(y + k, there), v));
     }
 }
 

@@ -141,14 +141,16 @@ static void gelu_avx512(float *x, size_t n) {
     }
 }
 
-static void add_avx512(float *x, const float *y, size_t n) {
+static void add_avx512(float *x, const float *y, float factor, size_t n) {
+    const __m512 f = _mm512_set1_ps(factor);
     size_t k = 0;
     for (; k + 16 <= n; k += 16)
-        _mm512_storeu_ps(x + k, _mm512_add_ps(_mm512_loadu_ps(x + k), _mm512_loadu_ps(y + k)));
+        _mm512_storeu_ps(x + k, _mm512_fmadd_ps(f, _mm512_loadu_ps(y + k), _mm512_loadu_ps(x + k)));
     if (k < n) {
         const __mmask16 there = first_lanes_avx512(n - k);
         const __m512 v = _mm512_maskz_loadu_ps(there, x + k);
-        _mm512_mask_storeu_ps(x + k, there, _mm512_add_ps(v, _mm512_maskz_loadu_ps(there, y + k)));
+        _mm512_mask_storeu_ps(x + k, there,
+                              _mm512_fmadd_ps(f, _mm512_maskz_loadu_ps(there, y + k), v));
     }
 }
 

@@ -56,11 +56,11 @@ static void gelu_c(float *restrict x, size_t n) {
     for (; k < n; k++) x[k] = gelu_one(x[k]);
 }
 
-static void add_c(float *restrict x, const float *restrict y, size_t n) {
+static void add_c(float *restrict x, const float *restrict y, float factor, size_t n) {
     size_t k = 0;
     for (; k + INKI_LANES <= n; k += INKI_LANES)
-        for (size_t i = 0; i < INKI_LANES; i++) x[k + i] += y[k + i];
-    for (; k < n; k++) x[k] += y[k];
+        for (size_t i = 0; i < INKI_LANES; i++) x[k + i] += factor * y[k + i];
+    for (; k < n; k++) x[k] += factor * y[k];
 }
 
 static void scale_c(float *x, float factor, size_t n) {

@@ -16,13 +16,31 @@ static ink_status find_pair(inki_parse *p, const inki_tensor *w, inki_lora *out)
     ink_status status = inki_parse_matrix(p, a, w->n_cols, 0, INKI_USE_MATMUL, &pair->a);
     if (status != INK_OK) return status;
     const uint32_t rank = pair->a.n_rows;
-    if (rank > INKI_LORA_MAX_RANK)
+    if (rank > INKI_LORA_MAX_RANK || out->n_values > SIZE_MAX / 8)
         return inki_fail(p->error, INK_E_LIMIT, a, 0, "has the rank %u, at most %d is supported",
                          (unsigned)rank, (int)INKI_LORA_MAX_RANK);
-    status = inki_parse_matrix(p, b, rank, w->n_rows, INKI_USE_MATMUL, &pair->b);
-    if (status != INK_OK) return status;
-    const size_t low_bytes = inki_act_row_bytes(inki_act_form_of(pair->b.type), rank);
+    status = inki_parse_matrix(p, b, rank, w->n_rows, INKI_USE_ROWS, &pair->b);
+    const size_t low_bytes = inki_act_row_bytes(INKI_ACT_F32, rank);
     if (low_bytes > out->low_bytes) out->low_bytes = low_bytes;
+    out->n_values += (size_t)rank * w->n_rows;
+    return status;
+}
+
+// A row of B has a number for each of the few values of A x: sums over it would be mostly folding.
+static ink_status turn_pairs(const inki_parse *p, inki_lora *lora) {
+    float *to = lora->values = inki_alloc(&lora->mem, lora->n_values, sizeof *to);
+    if (to == NULL) return inki_fail_nomem(p->error, lora->n_values * sizeof *to);
+    for (size_t i = 0; i < lora->n_pairs; i++) {
+        const inki_tensor *b = &lora->pairs[i].b;
+        float row[INKI_LORA_MAX_RANK];
+        lora->pairs[i].turned = to;
+        for (size_t r = 0; r < b->n_rows; r++) {
+            p->kernels->dequantize[b->type](row, (const uint8_t *)b->data + r * b->row_bytes,
+                                            b->n_cols);
+            for (size_t k = 0; k < b->n_cols; k++) to[k * b->n_rows + r] = row[k];
+        }
+        to += (size_t)b->n_cols * b->n_rows;
+    }
     return INK_OK;
 }
 
@@ -68,6 +86,7 @@ ink_status inki_lora_open(inki_lora *out, const inki_gguf *adapter, const inki_g
     if (status == INK_OK) status = check_all_used(&lora, adapter, model, error);
     if (status == INK_OK && lora.low_bytes == 0)
         status = inki_fail(error, INK_E_FORMAT, NULL, 0, "the adapter has no tensors");
+    if (status == INK_OK) status = turn_pairs(&p, &lora);
     if (status == INK_OK)
         *out = lora;
     else
@@ -76,6 +95,7 @@ ink_status inki_lora_open(inki_lora *out, const inki_gguf *adapter, const inki_g
 }
 
 void inki_lora_close(inki_lora *lora) {
+    inki_release(&lora->mem, lora->values, lora->n_values, sizeof *lora->values);
     inki_release(&lora->mem, lora->pairs, lora->n_pairs, sizeof *lora->pairs);
     *lora = (inki_lora){0};
 }

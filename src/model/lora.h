@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // LoRA adapters: beside a matrix W of a model stand two small ones, and W x becomes
-// W x + scale * (alpha / rank) * B (A x). Views only.
+// W x + scale * (alpha / rank) * B (A x). A is a view, B is kept as floats.
 // Source: Hu et al. 2021, arXiv 2106.09685; llama.cpp, convert_lora_to_gguf.py (names, shapes)
 #ifndef INKI_MODEL_LORA_H
 #define INKI_MODEL_LORA_H
@@ -16,13 +16,16 @@ enum {
 typedef struct inki_lora_pair {
     inki_tensor a; // [rank, w.n_cols]; data NULL: the matrix stays as it is
     inki_tensor b; // [w.n_rows, rank]
+    float *turned; // [rank, w.n_rows] B: what a number of A x adds lies side by side
 } inki_lora_pair;
 
 typedef struct inki_lora {
     inki_lora_pair *pairs; // [n_pairs], at inki_tensor.adapted - 1
     size_t n_pairs;
     float alpha;      // 0: counts as the rank
-    size_t low_bytes; // most that A x of a pair takes, in the form that its B wants
+    size_t low_bytes; // most that A x of a pair takes
+    float *values;    // [n_values] what the pairs have turned
+    size_t n_values;
     inki_mem mem;
 } inki_lora;
 

@@ -113,8 +113,17 @@ static void elementwise_rows_may_be_cut(void **state) {
             hard_fill(y, n, HARD_PLAIN, s + 100);
             guarded_seal(&b);
             memcpy(x, x0, n * 4);
-            k.add(x, y, n);
+            k.add(x, y, 1, n);
             for (size_t i = 0; i < n; i++) assert_true(x[i] == x0[i] + y[i]);
+            memcpy(x, x0, n * 4);
+            k.add(x, y, 1.7f, n);
+            for (size_t i = 0; i < n; i++) { // rounded once or twice, but all alike
+                float alone = x0[i];
+                k.add(&alone, y + i, 1.7f, 1);
+                assert_memory_equal(&alone, x + i, 4);
+                const float product = 1.7f * y[i];
+                assert_true(x[i] == fmaf(1.7f, y[i], x0[i]) || x[i] == x0[i] + product);
+            }
             memcpy(x, x0, n * 4);
             k.scale(x, 1.7f, n);
             for (size_t i = 0; i < n; i++) assert_true(x[i] == x0[i] * 1.7f);

@@ -183,8 +183,8 @@ static double farthest(const float *a, const float *b, size_t n) {
 // --- what they compute ---------------------------------------------------------------------------
 
 // Against the same model with the adapters made into its weights. Both ways round differently, by
-// some 1e-6 of numbers around 1; what the adapters change is some 0.1 to 1. Adapters in blocks see
-// x and A x as bytes: an error of 1/127 each in what they add.
+// some 1e-6 of numbers around 1; what the adapters change is some 0.1 to 1. An A in blocks
+// sees x as bytes: an error of 1/127 in what it adds.
 static void check_merged(const tiny_adapter *first, const tiny_adapter *second,
                          const float scales[2], double limit, double share) {
     scene s;
@@ -230,7 +230,7 @@ static void applied_is_merged(void **state) {
 static void blocks_are_merged_nearly(void **state) {
     (void)state;
     static const uint32_t types[][2] = {
-        {INKI_Q8_0, INKI_F32}, {INKI_F32, INKI_Q8_0}, {INKI_Q8_0, INKI_Q8_0}};
+        {INKI_Q8_0, INKI_F32}, {INKI_Q8_0, INKI_Q8_0}, {INKI_F32, INKI_Q8_0}};
     static const float scales[] = {1, 1};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         tiny_adapter a = tiny_adapter_defaults();
@@ -240,7 +240,10 @@ static void blocks_are_merged_nearly(void **state) {
         a.spread = 0.1f;
         tiny_adapter b = a;
         b.seed = 3;
-        check_merged(&a, &b, scales, 0, 0.05);
+        if (i == 2)
+            check_merged(&a, &b, scales, 1e-4, 0);
+        else
+            check_merged(&a, &b, scales, 0, 0.05);
     }
 }
 
