@@ -85,8 +85,9 @@ static void forget(side *s) {
 }
 
 // Puts the token where the pair stands, counts the pairs that end with that, and keeps in `places`
-// [n] where it was put; returns how many. Of an overlap ("aaa") the first one
-// has then taken what the second one needs.
+// [n] where it was put; returns how many. Of an overlap ("aaa") the first one has then taken what
+// the second one needs. A pair with the token itself is counted with the others: it is not listed
+// yet, so nothing is taken from it.
 static uint32_t put_token(learner *l, const inki_bpe_pair *pair, uint32_t token) {
     uint32_t *ids = l->row->ids, *places = l->pairs.places + pair->first;
     const uint32_t left = pair->left, right = pair->right;
@@ -99,7 +100,7 @@ static uint32_t put_token(learner *l, const inki_bpe_pair *pair, uint32_t token)
         if (ids[at] != left || ids[at + n_left] != right) continue;
         const uint64_t weight = weight_at(&w, at);
         const uint32_t before = ids[at - 1], behind = ids[at + n_both];
-        if (before != INKI_BPE_EDGE && before != token) meet(&l->left, before, weight);
+        if (before != INKI_BPE_EDGE) meet(&l->left, before, weight);
         if (behind != INKI_BPE_EDGE) meet(&l->right, behind, weight);
         ids[at + n_left - 1] = ids[at + n_left] = INKI_BPE_INNER;
         ids[at] = ids[at + n_both - 1] = token;

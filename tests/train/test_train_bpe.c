@@ -194,7 +194,7 @@ static size_t plain_text(plain *p, uint32_t *seed, uint32_t n_letters, uint32_t 
     for (uint32_t w = 0; w < PLAIN_WORDS; w++) {
         char word[PLAIN_BYTES];
         p->lengths[w] = 1 + next_random(seed) % PLAIN_BYTES;
-        p->weights[w] = w < 2 ? heavy + w : 1 + next_random(seed) % 3;
+        p->weights[w] = w < 3 ? heavy + 900 * w : 1 + next_random(seed) % 3;
         for (uint32_t i = 0; i < p->lengths[w]; i++) {
             const uint32_t letter = next_random(seed) % n_letters;
             word[i] = (char)('a' + letter);
