@@ -18,6 +18,7 @@ static const char *shape_names[MAX_SHAPES];
 
 static struct {
     const char *model, *keep;
+    cli_list loras;
     cli_choice shape, type, kv_type;
     cli_uint threads, context;
     bool json, quick, peak;
@@ -25,6 +26,7 @@ static struct {
 
 static const cli_option options[] = {
     CLI_OPTION_MODEL(&set.model),
+    CLI_OPTION_LORA(&set.loras),
     {.name = "shape",
      .kind = CLI_CHOICE,
      .choices = shape_names,
@@ -193,6 +195,7 @@ static int run(char **args, size_t n_args) {
     (void)n_args;
     shape_file file = {.fd = -1};
     cli_bench_job job = {.model = set.model,
+                         .loras = set.loras,
                          .kv_type = set.kv_type.value,
                          .n_ctx = (uint32_t)set.context.value,
                          .n_slices = set.quick ? 3 : 7,

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "cli/bench_probe.h"
+#include "cli/load.h"
 #include "cli/terminal.h"
 #include "inkling/inkling.h"
 
@@ -24,6 +25,7 @@ typedef struct cli_bench_figure {
 
 typedef struct cli_bench_job {
     const char *model;  // a path or builtin:NAME; NULL: the built-in model
+    cli_list loras;     // of --lora
     unsigned n_threads; // 1 to CLI_BENCH_MAX_THREADS
     uint32_t kv_type, n_ctx;
     unsigned n_slices, n_starts;
@@ -31,6 +33,7 @@ typedef struct cli_bench_job {
 
     ink_runtime *runtime;
     ink_model *open;
+    cli_adapters adapters;
     ink_model_info info;
     void *data; // [data_bytes] what the bandwidth is measured over
     size_t data_bytes;

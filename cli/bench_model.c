@@ -42,6 +42,8 @@ ink_session_options cli_bench_session_options(const cli_bench_job *job, uint32_t
     ink_session_options_init(&options, sizeof options);
     options.n_ctx = n_ctx;
     options.kv_type = job->kv_type;
+    options.adapters = job->adapters.list;
+    options.n_adapters = job->adapters.n;
     return options;
 }
 
@@ -71,6 +73,7 @@ int cli_bench_open(cli_bench_job *job) {
     ink_status status = ink_runtime_new(&job->runtime, &how, &error);
     const ink_source source = cli_source(job->model);
     if (status == INK_OK) status = ink_model_open(&job->open, job->runtime, &source, NULL, &error);
+    if (status == INK_OK) status = cli_adapters_try(&job->adapters, job->open, &job->loras, &error);
     job->info = (ink_model_info){.size = sizeof job->info};
     if (status == INK_OK) status = ink_model_get_info(job->open, &job->info);
     if (status != INK_OK) return cli_fail_ink(status, &error);
@@ -119,6 +122,7 @@ void cli_bench_close(cli_bench_job *job) {
     else
         free(job->data);
     job->data = NULL;
+    cli_adapters_close(&job->adapters);
     ink_model_unref(job->open);
     ink_runtime_unref(job->runtime);
     job->open = NULL;

@@ -25,7 +25,7 @@
 extern char **environ; // elsewhere in unistd.h
 #endif
 
-enum { PROGRAM_PATH = 4096, MAX_STARTS = 32, MAX_WORDS = 24 };
+enum { PROGRAM_PATH = 4096, MAX_STARTS = 32, MAX_WORDS = 64 };
 
 static bool make_pipe(int ends[2]) {
     if (pipe(ends) != 0) return false;
@@ -104,6 +104,9 @@ static int begin_start(start *s, const char *command, const cli_bench_job *job) 
                                        cli_kv_types[job->kv_type], NULL});
     if (job->n_ctx > 0) add_words(s, (const char *const[]){"--context", s->context, NULL});
     if (job->model != NULL) add_words(s, (const char *const[]){"-m", job->model, NULL});
+    if (job->loras.n > (MAX_WORDS - 24) / 2) return cli_fail(CLI_USAGE, "bench: too many --lora");
+    for (size_t i = 0; i < job->loras.n; i++)
+        add_words(s, (const char *const[]){"--lora", job->loras.items[i], NULL});
     return CLI_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <float.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,10 +100,21 @@ int cli_session_open(ink_session **out, ink_model *model, const ink_session_opti
     return status == INK_E_LIMIT ? CLI_CONTEXT : code;
 }
 
+enum { MAX_ADAPTERS = 16 }; // of a session
+
+CLI_FORMAT(2, 3) static ink_status wrong_adapter(ink_error *error, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    *error = (ink_error){.size = sizeof *error, .status = INK_E_ARG};
+    vsnprintf(error->message, sizeof error->message, format, args);
+    va_end(args);
+    return INK_E_ARG;
+}
+
 // A file's name may have a colon too: what follows the last one is a scale only if it is a number
 // and there is no file of the whole name.
-static int open_adapter(ink_adapter_use *out, ink_model *model, const char *text) {
-    ink_error error = {0};
+static ink_status open_adapter(ink_adapter_use *out, ink_model *model, const char *text,
+                               ink_error *error) {
     const char *colon = strrchr(text, ':');
     size_t n = strlen(text);
     *out = (ink_adapter_use){.scale = 1};
@@ -111,32 +123,42 @@ static int open_adapter(ink_adapter_use *out, ink_model *model, const char *text
         char *end;
         const double scale = strtod(colon + 1, &end);
         if (*end != 0 || !(fabs(scale) <= FLT_MAX))
-            return cli_fail(CLI_USAGE, "--lora %s: \"%s\" is no number that can be a scale", text,
-                            colon + 1);
+            return wrong_adapter(error, "--lora %.100s: \"%.40s\" is no number that can be a scale",
+                                 text, colon + 1);
         out->scale = (float)scale;
         n = (size_t)(colon - text);
     }
     char *path = malloc(n + 1);
-    if (path == NULL) return cli_fail_memory();
+    if (path == NULL) return INK_E_NOMEM;
     memcpy(path, text, n);
     path[n] = 0;
     const ink_source source = {.size = sizeof source, .kind = INK_SOURCE_PATH, .name = path};
-    const ink_status status = ink_adapter_open(&out->adapter, model, &source, &error);
+    const ink_status status = ink_adapter_open(&out->adapter, model, &source, error);
     free(path);
-    return status == INK_OK ? CLI_OK : cli_fail_ink(status, &error);
+    return status;
+}
+
+ink_status cli_adapters_try(cli_adapters *out, ink_model *model, const cli_list *loras,
+                            ink_error *error) {
+    *out = (cli_adapters){0};
+    if (loras->n == 0) return INK_OK;
+    if (loras->n > MAX_ADAPTERS)
+        return wrong_adapter(error, "--lora: %zu adapters, at most %d can be used at a time",
+                             loras->n, MAX_ADAPTERS);
+    out->list = calloc(loras->n, sizeof *out->list);
+    if (out->list == NULL) return INK_E_NOMEM;
+    ink_status status = INK_OK;
+    for (size_t i = 0; i < loras->n && status == INK_OK; i++) {
+        status = open_adapter(&out->list[i], model, loras->items[i], error);
+        out->n += status == INK_OK;
+    }
+    return status;
 }
 
 int cli_adapters_open(cli_adapters *out, ink_model *model, const cli_list *loras) {
-    *out = (cli_adapters){0};
-    if (loras->n == 0) return CLI_OK;
-    out->list = calloc(loras->n, sizeof *out->list);
-    if (out->list == NULL) return cli_fail_memory();
-    int code = CLI_OK;
-    for (size_t i = 0; i < loras->n && code == CLI_OK; i++) {
-        code = open_adapter(&out->list[i], model, loras->items[i]);
-        out->n += code == CLI_OK;
-    }
-    return code;
+    ink_error error = {0};
+    const ink_status status = cli_adapters_try(out, model, loras, &error);
+    return status == INK_OK ? CLI_OK : cli_fail_ink(status, &error);
 }
 
 void cli_adapters_close(cli_adapters *adapters) {

@@ -22,8 +22,10 @@ typedef struct cli_adapters {
     ink_adapter_use *list; // [n]
     size_t n;
 } cli_adapters;
+ink_status cli_adapters_try(cli_adapters *out, ink_model *model, const cli_list *loras,
+                            ink_error *error); // says nothing
 int cli_adapters_open(cli_adapters *out, ink_model *model, const cli_list *loras);
-void cli_adapters_close(cli_adapters *adapters); // a zeroed one is allowed
+void cli_adapters_close(cli_adapters *adapters); // after a failure too; a zeroed one is allowed
 
 typedef struct cli_bytes {
     char *data; // malloc'ed, a 0 byte follows

@@ -14,6 +14,7 @@ static const char *const until_names[] = {"length",    "word", "sentence", "line
 
 static struct {
     const char *model, *filter;
+    cli_list loras;
     cli_uint context, threads, max_tokens, window_words, alternatives;
     cli_choice until;
     bool no_ghost;
@@ -21,6 +22,7 @@ static struct {
 
 static const cli_option options[] = {
     CLI_OPTION_MODEL(&set.model),
+    CLI_OPTION_LORA(&set.loras),
     {.name = "tokens",
      .letter = 'n',
      .kind = CLI_UINT,
@@ -105,6 +107,7 @@ static int run(char **args, size_t n_args) {
     if (code == CLI_OK) {
         type_ghost_settings *settings = &session.settings;
         settings->source = cli_source(set.model);
+        settings->loras = &set.loras;
         settings->n_threads = (uint32_t)set.threads.value;
         ink_typing_options_init(&settings->typing, sizeof settings->typing);
         settings->typing.n_ctx = (uint32_t)set.context.value;

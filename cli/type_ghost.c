@@ -43,8 +43,18 @@ ink_status type_ghost_open(type_ghost *ghost, const type_ghost_settings *setting
     typing.on_suggestion = on_suggestion;
     typing.user = ghost;
     status = ink_service_new(&ghost->service, &service, error);
+    cli_adapters adapters = {0};
+    if (status == INK_OK && settings->loras->n > 0) {
+        status = ink_service_wait(ghost->service, UINT32_MAX, error);
+        if (status == INK_OK)
+            status = cli_adapters_try(&adapters, ink_service_model(ghost->service), settings->loras,
+                                      error);
+        typing.adapters = adapters.list;
+        typing.n_adapters = adapters.n;
+    }
     if (status == INK_OK)
         status = ink_service_typing(ghost->service, &ghost->typing, &typing, error);
+    cli_adapters_close(&adapters);
     if (status != INK_OK) type_ghost_close(ghost);
     return status;
 }

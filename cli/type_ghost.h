@@ -4,11 +4,13 @@
 #ifndef CLI_TYPE_GHOST_H
 #define CLI_TYPE_GHOST_H
 
+#include "cli/load.h"
 #include "cli/type_editor.h"
 #include "inkling/inkling.h"
 
 typedef struct type_ghost_settings {
     ink_source source;
+    const cli_list *loras;     // adapters; the model is waited for if there are any
     uint32_t n_threads;        // 0: one for each processor
     ink_typing_options typing; // on_suggestion is set here
     void (*wake)(void);        // on any thread: there is something to fetch
