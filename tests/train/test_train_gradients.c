@@ -191,7 +191,12 @@ typedef struct base_model {
 } base_model;
 
 static inki_tensor view(const float **at, uint32_t n_rows, uint32_t n_cols) {
-    const inki_tensor t = {*at, "", INKI_F32, n_rows, n_cols, n_cols * sizeof(float)};
+    const inki_tensor t = {.data = *at,
+                           .name = "",
+                           .type = INKI_F32,
+                           .n_rows = n_rows,
+                           .n_cols = n_cols,
+                           .row_bytes = n_cols * sizeof(float)};
     *at += (size_t)n_rows * n_cols;
     return t;
 }
