@@ -169,7 +169,7 @@ static void divergence(void **state) {
     (void)state;
     const told t = run("train", "text.txt", "-o", "wild", SMALL, "--steps", "3000", "--rate", "1",
                        "--warmup", "0", "--clip", "0", "--beta1", "0.999", "--beta2", "0",
-                       "--quiet", "--patience", "0", NULL);
+                       "--quiet", "--patience", "0", "--validate-every", "1", NULL);
     assert_int_equal(t.code, 1);
     assert_non_null(strstr(t.err, "not finite at step "));
     assert_non_null(strstr(t.err, "wild/model.gguf"));
