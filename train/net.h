@@ -92,8 +92,8 @@ typedef struct inki_net_loss {
     double hard; // with a teacher: the text's part alone; else the same
 } inki_net_loss;
 void inki_net_begin(inki_net *net, const inki_net_batch *batch);
-// One stage: a layer forward or backward, or a piece of the head. False: that was the last one: the
-// gradients, and *loss, are added to.
+// One stage: half a layer forward or backward, or half a piece of the head. False: that was the
+// last one: the gradients, and *loss, are added to.
 bool inki_net_advance(inki_net *net, inki_net_loss *loss);
 
 // Sum of -log p over the first n_targets targets of one sequence, without dropout.

@@ -294,11 +294,10 @@ static void attention(inki_net *net, const inki_net_acts *a, uint32_t index, con
 
 // --- the layer -----------------------------------------------------------------------------------
 
-void inki_net_layer_forward(inki_net *net, uint32_t index, float *out) {
+void inki_net_attention_forward(inki_net *net, uint32_t index) {
     const inki_net_layer *l = &net->layers[index];
     const inki_net_acts *a = &net->acts[index];
-    const size_t n = net->n_rows, n_embd = net->options.shape.n_embd,
-                 n_ff = net->options.shape.n_ff;
+    const size_t n = net->n_rows, n_embd = net->options.shape.n_embd;
 
     inki_net_apply_norm(net, net->norm, a->attn_stats, a->x, &l->attn_norm, n);
     linear(net, a->qkv, net->norm, &l->qkv);
@@ -306,6 +305,13 @@ void inki_net_layer_forward(inki_net *net, uint32_t index, float *out) {
     linear(net, net->part, a->attn, &l->attn_out);
     run_rows(net, residual_rows, a->mid, net->part, a->x, n_embd,
              inki_net_site(net, index, SITE_ATTN_OUT));
+}
+
+void inki_net_ffn_forward(inki_net *net, uint32_t index, float *out) {
+    const inki_net_layer *l = &net->layers[index];
+    const inki_net_acts *a = &net->acts[index];
+    const size_t n = net->n_rows, n_embd = net->options.shape.n_embd,
+                 n_ff = net->options.shape.n_ff;
 
     inki_net_apply_norm(net, net->norm, a->ffn_stats, a->mid, &l->ffn_norm, n);
     linear(net, a->up, net->norm, &l->ffn_up);
@@ -324,7 +330,7 @@ static const float *part_gradient(inki_net *net, uint32_t index, uint32_t site) 
     return net->part;
 }
 
-void inki_net_layer_back(inki_net *net, uint32_t index) {
+void inki_net_ffn_back(inki_net *net, uint32_t index) {
     const inki_net_layer *l = &net->layers[index];
     const inki_net_acts *a = &net->acts[index];
     const size_t n = net->n_rows, n_ff = net->options.shape.n_ff;
@@ -336,8 +342,14 @@ void inki_net_layer_back(inki_net *net, uint32_t index) {
     inki_net_apply_norm(net, net->norm, a->ffn_stats, a->mid, &l->ffn_norm, n);
     linear_back(net, net->dnorm, net->dwide, net->norm, &l->ffn_up);
     inki_net_norm_back(net, net->dx, net->dnorm, a->mid, a->ffn_stats, &l->ffn_norm, n);
+}
 
-    dpart = part_gradient(net, index, SITE_ATTN_OUT);
+void inki_net_attention_back(inki_net *net, uint32_t index) {
+    const inki_net_layer *l = &net->layers[index];
+    const inki_net_acts *a = &net->acts[index];
+    const size_t n = net->n_rows;
+
+    const float *dpart = part_gradient(net, index, SITE_ATTN_OUT);
     linear_back(net, net->dnorm, dpart, a->attn, &l->attn_out);
     attention(net, a, index, net->dnorm, net->wide);
     inki_net_apply_norm(net, net->norm, a->attn_stats, a->x, &l->attn_norm, n);

@@ -86,6 +86,7 @@ struct inki_net {
     inki_net_stage stage;
     uint32_t layer;  // the next one
     size_t head_row; // the next one
+    uint32_t phase;  // of the layer, or of the head's piece: the next one
     size_t n_rows;   // batch.n_sequences * T
     float dropout;   // 0 while evaluating
     bool learns;     // false while evaluating
@@ -95,11 +96,14 @@ struct inki_net {
 // Runs fn(arg, part, n_parts) on all threads.
 void inki_net_parts(const inki_net *net, inki_part_fn fn, void *arg);
 
-// Stages. Acts of layer `index` from its x; the residual behind it goes to `out` (NULL: not wanted,
-// the way back needs acts alone).
-void inki_net_layer_forward(inki_net *net, uint32_t index, float *out);
-// net->dx: from the gradient behind the layer to that before it. Weights' gradients are added.
-void inki_net_layer_back(inki_net *net, uint32_t index);
+// Halves of a layer. Forward: acts of layer `index` from its x; the residual behind it goes to
+// `out` (NULL: not wanted, the way back needs acts alone).
+void inki_net_attention_forward(inki_net *net, uint32_t index);
+void inki_net_ffn_forward(inki_net *net, uint32_t index, float *out);
+// In this order: net->dx goes from the gradient behind the layer to that before it. Weights'
+// gradients are added.
+void inki_net_ffn_back(inki_net *net, uint32_t index);
+void inki_net_attention_back(inki_net *net, uint32_t index);
 void inki_net_apply_norm(inki_net *net, float *out, inki_norm_stats *stats, const float *x,
                          const inki_net_norm *norm, size_t n_rows);
 // dx += the gradient through the norm; its own gradients are added.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A pass over a group of sequences, stage by stage: embed, layers, head with the loss, layers back,
-// embedding back. Between two stages a caller may do something else: that is what learning in
-// slices of time needs.
+// embedding back; layers and the head's pieces are cut in two. Between two stages a caller may do
+// something else: that is what learning in slices of time needs.
 #include "train/net_parts.h"
 
 #include <string.h>
@@ -141,8 +141,8 @@ static void head_back(inki_net *net, size_t first, size_t n) {
     inki_gemm_run(net->gemm, &weights);
 }
 
-// The next rows: the vocabulary's logits of all of them at once would be the largest array there
-// is.
+// The next rows, to the loss and then back: the vocabulary's logits of all of them at once would be
+// the largest array there is.
 static void head_step(inki_net *net) {
     const size_t first = net->head_row;
     const size_t left = net->n_rows - first, n = left < net->n_chunk ? left : net->n_chunk;
@@ -151,6 +151,12 @@ static void head_step(inki_net *net) {
                    .first = first,
                    .n = n,
                    .scale = net->learns ? 1.0f / (float)net->batch.n_scaled : 0.0f};
+    if (net->phase == 1) {
+        head_back(net, first, n);
+        net->phase = 0;
+        net->head_row += n;
+        return;
+    }
     if (first == 0)
         inki_net_apply_norm(net, net->norm, net->out_stats, net->x_out, &net->out_norm,
                             net->n_rows);
@@ -164,8 +170,10 @@ static void head_step(inki_net *net) {
         net->loss.sum += net->row_loss[i];
         net->loss.hard += net->row_hard[i];
     }
-    if (net->learns) head_back(net, first, n);
-    net->head_row += n;
+    if (net->learns)
+        net->phase = 1;
+    else
+        net->head_row += n;
 }
 
 // --- stages --------------------------------------------------------------------------------------
@@ -176,8 +184,10 @@ static float *behind_layer(const inki_net *net, uint32_t index) {
 
 static void forward_all(inki_net *net) {
     inki_net_parts(net, embed_part, net);
-    for (uint32_t i = 0; i < net->options.shape.n_layer; i++)
-        inki_net_layer_forward(net, i, behind_layer(net, i));
+    for (uint32_t i = 0; i < net->options.shape.n_layer; i++) {
+        inki_net_attention_forward(net, i);
+        inki_net_ffn_forward(net, i, behind_layer(net, i));
+    }
 }
 
 static void set_batch(inki_net *net, const inki_net_batch *batch, bool learns) {
@@ -188,6 +198,7 @@ static void set_batch(inki_net *net, const inki_net_batch *batch, bool learns) {
     net->loss = (inki_net_loss){0, 0};
     net->layer = 0;
     net->head_row = 0;
+    net->phase = 0;
     net->stage = INKI_NET_EMBED;
 }
 
@@ -214,16 +225,29 @@ static void begin_back(inki_net *net) {
 }
 
 static void forward_step(inki_net *net) {
-    inki_net_layer_forward(net, net->layer, behind_layer(net, net->layer));
+    if (net->phase == 0) {
+        inki_net_attention_forward(net, net->layer);
+        net->phase = 1;
+        return;
+    }
+    inki_net_ffn_forward(net, net->layer, behind_layer(net, net->layer));
+    net->phase = 0;
     if (++net->layer == net->options.shape.n_layer) net->stage = INKI_NET_HEAD;
 }
 
 static void backward_step(inki_net *net) {
-    const uint32_t index = --net->layer;
-    // The last layer's are the newest there are.
-    if (net->options.recompute && index + 1 < net->options.shape.n_layer)
-        inki_net_layer_forward(net, index, NULL);
-    inki_net_layer_back(net, index);
+    const uint32_t index = net->layer - 1;
+    // The last layer's acts are the newest there are.
+    const bool again = net->options.recompute && index + 1 < net->options.shape.n_layer;
+    if (net->phase == 0 && !again) net->phase = 2;
+    switch (net->phase++) {
+    case 0: inki_net_attention_forward(net, index); return;
+    case 1: inki_net_ffn_forward(net, index, NULL); return;
+    case 2: inki_net_ffn_back(net, index); return;
+    default: inki_net_attention_back(net, index); break;
+    }
+    net->phase = 0;
+    net->layer = index;
     if (index == 0) net->stage = INKI_NET_EMBED_BACK;
 }
 

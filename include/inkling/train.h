@@ -19,10 +19,10 @@
 //               as ever: learning uses the runtime's threads stage by stage, never while an
 //               evaluation has them. An evaluation that begins within a stage runs on its own
 //               thread alone, as it does beside another session's.
-//   Slices      A step of learning is cut into stages: a layer of one sequence there or back, or a
-//               piece of the vocabulary's. A run ends after the stage in which its time is over;
-//               the next one goes on there. Slices of any length make the same weights as one long
-//               run, bit for bit, on one machine and build.
+//   Slices      A step of learning is cut into stages: half a layer there or back, for one
+//               sequence, or some of its tokens and the vocabulary. A run ends after the stage in
+//               which its time is over; the next one goes on there. Slices of any length make the
+//               same weights as one long run, bit for bit, on one machine and build.
 //   Held out    Every tenth text that was added, and the last tenth of one that is longer than 20
 //               sequences, is not learnt from. After every 20 steps the loss on it is measured, if
 //               that is more than 32 tokens.
