@@ -38,8 +38,9 @@ if(TARGET inkling_server)
         inkling_flags inkling_server inkling_convert inkling_train PkgConfig::JANSSON ${CMAKE_DL_LIBS})
 endif()
 
-# bench/train: training steps, which bench/train/compare.sh holds against PyTorch's, and products alone.
-foreach(name train_speed gemm_speed)
+# bench/train: training steps, which bench/train/compare.sh holds against PyTorch's, products alone, and the
+# stages and the memory of learning on the device.
+foreach(name train_speed gemm_speed adapt_slices)
     add_executable(inkling_${name} EXCLUDE_FROM_ALL bench/train/${name}.c)
     set_target_properties(inkling_${name} PROPERTIES OUTPUT_NAME ${name})
     target_link_libraries(inkling_${name} PRIVATE inkling_flags inkling_train)
@@ -48,7 +49,7 @@ endforeach()
 # With the tests they are built too, so that a benchmark never waits for somebody to mend its build.
 if(INKLING_TESTS)
     set_target_properties(inkling_compare inkling_typing_replay inkling_typing_model inkling_train_speed
-        inkling_gemm_speed PROPERTIES EXCLUDE_FROM_ALL OFF)
+        inkling_gemm_speed inkling_adapt_slices PROPERTIES EXCLUDE_FROM_ALL OFF)
     if(TARGET inkling_serve_compare)
         set_target_properties(inkling_serve_compare PROPERTIES EXCLUDE_FROM_ALL OFF)
     endif()
