@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
-# Header, both libraries, pkg-config file, program. `cmake --install DIR --prefix P` may name another
+# Headers, libraries, pkg-config files, program. `cmake --install DIR --prefix P` may name another
 # prefix than the configuration did, so inkling.pc is made while installing.
 
 install(TARGETS inkling_shared inkling_static
     LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES include/inkling/inkling.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/inkling)
+if(TARGET inkling_train)
+    install(TARGETS inkling_train ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+    install(FILES include/inkling/train.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/inkling)
+endif()
 if(TARGET inkling_program)
     install(TARGETS inkling_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
@@ -17,9 +21,25 @@ foreach(dir libdir includedir)
         set(pc_${dir} "\${prefix}/${CMAKE_INSTALL_${upper}}")
     endif()
 endforeach()
+# Training uses the engine's inside, which only the static library has: linkers would take the shared one.
+set(pc_engine "-l:libinkling.a")
+if(APPLE)
+    set(pc_engine "\\\${libdir}/libinkling.a")
+endif()
+set(pc_names inkling)
+if(TARGET inkling_train)
+    list(APPEND pc_names inkling-train)
+endif()
 install(CODE "
     set(PROJECT_VERSION [==[${PROJECT_VERSION}]==])
     set(pc_libdir [==[${pc_libdir}]==])
     set(pc_includedir [==[${pc_includedir}]==])
-    configure_file([==[${PROJECT_SOURCE_DIR}/cmake/inkling.pc.in]==] [==[${PROJECT_BINARY_DIR}/inkling.pc]==] @ONLY)")
-install(FILES ${PROJECT_BINARY_DIR}/inkling.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+    set(pc_engine [==[${pc_engine}]==])
+    set(pc_from [==[${PROJECT_SOURCE_DIR}/cmake]==])
+    set(pc_to [==[${PROJECT_BINARY_DIR}]==])
+    foreach(name ${pc_names})
+        configure_file(\${pc_from}/\${name}.pc.in \${pc_to}/\${name}.pc @ONLY)
+    endforeach()")
+foreach(name ${pc_names})
+    install(FILES ${PROJECT_BINARY_DIR}/${name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endforeach()

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Usage: header.sh C-COMPILER
-# The public header compiles alone, as C99 and C++11, with the experimental floor and without it.
+# The public headers compile alone, as C99 and C++11, with the experimental floor and without it.
 set -eu
 
 cc=$1
@@ -10,13 +10,15 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 strict='-pedantic -Wall -Wextra -Wundef -Wshadow -Werror -fsyntax-only'
 
-printf '#include "inkling/inkling.h"\n#include "inkling/inkling.h"\n' >"$scratch/one.c"
-cp "$scratch/one.c" "$scratch/one.cpp"
+for header in inkling train; do
+    printf '#include "inkling/%s.h"\n#include "inkling/%s.h"\n' $header $header >"$scratch/$header.c"
+    cp "$scratch/$header.c" "$scratch/$header.cpp"
+done
 n=0
 for floor in '' -DINK_EXPERIMENTAL -DINKLING_STATIC; do
     for standard in c99 c11 c17; do
         # shellcheck disable=SC2086 # lists of words
-        "$cc" -std=$standard $strict -Wstrict-prototypes $floor -I"$root/include" "$scratch/one.c"
+        "$cc" -std=$standard $strict -Wstrict-prototypes $floor -I"$root/include" "$scratch"/*.c
         n=$((n + 1))
     done
     found=
@@ -25,7 +27,7 @@ for floor in '' -DINK_EXPERIMENTAL -DINKLING_STATIC; do
         found=1
         for standard in c++11 c++17 c++20; do
             # shellcheck disable=SC2086 # lists of words
-            "$cxx" -std=$standard $strict $floor -I"$root/include" "$scratch/one.cpp"
+            "$cxx" -std=$standard $strict $floor -I"$root/include" "$scratch"/*.cpp
             n=$((n + 1))
         done
     done
@@ -34,4 +36,4 @@ for floor in '' -DINK_EXPERIMENTAL -DINKLING_STATIC; do
         exit 1
     fi
 done
-echo "the header compiled alone in $n ways"
+echo "the headers compiled alone in $n ways"

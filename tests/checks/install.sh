@@ -26,7 +26,7 @@ fi
 file=$(find "$dest" -name inkling.pc)
 lib=${file%/pkgconfig/inkling.pc}
 for name in "$dest/usr/include/inkling/inkling.h" "$lib/libinkling.so" "$lib/libinkling.so.0" "$lib/libinkling.a" \
-    "$dest/usr/bin/inkling"; do
+    "$dest/usr/bin/inkling" "$dest/usr/include/inkling/train.h" "$lib/libinkling-train.a"; do
     if [ ! -e "$name" ]; then
         echo "not installed: ${name#"$dest"}"
         exit 1
@@ -78,8 +78,46 @@ if [ ! -f "${INKLING_STORY-${INKLING_SOURCE_DIR:-.}/models/story.gguf}" ]; then
     left_out='version only'
     echo 'left out: generating, there is no built-in model'
 fi
+# The lines at the head of train.h, with what they name: they learn, and what was learnt is opened.
+{
+    cat <<'END'
+#include <inkling/train.h>
+#include <stdio.h>
+#include <string.h>
+int main(void) {
+    ink_model *model = NULL;
+    ink_adapter *adapter = NULL;
+    ink_adapt_report report = {sizeof report};
+    static char text[4000];
+    while (strlen(text) + 40 < sizeof text) strcat(text, "The kettle sang, and Mia sang with it.\n");
+    const size_t bytes = strlen(text);
+    if (ink_model_open(&model, NULL, NULL, NULL, NULL) != INK_OK) return 1;
+END
+    sed -n 's|^//     \(ink_adapt[ _].*;.*\)$|    \1|p' "${INKLING_SOURCE_DIR:-.}/include/inkling/train.h" |
+        sed 's|^\( *\)ink_adapt_save|\1do ink_adapt_run(a, 0, \&report, NULL);\n\1while (report.n_steps < 3);\n&|'
+    cat <<'END'
+    const ink_source source = {.size = sizeof source, .kind = INK_SOURCE_PATH, .name = "notes.gguf"};
+    const ink_status status = ink_adapter_open(&adapter, model, &source, NULL);
+    ink_adapter_unref(adapter);
+    ink_model_unref(model);
+    printf("learnt for %u steps\n", (unsigned)report.n_steps);
+    return status != INK_OK || !(report.loss > 0);
+}
+END
+} >"$scratch/learner.c"
+[ "$(grep -c ink_adapt_ "$scratch/learner.c")" -ge 8 ]
+for how in '' --static; do
+    # shellcheck disable=SC2046,SC2086 # lists of words
+    "$cc" -std=c11 -Wall -Werror -o "$scratch/learner$how" "$scratch/learner.c" \
+        $(pkg-config $how --cflags --libs inkling-train)
+done
+
 mkdir "$scratch/empty"
 cd "$scratch/empty"
+if [ -z "$left_out" ]; then
+    mkdir ../learnt
+    (cd ../learnt && ../learner && ../learner--static && [ -f notes.adapt ] && [ -f notes.gguf ])
+fi
 # shellcheck disable=SC2086 # nothing or two words
 {
     LD_LIBRARY_PATH="$lib" ../shared $left_out
