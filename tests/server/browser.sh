@@ -10,6 +10,10 @@ shift
 name=browser
 # shellcheck source=tests/server/packages.sh
 . "$here/packages.sh"
+# What the page asks of the server, the client and the wire tests ask of it too.
+if [ -n "${INKLING_SANITIZE:-}" ] && [ -z "${INKLING_TEST_LONG:-}" ]; then
+    skip 'the page under a sanitizer (INKLING_TEST_LONG)'
+fi
 CHROMIUM=${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome)} ||
     skip 'chromium is not installed'
 export CHROMIUM
