@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // inkling train: a model learns from text, or an adapter for one.
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -39,10 +40,15 @@ static int begin_new(cli_train_job *job) {
                         "train: %s has a checkpoint of an earlier run: go on with --resume %s, "
                         "write to another -o, or begin anew with --force-new, which loses it",
                         job->dir, job->dir);
-    // It must not be taken for one of this run before the first of this run is written.
-    if (unlink(path) != 0)
-        return cli_fail(CLI_FILE, "%s: cannot remove: %s", path, strerror(errno));
     return CLI_OK;
+}
+
+// It must not be taken for one of this run before the first of this run is written; but until this
+// run can begin it is what there is.
+static int drop_old_checkpoint(const cli_train_job *job) {
+    char path[CLI_TRAIN_PATH];
+    if (unlink(cli_train_path(job, "checkpoint.bin", path)) == 0 || errno == ENOENT) return CLI_OK;
+    return cli_fail(CLI_FILE, "%s: cannot remove: %s", path, strerror(errno));
 }
 
 static int begin_resumed(cli_train_job *job) {
@@ -91,13 +97,15 @@ static int after_step(cli_train_job *job, bool more) {
     return code;
 }
 
-// What was good until a NaN came up is kept.
+// What was good until a NaN came up is kept: the weights that showed it are none to go on with.
 static int diverged(cli_train_job *job, const ink_error *error) {
+    const bool validated = isfinite(inki_trainer_best_loss(job->trainer));
+    inki_trainer_go_back(job->trainer);
     const int code = cli_train_export(job, false);
     if (code != CLI_OK || cli_train_save_checkpoint(job) != CLI_OK) return CLI_OTHER;
-    return cli_fail(
-        CLI_OTHER, "%s; the best weights before it are in %s/%s. A lower --rate may help",
-        error->message, job->dir, cli_train_set.lora.value > 0 ? "adapter.gguf" : "model.gguf");
+    return cli_fail(CLI_OTHER, "%s; %s before it are in %s/%s. A lower --rate may help",
+                    error->message, validated ? "the best weights" : "weights of at most 20 steps",
+                    job->dir, cli_train_set.lora.value > 0 ? "adapter.gguf" : "model.gguf");
 }
 
 static int learn(cli_train_job *job) {
@@ -134,6 +142,7 @@ static int finish(cli_train_job *job, bool interrupted) {
 
 static int train(cli_train_job *job) {
     int code = cli_train_open(job);
+    if (code == CLI_OK && job->config == NULL) code = drop_old_checkpoint(job);
     if (code == CLI_OK && job->learns_vocab && job->config == NULL)
         code = cli_train_write_vocabulary(job);
     if (code == CLI_OK) code = cli_train_write_settings(job);
@@ -152,11 +161,14 @@ static void tidy(const cli_train_job *job) {
 }
 
 int cli_train_run(char **args, size_t n_args) {
-    cli_train_job job = {.texts = (const char **)(uintptr_t)args, .n_texts = n_args};
+    cli_train_job job = {0};
     const bool resume = cli_train_set.resume != NULL;
     int code = resume ? cli_train_check_resume(&cli_train_set, n_args)
-                      : cli_train_check(&cli_train_set, job.texts, n_args);
+                      : cli_train_check(&cli_train_set, (const char *const *)args, n_args);
     if (code != CLI_OK) return code;
+    // Those of a run that goes on are the job's own: its checkpoint names them.
+    if (!resume) job.texts = (const char **)(uintptr_t)args;
+    if (!resume) job.n_texts = n_args;
     code = resume ? begin_resumed(&job) : begin_new(&job);
     if (code == CLI_OK) code = train(&job);
     if (code != CLI_OK && job.dir != NULL) tidy(&job);

@@ -50,6 +50,9 @@ enum {
     CLI_TRAIN_TYPE_Q6_K
 };
 
+// Steps between the weights that are kept to go back to while there was no validation.
+enum { CLI_TRAIN_KEEP = 20 };
+
 // A model that is read: for its weights, or for its vocabulary alone.
 typedef struct cli_train_model {
     ink_model *model; // NULL: none

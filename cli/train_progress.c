@@ -152,7 +152,7 @@ static void log_row(cli_train_job *job) {
     const double speed = passed > 0 ? (double)(r->n_tokens - p->n_tokens) / passed : 0;
     fprintf(p->log, "%llu,%llu,%.3f,%.6f,", (unsigned long long)r->step,
             (unsigned long long)r->n_tokens, p->seconds, loss);
-    if (r->validated) fprintf(p->log, "%.6f", r->held_loss);
+    if (r->validated && isfinite(r->held_loss)) fprintf(p->log, "%.6f", r->held_loss);
     fprintf(p->log, ",%.6g,%.6g,%.1f\n", r->rate, r->grad_norm, speed);
     if (cli_train_set.json) json_row(job, loss, speed);
     p->sum = 0;
@@ -198,10 +198,13 @@ static void tell_validation(const cli_train_job *job) {
     const inki_train_report *r = &job->report;
     char left[CLI_TRAIN_TEXT], step[CLI_TRAIN_TEXT], n_steps[CLI_TRAIN_TEXT], speed[CLI_TRAIN_TEXT];
     const double tokens = (double)cli_train_set.batch.value * (double)cli_train_set.context.value;
+    char held[64] = "";
+    if (isfinite(r->held_loss))
+        snprintf(held, sizeof held, ", held-out loss %.4f%s", r->held_loss,
+                 r->best ? " (best)" : "");
     cli_train_say(
-        "step %s of %s: loss %.4f, held-out loss %.4f%s, %s tokens/s, rate %.2e, %s left",
-        cli_train_count(r->step, step), cli_train_count(r->n_steps, n_steps), r->loss, r->held_loss,
-        r->best ? " (best)" : "",
+        "step %s of %s: loss %.4f%s, %s tokens/s, rate %.2e, %s left",
+        cli_train_count(r->step, step), cli_train_count(r->n_steps, n_steps), r->loss, held,
         cli_train_count((uint64_t)(p->step_ms > 0 ? tokens * 1000 / p->step_ms : 0), speed),
         r->rate, cli_train_duration((double)(r->n_steps - r->step) * p->step_ms / 1000, left));
 }

@@ -240,11 +240,18 @@ char *cli_train_config_text(const cli_train_job *job) {
     return text;
 }
 
+// A number of a run is in the range that can be given, or 0 for one that need not be. A vocabulary
+// may also be that of a model, of any size.
+static bool in_range(const cli_option *o, double x) {
+    static const char *const optional[] = {"lora", "lora-alpha", "sample-every", NULL};
+    if (x == 0 && among(o->name, optional)) return true;
+    if (o->target == &cli_train_set.vocab) return x >= 1 && x <= UINT32_MAX;
+    return x >= o->low && x <= o->high;
+}
+
 static bool read_uint(const cli_option *o, const json_t *value) {
     const json_int_t n = json_integer_value(value);
-    // What is decided later stands as 0, below what can be given.
-    const bool fits = n == 0 || ((double)n >= o->low && (double)n <= o->high);
-    if (!json_is_integer(value) || !fits) return false;
+    if (!json_is_integer(value) || !in_range(o, (double)n)) return false;
     *(cli_uint *)o->target = (cli_uint){(uint64_t)n, true};
     return true;
 }
@@ -267,7 +274,7 @@ static bool read_option(const cli_option *o, const json_t *value) {
         return json_is_string(value) || json_is_null(value);
     case CLI_UINT: return read_uint(o, value);
     case CLI_REAL:
-        if (!json_is_number(value) || !(x == 0 || (x >= o->low && x <= o->high))) return false;
+        if (!json_is_number(value) || !in_range(o, x)) return false;
         *(cli_real *)o->target = (cli_real){x, true};
         return true;
     case CLI_CHOICE: return read_choice(o, value);

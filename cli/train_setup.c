@@ -314,6 +314,8 @@ static int make_nets(cli_train_job *job) {
 
 static int make_trainer(cli_train_job *job) {
     const cli_train_options *set = &cli_train_set;
+    // Where nothing could be held out, no validation is better than another.
+    const bool validates = inki_data_get_stats(job->data)->n_held_tokens > 0;
     const inki_train_settings settings = {.batch = (uint32_t)set->batch.value,
                                           .n_steps = set->steps.value,
                                           .n_warmup = set->warmup.value,
@@ -326,7 +328,8 @@ static int make_trainer(cli_train_job *job) {
                                           .clip = (float)set->clip.value,
                                           .seed = set->seed.value,
                                           .validate_every = set->validate_every.value,
-                                          .patience = (uint32_t)set->patience.value,
+                                          .keep_every = CLI_TRAIN_KEEP,
+                                          .patience = validates ? (uint32_t)set->patience.value : 0,
                                           .max_held = (uint32_t)set->held_max.value};
     char path[CLI_TRAIN_PATH];
     ink_error error = {0};
@@ -372,6 +375,8 @@ static void tell_text(const cli_train_job *job) {
     if (d->n_invalid > 0)
         cli_train_say("not UTF-8     %s bytes of it, kept as they are",
                       cli_train_count(d->n_invalid, invalid));
+    if (d->n_held_tokens == 0)
+        cli_train_say("validation    none: the text cannot be divided; the last weights count");
     cli_train_say("tokens        %s, and %s to validate with; %.2f bytes each",
                   cli_train_count(d->n_tokens, tokens),
                   cli_train_count(d->n_held_tokens, held_tokens), per_token);

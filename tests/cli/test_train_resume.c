@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Runs of `inkling train` that end in the middle, by a signal, a full disk, a NaN, and go on.
 #include "cli/test_train_runs.h"
+#include "train/checksum.h"
 
 static bool same_bytes(const char *a, const char *b) {
     size_t n, m;
@@ -178,11 +179,126 @@ static void divergence(void **state) {
     assert_int_equal(words_of.code, 0);
 }
 
+// Before anything was validated, weights that were good are what is left, not those that were found
+// out; and a run that goes on begins with them.
+static void divergence_at_once(void **state) {
+    (void)state;
+    const told t = run("train", "text.txt", "-o", "early", SMALL, "--steps", "3000", "--rate", "1",
+                       "--warmup", "0", "--clip", "0", "--beta1", "0.999", "--beta2", "0",
+                       "--quiet", "--validate-every", "3000", "--type", "f32", NULL);
+    assert_int_equal(t.code, 1);
+    assert_non_null(strstr(t.err, "weights of at most 20 steps before it"));
+    RUN_OK("perplexity", "-m", "early/model.gguf", "one.txt"); // which takes no NaN
+}
+
+// A text of one document again and again cannot be divided: all steps are done, and no number is
+// made up.
+static void nothing_to_validate_with(void **state) {
+    (void)state;
+    FILE *file = fopen(in_folder("same.txt"), "wb");
+    size_t n;
+    assert_non_null(file);
+    for (int i = 0; i < 80; i++) fputs("The cat sat on the mat and ran.\n<|endoftext|>\n", file);
+    assert_int_equal(fclose(file), 0);
+    const told t = run("train", "same.txt", "-o", "same", SMALL, "--steps", "40",
+                       "--validate-every", "1", "--rate", "1e-2", NULL);
+    assert_int_equal(t.code, 0);
+    assert_non_null(strstr(t.err, "validation    none"));
+    assert_null(strstr(t.err, "nan"));
+    check_log("same/log.csv", 40);
+    char *log = bytes_of("same/log.csv", &n);
+    assert_null(strstr(log, "nan"));
+    free(log);
+    // What was learnt is in the model.
+    const told words =
+        run("complete", "-m", "same/model.gguf", "-n", "8", "--greedy", "The cat", NULL);
+    assert_non_null(strstr(words.out, "sat on the mat"));
+}
+
+// What stood there is lost when the new run begins, not when it is refused.
+static void a_new_run_that_cannot_begin(void **state) {
+    (void)state;
+    RUN_OK("train", "text.txt", "-o", "kept", SMALL, "--steps", "2", "--quiet");
+    FAILS(3, "missing.txt", "train", "missing.txt", "-o", "kept", SMALL, "--force-new");
+    RUN_OK("train", "--resume", "kept", "--steps", "3", "--quiet");
+}
+
+// --- settings that somebody else wrote
+
+enum { HEAD = 224, CONFIG_BYTES_AT = 24, CONFIG_SUM_AT = 32 };
+
+static uint64_t number_at(const char *bytes, size_t at) {
+    uint64_t n = 0;
+    for (unsigned i = 0; i < 8; i++) n |= (uint64_t)(uint8_t)bytes[at + i] << 8 * i;
+    return n;
+}
+
+static void put_sum(char *bytes, size_t at, const void *of, size_t n) {
+    const uint64_t sum = inki_checksum_of(of, n);
+    for (unsigned i = 0; i < 8; i++) bytes[at + i] = (char)(sum >> 8 * i);
+}
+
+// The checkpoint of "crafted" with `from` in its settings as `to`, of the same length, all
+// checksums right.
+static void craft(const char *good, size_t n, const char *from, const char *to) {
+    char *bytes = malloc(n);
+    assert_non_null(bytes);
+    memcpy(bytes, good, n);
+    const size_t n_config = (size_t)number_at(bytes, CONFIG_BYTES_AT);
+    char *at = memmem(bytes + HEAD, n_config, from, strlen(from));
+    if (at == NULL) print_error("no %s\n", from);
+    assert_non_null(at);
+    assert_int_equal(strlen(from), strlen(to));
+    memcpy(at, to, strlen(to));
+    put_sum(bytes, CONFIG_SUM_AT, bytes + HEAD, n_config);
+    put_sum(bytes, HEAD - 8, bytes, HEAD - 8);
+    put_sum(bytes, n - 8, bytes, n - 8);
+    write_file("crafted/checkpoint.bin", bytes, n);
+    free(bytes);
+}
+
+static void settings_of_others(void **state) {
+    (void)state;
+    static const char *const wrong[][2] = {
+        {"\"context\": 32,", "\"context\": 0 ,"},
+        {"\"heads\": 2,", "\"heads\": 0,"},
+        {"\"embd\": 32,", "\"embd\": 0 ,"},
+        {"\"layers\": 1,", "\"layers\": 0,"},
+        {"\"batch\": 4,", "\"batch\": 0,"},
+        {"\"pass-tokens\": 1", "\"pass-tokens\":-1"},
+        {"\"seed\": 1,", "\"seed\":-1,"},
+        {"\"type\": \"q8_0\"", "\"type\": \"q9_9\""},
+        {"\"folder\": ", "\"felder\": "},
+        {"\"hf\": false", "\"hf\": 31415"},
+        {"\"vocabulary\": \"", "\"vocabulary\":\"x"},
+        {"\"texts\": [", "\"tixts\": ["},
+        {"\"heads\": 2,", "\"heads\": x,"},
+    };
+    size_t n;
+    RUN_OK("train", "text.txt", "-o", "crafted", SMALL, "--steps", "2", "--quiet");
+    char *good = bytes_of("crafted/checkpoint.bin", &n);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        craft(good, n, wrong[i][0], wrong[i][1]);
+        FAILS(4, "crafted/checkpoint.bin", "train", "--resume", "crafted", "--quiet");
+    }
+    // A model that was fine-tuned may have fewer tokens than one can ask for.
+    craft(good, n, "\"vocab\": 300,", "\"vocab\": 100,");
+    RUN_OK("train", "--resume", "crafted", "--steps", "3", "--quiet");
+    free(good);
+}
+
 static int group(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(killed_runs_go_on), cmocka_unit_test(interrupted_runs_go_on),
-        cmocka_unit_test(more_steps),        cmocka_unit_test(checkpoints_that_do_not_fit),
-        cmocka_unit_test(full_disk),         cmocka_unit_test(divergence),
+        cmocka_unit_test(killed_runs_go_on),
+        cmocka_unit_test(interrupted_runs_go_on),
+        cmocka_unit_test(more_steps),
+        cmocka_unit_test(checkpoints_that_do_not_fit),
+        cmocka_unit_test(full_disk),
+        cmocka_unit_test(divergence),
+        cmocka_unit_test(divergence_at_once),
+        cmocka_unit_test(nothing_to_validate_with),
+        cmocka_unit_test(a_new_run_that_cannot_begin),
+        cmocka_unit_test(settings_of_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
