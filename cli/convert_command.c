@@ -59,8 +59,9 @@ static void defaults(void) {
 static int write_directory(const char *gguf) {
     ink_error error = {0};
     if (set.type.set || set.name != NULL || set.license != NULL)
-        return cli_fail(CLI_USAGE, "convert: --to hf writes f32 and no name or licence: --type, "
-                                   "--name and --license are for gguf");
+        return cli_fail(CLI_USAGE,
+                        "convert: with --to hf the type is f32 and nothing is named: --type, "
+                        "--name and --license are for gguf (see inkling convert --help)");
     const ink_status status = inki_hf_write(gguf, set.out, NULL, &error);
     return status == INK_OK ? CLI_OK : cli_fail_ink(status, &error);
 }

@@ -85,7 +85,7 @@ run '--help' 0 ink --help
 cp "$T/out" "$T/overview"
 run 'help' 0 ink help
 same 'help is --help' "$T/out" "$T/overview"
-for command in complete tokenize inspect convert quantize perplexity bench; do
+for command in complete tokenize inspect convert quantize merge perplexity bench; do
     says "overview has $command" "$T/overview" "^  inkling $command "
     run "$command --help" 0 ink $command --help
     cp "$T/out" "$T/help_$command"
@@ -501,6 +501,18 @@ if [ -d "$fixture" ]; then
     says 'convert cut merges, the words' "$T/err" 'merges\.txt: no merge makes token [0-9]+ ".*" of the vocabulary'
     run 'convert over a file' 0 ink convert "$fixture" -o "$T/x.gguf"
     same 'it is replaced' "$T/x.gguf" "$T/plain.gguf"
+    run 'convert to a directory' 0 ink convert "$T/f32.gguf" -o "$T/dir" --to hf
+    cp "$fixture/README.md" "$T/dir" # the licence
+    run 'and back' 0 ink convert "$T/dir" -o "$T/back.gguf" --type f32 --name "$(basename "$fixture")"
+    same 'which is the same file' "$T/back.gguf" "$T/f32.gguf"
+    usage 'convert to a directory with a type' 'with --to hf the type is f32 and nothing is named' convert "$T/f32.gguf" -o "$T/dir" --to hf --type q8_0
+    run 'convert to a directory in none' 3 ink convert "$T/f32.gguf" -o "$T/none/dir" --to hf
+    run 'convert to a directory that is a file' 3 ink convert "$T/f32.gguf" -o "$T/x.gguf" --to hf
+    run 'convert a directory to a directory' 3 ink convert "$fixture" -o "$T/dir2" --to hf
+    run 'convert a damaged model to a directory' 4 ink convert "$deep/cut.gguf" -o "$T/dir2" --to hf
+    is 'no directory of what is no model' "$(find "$T" -name dir2 | wc -l | tr -d ' ')" 0
+    run 'convert to a directory on a full disk' 3 full_disk convert "$T/f32.gguf" -o "$T/dir3" --to hf
+    is 'no config.json then' "$(find "$T" -path '*dir3/config.json' -o -path '*dir3/.inkling*' | wc -l | tr -d ' ')" 0
 else
     left_out 'convert of a real directory (tests/fixtures/hf-plain is not there)'
 fi
