@@ -64,6 +64,10 @@ static void reopened_is_uninterrupted(void **state) {
     for (int i = 0; i < 3; i++) adapt_slice(cut, 0);
     assert_int_equal(cut->doing, INKI_ADAPT_JUDGE);
     cut = reopen(cut, "cut");
+    while (isnan(adapt_slice(cut, 0).held_loss)) {}
+    cut = reopen(cut, "cut"); // measured: not once more
+    assert_int_equal(adapt_slice(cut, 0).n_steps, 20);
+    assert_int_equal(cut->doing, INKI_ADAPT_STEP);
     adapt_go_to(cut, 21);
     cut = reopen(cut, "cut");
     const ink_adapt_report report = adapt_slice(cut, 0);
