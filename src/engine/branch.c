@@ -13,8 +13,8 @@ static ink_session_options branch_options(const ink_session_options *parent) {
     return o;
 }
 
-// In the worst case the new tokens begin in the last position of a page: where the parent has no
-// logits behind its last token, that is evaluated again.
+// In the worst case what the branch does not share begins in the last position of a page, with a
+// token that the parent has too.
 static uint32_t branch_pages(const ink_session_options *options, uint32_t n_new) {
     const uint32_t needed = 1 + inki_kv_pages_for(n_new);
     const uint32_t most = inki_kv_pages_for(options->n_ctx);
@@ -49,10 +49,10 @@ ink_status inki_session_new_branch(ink_session **out, ink_session *parent, uint3
     return INK_OK;
 }
 
-ink_status inki_session_rebranch(ink_session *branch, const ink_session *parent, uint32_t n_past,
-                                 ink_error *error) {
+ink_status inki_session_rebranch(ink_session *branch, const ink_session *parent, uint32_t n_shared,
+                                 uint32_t n_past, ink_error *error) {
     branch->n_past = branch->n_cached = branch->n_rows = 0;
-    const ink_status status = inki_kv_branch(&branch->kv, &parent->kv, n_past, error);
+    const ink_status status = inki_kv_branch(&branch->kv, &parent->kv, n_shared, n_past, error);
     if (status != INK_OK) return status;
     memcpy(branch->tokens, parent->tokens, n_past * sizeof *branch->tokens);
     branch->n_past = branch->n_cached = n_past;

@@ -185,10 +185,12 @@ ink_status inki_session_branch_bytes(const inki_weights *weights,
                                      const ink_session_options *options, uint32_t n_new,
                                      uint64_t *heap, uint64_t *kv, ink_error *error);
 // The branch now holds the first n_past tokens of the parent, which the parent's cache must have,
-// and the logits behind them if the parent has those. Allocates nothing while the branch has pages
-// of its own for n_new tokens. Errors: INK_E_NOMEM (it is then empty).
-ink_status inki_session_rebranch(ink_session *branch, const ink_session *parent, uint32_t n_past,
-                                 ink_error *error);
+// and the logits behind them if the parent has those. n_shared of them, at most n_past, are what
+// the parent does not write again while the branch follows it: then neither of the two allocates
+// anything, as long as the branch ends at most n_new + 1 tokens behind n_shared. Errors:
+// INK_E_NOMEM (it is then empty).
+ink_status inki_session_rebranch(ink_session *branch, const ink_session *parent, uint32_t n_shared,
+                                 uint32_t n_past, ink_error *error);
 // What the branch's cache holds of tokens [n] beyond the session's is copied there.
 void inki_session_adopt(ink_session *session, const ink_session *branch, const ink_token *tokens,
                         uint32_t n);

@@ -146,16 +146,20 @@ static void spare_pages(inki_kv *kv) {
     }
 }
 
-ink_status inki_kv_branch(inki_kv *child, const inki_kv *parent, uint32_t n_past,
+// Pages from `first` on become copies of another cache's, up to position `end`.
+static void copy_pages(const inki_kv *kv, const inki_kv *from, uint32_t first, uint32_t end) {
+    for (uint32_t i = first; i < inki_kv_pages_for(end); i++)
+        copy_past(&kv->layout, page_rows(kv->pages[i]), page_rows(from->pages[i]),
+                  end - i * INKI_TILE < INKI_TILE ? end - i * INKI_TILE : INKI_TILE);
+}
+
+ink_status inki_kv_branch(inki_kv *child, const inki_kv *parent, uint32_t n_shared, uint32_t n_past,
                           ink_error *error) {
-    const uint32_t n_whole = n_past / INKI_TILE, n_rest = n_past % INKI_TILE;
+    const uint32_t n_whole = n_shared / INKI_TILE;
     spare_pages(child);
-    if (n_rest > 0) {
-        const ink_status status = own_page(child, n_whole, 0, error);
-        if (status != INK_OK) return status;
-        copy_past(&child->layout, page_rows(child->pages[n_whole]),
-                  page_rows(parent->pages[n_whole]), n_rest);
-    }
+    const ink_status status = inki_kv_prepare(child, n_whole * INKI_TILE, n_past, error);
+    if (status != INK_OK) return status;
+    copy_pages(child, parent, n_whole, n_past);
     for (uint32_t i = 0; i < n_whole; i++) {
         atomic_fetch_add_explicit(&parent->pages[i]->n_holders, 1, memory_order_relaxed);
         child->pages[i] = parent->pages[i];
@@ -168,9 +172,7 @@ bool inki_kv_adopt(inki_kv *kv, const inki_kv *from, uint32_t begin, uint32_t en
     for (uint32_t i = first; i < n; i++)
         if (kv->pages[i] == NULL || kv->pages[i] == from->pages[i] || page_is_shared(kv->pages[i]))
             return false;
-    for (uint32_t i = first; i < n; i++)
-        copy_past(&kv->layout, page_rows(kv->pages[i]), page_rows(from->pages[i]),
-                  end - i * INKI_TILE < INKI_TILE ? end - i * INKI_TILE : INKI_TILE);
+    copy_pages(kv, from, first, end);
     return true;
 }
 

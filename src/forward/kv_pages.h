@@ -46,11 +46,12 @@ void inki_kv_free(inki_kv *kv); // drops every page; a zeroed cache is allowed
 // child (inited with the same layout and n_ctx, not reserved) shares the pages of the first n_past
 // positions.
 void inki_kv_share(inki_kv *child, const inki_kv *parent, uint32_t n_past);
-// child (same layout and n_ctx) holds the first n_past positions of the parent: whole pages are
-// shared, of a partly filled last one it has a copy. Pages of its own stay with it as reserve, and
-// serve for the copy and for what is prepared later. Errors: INK_E_NOMEM (the child then holds no
-// position).
-ink_status inki_kv_branch(inki_kv *child, const inki_kv *parent, uint32_t n_past, ink_error *error);
+// child (same layout and n_ctx) holds the first n_past positions of the parent: whole pages of the
+// first n_shared, n_shared <= n_past, are shared, the others are copied. Pages of its own stay with
+// it as reserve, and serve for the copies and for what is prepared later. Errors: INK_E_NOMEM (the
+// child then has no position to read).
+ink_status inki_kv_branch(inki_kv *child, const inki_kv *parent, uint32_t n_shared, uint32_t n_past,
+                          ink_error *error);
 // Positions [begin, end) become those of `from`, a cache of the same layout that agrees with this
 // one before them. False, and nothing is changed, if a page of this one is missing or shared.
 bool inki_kv_adopt(inki_kv *kv, const inki_kv *from, uint32_t begin, uint32_t end);

@@ -70,7 +70,9 @@ static bool take_whole_tail(inki_suggester *s, inki_beginning *out) {
 
 // --- branches ------------------------------------------------------------------------------------
 
-// Branch i begins with the next beginning there is; without one it is not used.
+// Branch i begins with the next beginning there is; without one it is not used. The main session
+// may go back to the prompt without the whole tail whenever a branch begins behind it, and evaluate
+// the prompt's last token again where its logits are not held: what comes before is shared.
 static ink_status begin_next(ink_typing *t, uint32_t i, ink_error *error) {
     inki_suggester *s = t->s;
     inki_branch *b = &s->branches[i];
@@ -78,8 +80,8 @@ static ink_status begin_next(ink_typing *t, uint32_t i, ink_error *error) {
     if (s->beginnings.next == s->beginnings.n) return INK_OK;
     const inki_beginning *next = &s->beginnings.list[s->beginnings.next++];
     if (i > 0) {
-        const ink_status status = inki_session_rebranch(b->session, s->branches[0].session,
-                                                        s->n_tokens + next->behind, error);
+        const ink_status status = inki_session_rebranch(
+            b->session, s->branches[0].session, s->n_tokens - 1, s->n_tokens + next->behind, error);
         if (status != INK_OK) return status;
     }
     return inki_branch_begin(t, i, t->o.max_tokens, next, next->behind, error);

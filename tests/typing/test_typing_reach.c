@@ -93,6 +93,34 @@ static void all_memory_is_there_from_the_beginning(void **state) {
     assert_int_equal(h.live_blocks, 0);
 }
 
+// Whatever the model: the prompt ends at each place of a page, and some alternatives begin with the
+// token that the tail is, others with another in its place.
+static void no_page_is_copied_for_another(void **state) {
+    (void)state;
+    static const char *const patterns[] = {"in the ", "th", "abcdefgh ", "aaaa a"};
+    heap h = {0};
+    const tiny_model tiny = tiny_model_defaults();
+    opened o = opened_tiny(&tiny, 1, &h);
+    for (size_t i = 0; i < 5; i++) {
+        ink_typing_options options = defaults();
+        options.n_alternatives = i < 4 ? 8 : 3;
+        options.max_tokens = i < 4 ? 2 : 64;
+        const char *pattern = patterns[i % 4];
+        const size_t length = strlen(pattern);
+        ink_typing *t = new_typing(o.model, &options);
+        char text[256]; // may be one word: to read a longer one takes memory
+        const size_t n_allocs = h.n_allocs;
+        for (size_t n = 0; n < sizeof text; n++) {
+            text[n] = pattern[n % length];
+            suggest(t, text, n + 1);
+            if (h.n_allocs != n_allocs) fail_msg("\"%.*s\"", (int)n + 1, text);
+        }
+        assert_int_equal(ink_typing_free(t), INK_OK);
+    }
+    opened_close(&o);
+    assert_int_equal(h.live_blocks, 0);
+}
+
 // --- what is suggested ---------------------------------------------------------------------------
 
 // What the user typed may repeat itself: its last token, which is written again, is no repetition
@@ -171,6 +199,7 @@ static void nothing_says_why(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_memory_is_there_from_the_beginning),
+        cmocka_unit_test(no_page_is_copied_for_another),
         cmocka_unit_test(repeating_text_is_continued),
         cmocka_unit_test(filter_looks_before_the_window),
         cmocka_unit_test(nothing_says_why),
