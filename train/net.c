@@ -2,6 +2,8 @@
 // A net is made: its parameters laid out in one row of numbers, its arrays carved from one block.
 #include "train/net_parts.h"
 
+#include "base/number.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -276,9 +278,11 @@ static ink_status check_options(inki_net_options *o, ink_error *error) {
         return inki_fail(error, INK_E_ARG, "n_tokens_a_pass", 0,
                          "%u; expected a multiple of %u, at most 2^24",
                          (unsigned)o->n_tokens_a_pass, (unsigned)o->n_seq);
-    if (!(o->dropout >= 0 && o->dropout < 1))
-        return inki_fail(error, INK_E_ARG, "dropout", 0, "%g; expected 0 to below 1",
-                         (double)o->dropout);
+    if (!(o->dropout >= 0 && o->dropout < 1)) {
+        char text[32];
+        inki_format_float(o->dropout, text, sizeof text);
+        return inki_fail(error, INK_E_ARG, "dropout", 0, "%s; expected 0 to below 1", text);
+    }
     if (o->base == NULL && o->lora_rank > 0)
         return inki_fail(error, INK_E_ARG, "lora_rank", 0, "adapters need a model to be beside");
     if (o->lora_rank > MAX_RANK)

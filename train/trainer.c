@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "train/trainer_state.h"
 
+#include "base/number.h"
+
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -12,7 +14,9 @@ enum { PIECE = 1 << 14 };
 // --- settings ------------------------------------------------------------------------------------
 
 static ink_status refuse(ink_error *error, const char *name, double value, const char *expected) {
-    return inki_fail(error, INK_E_ARG, name, 0, "%g; expected %s", value, expected);
+    char text[32];
+    inki_format_float((float)value, text, sizeof text);
+    return inki_fail(error, INK_E_ARG, name, 0, "%s; expected %s", text, expected);
 }
 
 static ink_status check_settings(const inki_train_settings *s, ink_error *error) {
