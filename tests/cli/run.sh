@@ -268,7 +268,7 @@ if [ -z "${INKLING_SANITIZE:-}" ]; then
     # In small steps where the program itself just fits: what its libraries take differs.
     for kilobytes in $(seq 6000 400 40000) 60000 90000 140000 400000; do
         # shellcheck disable=SC3045 # dash and bash have it
-        limited() { (ulimit -v $kilobytes && exec "$program" "$@"); }
+        limited() { (ulimit -v "$kilobytes" && exec "$program" "$@"); }
         limited --version >/dev/null 2>&1 || continue # not even the C library has room
         limited complete --threads 2 -n 4 --seed 1 'Once upon a time' >"$T/out" 2>"$T/err"
         got=$?
