@@ -145,8 +145,8 @@ static void defaults(void) {
     cli_train_options *set = &cli_train_set;
     memset(set, 0, sizeof *set);
     set->type.value = CLI_TRAIN_TYPE_Q8_0;
-    set->distil_weight.value = 0.5;
-    set->distil_temperature.value = 2;
+    set->distil_weight.value = 0.9;
+    set->distil_temperature.value = 1;
     set->held_out.value = 0.02;
     set->epochs.value = 4;
     set->decay.value = 0.1;
