@@ -388,7 +388,7 @@ ink_status cli_train_chart(const char *csv, const char *svg, const char *title, 
         status = inki_fail_nomem(error, file.bytes);
     else if (c.n == 0)
         status = inki_fail(error, INK_E_FORMAT, csv, 0, "has no row that can be drawn");
-    if (status == INK_OK) {
+    if (status == INK_OK && c.n > 0) {
         smooth(&c);
         measure(&c);
         status = write_chart(&c, svg, title, mem, error);

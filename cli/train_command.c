@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // inkling train: a model learns from text, or an adapter for one.
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,12 +29,22 @@ static int make_folder(cli_train_job *job) {
     return CLI_OK;
 }
 
+// Two runs would take each other's checkpoints away. The system lets go of the lock whatever the
+// end is; where a file system has no locks, the user has to see to it.
+static int lock_folder(cli_train_job *job) {
+    job->lock = open(job->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (job->lock < 0 || flock(job->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return CLI_OK;
+    return cli_fail(CLI_FILE, "%s: another run of inkling train writes to it", job->dir);
+}
+
 static int begin_new(cli_train_job *job) {
     char path[CLI_TRAIN_PATH];
     job->dir = cli_train_set.output;
     job->folder = getcwd(NULL, 0);
     if (job->folder == NULL) return cli_fail(CLI_FILE, "the current folder: %s", strerror(errno));
-    const int code = make_folder(job);
+    int code = make_folder(job);
+    if (code == CLI_OK) code = lock_folder(job);
     if (code != CLI_OK) return code;
     if (access(cli_train_path(job, "checkpoint.bin", path), F_OK) != 0) return CLI_OK;
     if (!cli_train_set.force_new)
@@ -58,10 +70,12 @@ static int begin_resumed(cli_train_job *job) {
     inki_str config = {NULL, 0};
     const inki_mem mem = inki_mem_from(NULL);
     job->dir = cli_train_set.resume;
+    int code = lock_folder(job);
+    if (code != CLI_OK) return code;
     cli_train_path(job, "checkpoint.bin", path);
     const ink_status status = inki_checkpoint_config(path, &config, &mem, &error);
     if (status != INK_OK) return cli_fail_ink(status, &error);
-    const int code = cli_train_config_read(job, config, path);
+    code = cli_train_config_read(job, config, path);
     inki_release(&mem, (void *)(uintptr_t)config.data, config.bytes + 1, 1);
     if (code != CLI_OK) return code;
     if (asked.steps.set && asked.steps.value < cli_train_set.steps.value)
@@ -161,7 +175,7 @@ static void tidy(const cli_train_job *job) {
 }
 
 int cli_train_run(char **args, size_t n_args) {
-    cli_train_job job = {0};
+    cli_train_job job = {.lock = -1};
     const bool resume = cli_train_set.resume != NULL;
     int code = resume ? cli_train_check_resume(&cli_train_set, n_args)
                       : cli_train_check(&cli_train_set, (const char *const *)args, n_args);
@@ -173,5 +187,6 @@ int cli_train_run(char **args, size_t n_args) {
     if (code == CLI_OK) code = train(&job);
     if (code != CLI_OK && job.dir != NULL) tidy(&job);
     cli_train_close(&job);
+    if (job.lock >= 0) close(job.lock);
     return code;
 }

@@ -79,6 +79,7 @@ typedef struct cli_train_job {
     json_t *config; // of the checkpoint; texts and options borrow from it
     const char *dir;
     bool made_dir;         // it was not there
+    int lock;              // descriptor of the folder, which is locked; -1: none
     const char *converted; // the model that was made of an --init directory; NULL: none
     inki_mem mem;
 

@@ -59,18 +59,27 @@ const char *cli_train_count(uint64_t n, char *out) {
 
 // --- log.csv -------------------------------------------------------------------------------------
 
+// A row begins with step, tokens and seconds, a comma behind each.
+static bool read_row(const char *row, uint64_t *step, double *seconds) {
+    char *end;
+    *step = strtoull(row, &end, 10);
+    if (end == row || *end != ',') return false;
+    const char *at = strchr(end + 1, ',');
+    if (at == NULL) return false;
+    *seconds = strtod(at + 1, &end);
+    return end > at + 1 && *end == ',' && isfinite(*seconds);
+}
+
 // Rows up to step n_done stay, with the seconds of the last one of them; what was written after the
 // checkpoint is learnt again.
-static size_t cut_log(char *text, size_t bytes, uint64_t n_done, double *seconds) {
+static size_t cut_log(const char *text, size_t bytes, uint64_t n_done, double *seconds) {
     size_t kept = sizeof head - 1;
     if (bytes < kept || memcmp(text, head, kept) != 0) return 0;
     for (size_t at = kept; at < bytes;) {
         const char *end = memchr(text + at, '\n', bytes - at);
-        unsigned long long step, tokens;
+        uint64_t step;
         double passed;
-        if (end == NULL || sscanf(text + at, "%llu,%llu,%lf,", &step, &tokens, &passed) != 3 ||
-            step > n_done)
-            break;
+        if (end == NULL || !read_row(text + at, &step, &passed) || step > n_done) break;
         *seconds = passed;
         at = kept = (size_t)(end - text) + 1;
     }

@@ -165,7 +165,7 @@ static int make_tokenizer(cli_train_job *job) {
     const inki_learned_vocab *v = &job->learned;
     const size_t tokens = pack(NULL, 0, v->tokens, v->n_tokens);
     const size_t merges = pack(NULL, 0, v->merges, v->n_merges);
-    uint8_t *block = malloc(tokens + merges);
+    uint8_t *block = malloc(tokens + merges + 1);
     ink_error error = {0};
     if (block == NULL) return cli_fail_memory();
     pack(block, 0, v->tokens, v->n_tokens);

@@ -223,6 +223,25 @@ static void a_new_run_that_cannot_begin(void **state) {
     RUN_OK("train", "--resume", "kept", "--steps", "3", "--quiet");
 }
 
+// Two runs in one folder would take each other's checkpoints away.
+static void two_runs_in_a_folder(void **state) {
+    (void)state;
+    const char *const args[] = {program,   "train",   "text.txt",           "-o", "shared",  SMALL,
+                                "--steps", "1000000", "--checkpoint-steps", "1",  "--quiet", NULL};
+    const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    assert_true(nowhere >= 0);
+    const pid_t first = start(args, nowhere, nowhere, 0);
+    while (!is_there("shared/checkpoint.bin")) poll(NULL, 0, 5);
+    FAILS(3, "another run", "train", "one.txt", "-o", "shared", SMALL, "--force-new");
+    FAILS(3, "another run", "train", "--resume", "shared");
+    kill(first, SIGKILL);
+    assert_int_equal(exit_code(first), -1);
+    close(nowhere);
+    const told t = run("train", "one.txt", "-o", "shared", SMALL, "--steps", "2", "--quiet",
+                       "--force-new", NULL);
+    assert_int_equal(t.code, 0);
+}
+
 // --- settings that somebody else wrote
 
 enum { HEAD = 224, CONFIG_BYTES_AT = 24, CONFIG_SUM_AT = 32 };
@@ -299,6 +318,7 @@ static int group(void) {
         cmocka_unit_test(nothing_to_validate_with),
         cmocka_unit_test(a_new_run_that_cannot_begin),
         cmocka_unit_test(settings_of_others),
+        cmocka_unit_test(two_runs_in_a_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
