@@ -260,7 +260,7 @@ static void draw_raw(const chart *c) {
 }
 
 static size_t nth(size_t i, size_t n, size_t n_points) {
-    return n_points < 2 ? 0 : i * (n - 1) / (n_points - 1);
+    return i * (n - 1) / (n_points > 1 ? n_points - 1 : 1);
 }
 
 static void draw_lines(const chart *c) {
