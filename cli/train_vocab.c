@@ -247,7 +247,12 @@ int cli_train_write_vocabulary(const cli_train_job *job) {
     json_t *ids = json_object();
     int failed = ids == NULL;
     for (uint32_t i = 0; i < v->n_tokens && !failed; i++) {
-        char *key = strndup(v->tokens[i].data, v->tokens[i].bytes);
+        const size_t bytes = v->tokens[i].bytes;
+        char *key = malloc(bytes + 1);
+        if (key != NULL) {
+            memcpy(key, v->tokens[i].data, bytes);
+            key[bytes] = 0;
+        }
         failed = key == NULL || json_object_set_new(ids, key, json_integer((json_int_t)i)) != 0;
         free(key);
     }

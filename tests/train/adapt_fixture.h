@@ -31,8 +31,8 @@ static const char *const sentences[N_SENTENCES] = {
     "a cat and a baker went over the sea in the little ship",
     "the rain sat over the town and the cat sat in the bakery",
     "the little cat saw the sea and the sea saw the little cat",
-    "there the baker saw the sun and the ship went to the town and the cat went over the sea and "
-    "the little ship was in the rain",
+    ("there the baker saw the sun and the ship went to the town and the cat went over the sea and "
+     "the little ship was in the rain"),
     "in the ship there was rain and in the town there was sun",
     "the town and the sea and the rain and the sun and the cat",
 };
