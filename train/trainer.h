@@ -79,7 +79,7 @@ void inki_trainer_go_back(inki_trainer *trainer);
 // The next validation is the best one, whatever it finds: another text is judged from now on.
 void inki_trainer_forget_best(inki_trainer *trainer);
 
-// --- checkpoints (checkpoint.c) ------------------------------------------------------------------
+// --- checkpoints (train_checkpoint.c) ------------------------------------------------------------
 // One file: a head with sizes, the caller's settings as text (config, [bytes]), the text's
 // fingerprint, then weights, averages, the best weights, a checksum of all. Written beside and
 // renamed: what was there before stays good until the new one is whole. Errors: INK_E_IO (message
