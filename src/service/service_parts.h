@@ -94,7 +94,7 @@ struct ink_client {
     ink_client_options o;
     ink_session_options session_options;
     inki_adapters adapters; // session_options.adapters
-    ink_session *session; // NULL: not made yet, or given back
+    ink_session *session;   // NULL: not made yet, or given back
     // What was the past of a session that was given back, for a request that goes on from there.
     ink_token *past; // [n_past]
     uint32_t n_past;

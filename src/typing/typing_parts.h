@@ -87,7 +87,7 @@ struct ink_typing {
     uint32_t window_words; // the limit in force
     inki_stops stops;
     inki_adapters adapters; // o.adapters
-    size_t text_room; // bytes of the longest suggestion, with its 0
+    size_t text_room;       // bytes of the longest suggestion, with its 0
     inki_typing_hooks hooks;
     bool hooked;
     size_t block_bytes; // this struct and its fixed buffers
