@@ -113,21 +113,28 @@ CLI_FORMAT(2, 3) static ink_status wrong_adapter(ink_error *error, const char *f
 
 // A file's name may have a colon too: what follows the last one is a scale only if it is a number
 // and there is no file of the whole name.
+bool cli_split_scale(const char *text, size_t *n_path, float *scale) {
+    const char *colon = strrchr(text, ':');
+    char *end;
+    *n_path = strlen(text);
+    *scale = 1;
+    if (colon == NULL || colon == text || colon[1] == 0 ||
+        strspn(colon + 1, "0123456789+-.eE") != strlen(colon + 1) || access(text, F_OK) == 0)
+        return true;
+    const double value = strtod(colon + 1, &end);
+    *n_path = (size_t)(colon - text);
+    if (*end != 0 || !(fabs(value) <= FLT_MAX)) return false;
+    *scale = (float)value;
+    return true;
+}
+
 static ink_status open_adapter(ink_adapter_use *out, ink_model *model, const char *text,
                                ink_error *error) {
-    const char *colon = strrchr(text, ':');
-    size_t n = strlen(text);
-    *out = (ink_adapter_use){.scale = 1};
-    if (colon != NULL && colon > text && colon[1] != 0 &&
-        strspn(colon + 1, "0123456789+-.eE") == strlen(colon + 1) && access(text, F_OK) != 0) {
-        char *end;
-        const double scale = strtod(colon + 1, &end);
-        if (*end != 0 || !(fabs(scale) <= FLT_MAX))
-            return wrong_adapter(error, "--lora %.100s: \"%.40s\" is no number that can be a scale",
-                                 text, colon + 1);
-        out->scale = (float)scale;
-        n = (size_t)(colon - text);
-    }
+    size_t n;
+    *out = (ink_adapter_use){0};
+    if (!cli_split_scale(text, &n, &out->scale))
+        return wrong_adapter(error, "--lora %.100s: \"%.40s\" is no number that can be a scale",
+                             text, text + n + 1);
     char *path = malloc(n + 1);
     if (path == NULL) return INK_E_NOMEM;
     memcpy(path, text, n);

@@ -17,6 +17,11 @@ int cli_source_check(const char *name);
 int cli_model_open(ink_model **out, const char *name, uint32_t n_threads, uint32_t flags);
 int cli_session_open(ink_session **out, ink_model *model, const ink_session_options *options);
 
+// "FILE" or "FILE:SCALE": *n_path bytes of it are the path. A name may have a colon too, so what
+// follows the last one is a scale only if it is a number and there is no file of the whole name.
+// False: a number, but none that can be a scale (1 is what it is without).
+bool cli_split_scale(const char *text, size_t *n_path, float *scale);
+
 // The adapters of --lora, for the model: "FILE" or "FILE:SCALE".
 typedef struct cli_adapters {
     ink_adapter_use *list; // [n]

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 // inkling merge: a model and adapters become one model.
-#include <float.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +8,7 @@
 
 #include "cli/commands.h"
 #include "cli/conversion.h"
+#include "cli/load.h"
 #include "cli/report.h"
 #include "cli/terminal.h"
 #include "convert/quantize.h"
@@ -57,20 +56,14 @@ static const cli_option options[] = {
 
 static void defaults(void) { memset(&set, 0, sizeof set); }
 
-// "A.gguf" or "A.gguf:0.5", as --lora has it: a name may have a colon too, so what follows the last
-// one is a scale only if it is a number and there is no file of the whole name. text is cut there.
+// "A.gguf" or "A.gguf:0.5", as --lora has it; text is cut before the colon.
 static int read_adapter(char *text, inki_merge_adapter *out) {
-    char *colon = strrchr(text, ':'), *end = NULL;
-    *out = (inki_merge_adapter){text, 1.0f};
-    if (colon == NULL || colon == text || colon[1] == 0 ||
-        strspn(colon + 1, "0123456789+-.eE") != strlen(colon + 1) || access(text, F_OK) == 0)
-        return CLI_OK;
-    const double scale = strtod(colon + 1, &end);
-    if (*end != 0 || !(fabs(scale) <= FLT_MAX))
+    size_t n;
+    *out = (inki_merge_adapter){.path = text};
+    if (!cli_split_scale(text, &n, &out->scale))
         return cli_fail(CLI_USAGE, "merge: %.100s: \"%.40s\" is no number that can be a scale",
-                        text, colon + 1);
-    *colon = 0;
-    out->scale = (float)scale;
+                        text, text + n + 1);
+    text[n] = 0;
     return CLI_OK;
 }
 

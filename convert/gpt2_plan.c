@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "base/half.h"
 #include "convert/gpt2_names.h"
 #include "convert/gpt2_strips.h"
 #include "convert/gpt2_weights.h"
 #include "convert/notes.h"
+#include "kernels/kernels.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -100,19 +100,6 @@ static ink_status check_unused(const inki_weights_job *job, ink_error *error) {
     return INK_OK;
 }
 
-// Whether the type's scale, a half, can hold a row whose largest magnitude is this; and the values
-// themselves in the types that have no scale.
-static bool type_reaches(uint32_t type, float largest) {
-    const uint16_t half_infinity = 0x7c00, bf16_infinity = 0x7f80;
-    switch (type) {
-    case INKI_F16: return inki_f32_to_f16(largest) != half_infinity;
-    case INKI_BF16: return inki_f32_to_bf16(largest) != bf16_infinity;
-    case INKI_Q8_0: return inki_f32_to_f16(largest / 127.0f) != half_infinity;
-    case INKI_Q4_0: return inki_f32_to_f16(largest / 8.0f) != half_infinity;
-    default: return true;
-    }
-}
-
 static void choose_type(const inki_weights_job *job, inki_planned_tensor *t, float largest) {
     t->type = t->wide ? INKI_F32 : job->options->type;
     const inki_type_info info = inki_type_of(t->type);
@@ -124,7 +111,7 @@ static void choose_type(const inki_weights_job *job, inki_planned_tensor *t, flo
         t->type = INKI_Q8_0;
         inki_note(job->options, "tensor %s: kept as Q8_0, since the logits come from it", t->name);
     }
-    if (!type_reaches(t->type, largest)) {
+    if (!inki_quantize_holds(t->type, largest)) {
         inki_note(job->options, "tensor %s: holds values too large for %s, kept as F32", t->name,
                   inki_type_of(t->type).name);
         t->type = INKI_F32;

@@ -19,11 +19,6 @@ uint32_t inki_quantize_file_type(inki_quantize_preset preset) {
     return numbers[preset];
 }
 
-static bool ends_with(const char *name, const char *end) {
-    const size_t n = strlen(name), m = strlen(end);
-    return n >= m && strcmp(name + n - m, end) == 0;
-}
-
 // "blk.12.ffn_up.weight": layer 12, role "ffn_up.weight".
 static void split_name(inki_quantize_item *item) {
     const char *name = item->from->name;
@@ -41,8 +36,8 @@ static void split_name(inki_quantize_item *item) {
 static bool is_matrix(const inki_quantize_item *item) {
     const inki_gguf_tensor *t = item->from;
     const bool vector = t->dims[1] == 1 && t->dims[2] == 1 && t->dims[3] == 1;
-    return !vector && ends_with(t->name, "weight") && strstr(t->name, "_norm.weight") == NULL &&
-           strcmp(t->name, "position_embd.weight") != 0;
+    return !vector && inki_ends_with(t->name, "weight") &&
+           strstr(t->name, "_norm.weight") == NULL && strcmp(t->name, "position_embd.weight") != 0;
 }
 
 static uint32_t mixed_type(const inki_quantize_item *item, bool is_head, uint32_t n_layers) {

@@ -6,6 +6,8 @@
 // from time: slices of any length make the same bytes as one long run, and so does a state that was
 // saved and opened again.
 #include "train/adapt_parts.h"
+
+#include "base/mix.h"
 #include "train/engine_view.h"
 
 #include <math.h>
@@ -168,13 +170,6 @@ ink_status ink_adapt_add_text(ink_adapt *a, const char *text, size_t bytes, ink_
 
 // --- learning ------------------------------------------------------------------------------------
 
-static uint64_t scramble(uint64_t z) {
-    z += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 // out [n_ctx + 1] from `at` on; a row that is shorter is read again from its beginning.
 static void take_sequence(const ink_adapt *a, const inki_adapt_row *row, size_t at, int32_t *out) {
     for (size_t i = 0; i <= a->options.n_ctx; i++) out[i] = row->ids[(at + i) % row->n];
@@ -184,7 +179,8 @@ static void begin_step(ink_adapt *a) {
     const size_t width = (size_t)a->options.n_ctx + 1, n = a->learn.n;
     const uint64_t step = inki_trainer_n_done(a->trainer);
     for (uint32_t i = 0; i < a->options.n_batch; i++) {
-        const uint64_t place = scramble(a->options.seed + step * a->options.n_batch + i);
+        const uint64_t place =
+            inki_mix64(a->options.seed + step * a->options.n_batch + i + INKI_GOLDEN64);
         take_sequence(a, &a->learn, (size_t)(place % (n > width ? n - width + 1 : n)),
                       a->ids + i * width);
     }

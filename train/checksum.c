@@ -6,6 +6,7 @@
 #include "train/checksum.h"
 
 #include "base/cursor.h"
+#include "base/mix.h"
 
 #include <string.h>
 

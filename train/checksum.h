@@ -21,11 +21,4 @@ void inki_checksum_add(inki_checksum *sum, const void *data, size_t bytes);
 uint64_t inki_checksum_end(const inki_checksum *sum); // of all so far; may be gone on with
 uint64_t inki_checksum_of(const void *data, size_t bytes);
 
-// Stirs 64 bits so that each depends on all. One to one.
-static inline uint64_t inki_mix64(uint64_t x) {
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
 #endif

@@ -10,6 +10,8 @@
 // again where another is asked for.
 #include "train/data_parts.h"
 
+#include "base/mix.h"
+
 #include "train/checksum.h"
 
 #include <string.h>
@@ -34,12 +36,11 @@ struct inki_data {
 enum { KEY_ORDER = 1, KEY_WINDOWS, KEY_VARIANT };
 
 static uint64_t epoch_key(const inki_data *data, uint64_t epoch, uint64_t what) {
-    return inki_mix64(inki_mix64(inki_mix64(data->options.seed + 0x9e3779b97f4a7c15u) ^ epoch) +
-                      what);
+    return inki_mix64(inki_mix64(inki_mix64(data->options.seed + INKI_GOLDEN64) ^ epoch) + what);
 }
 
 static uint64_t draw(uint64_t key, uint64_t index) {
-    return inki_mix64(key + (index + 1) * 0x9e3779b97f4a7c15u);
+    return inki_mix64(key + (index + 1) * INKI_GOLDEN64);
 }
 
 // Fisher and Yates. Counts are far below 2^32, so that the product's unevenness is nothing.

@@ -50,13 +50,8 @@ static float largest_of(const float *x, size_t n) {
     return most;
 }
 
-static bool ends_with(const char *name, const char *end) {
-    const size_t n = strlen(name), m = strlen(end);
-    return n >= m && strcmp(name + n - m, end) == 0;
-}
-
 static bool is_vector(const inki_param *p) {
-    return ends_with(p->name, ".bias") || ends_with(p->name, "_norm.weight");
+    return inki_ends_with(p->name, ".bias") || inki_ends_with(p->name, "_norm.weight");
 }
 
 // Norms, biases and positions stay floats: llama.cpp expects it of them.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "train/export_types.h"
 
-#include "base/half.h"
+#include "kernels/kernels.h"
 
 enum { QUANTIZATION_VERSION = 2 };
 
@@ -10,22 +10,10 @@ bool inki_export_writes(uint32_t type) {
            type == INKI_Q4_0;
 }
 
-// The scale of a block is a half; types without blocks hold the numbers themselves.
-static bool reaches(uint32_t type, float largest) {
-    const uint16_t half_infinity = 0x7c00, bf16_infinity = 0x7f80;
-    switch (type) {
-    case INKI_F16: return inki_f32_to_f16(largest) != half_infinity;
-    case INKI_BF16: return inki_f32_to_bf16(largest) != bf16_infinity;
-    case INKI_Q8_0: return inki_f32_to_f16(largest / 127.0f) != half_infinity;
-    case INKI_Q4_0: return inki_f32_to_f16(largest / 8.0f) != half_infinity;
-    default: return true;
-    }
-}
-
 uint32_t inki_export_choose(uint32_t wanted, uint64_t n_cols, float largest, bool is_head) {
     uint32_t type = is_head && wanted == INKI_Q4_0 ? INKI_Q8_0 : wanted;
     if (n_cols % inki_type_of(type).block_elems != 0) type = INKI_F16;
-    return reaches(type, largest) ? type : INKI_F32;
+    return inki_quantize_holds(type, largest) ? type : INKI_F32;
 }
 
 // The numbers are llama.cpp's names for a file as a whole (llama.h, enum llama_ftype).

@@ -2,6 +2,7 @@
 // A net is made: its parameters laid out in one row of numbers, its arrays carved from one block.
 #include "train/net_parts.h"
 
+#include "base/mix.h"
 #include "base/number.h"
 
 #include <math.h>
@@ -379,12 +380,7 @@ void inki_net_clear_grads(inki_net *net) {
 
 // --- beginnings ----------------------------------------------------------------------------------
 
-static uint64_t mix(uint64_t z) {
-    z += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
+static uint64_t mix(uint64_t z) { return inki_mix64(z + INKI_GOLDEN64); }
 
 // Two independent normal numbers from two uniform ones (Box and Muller 1958).
 static void fill_normal(float *out, size_t n, double deviation, uint64_t key) {
@@ -397,23 +393,18 @@ static void fill_normal(float *out, size_t n, double deviation, uint64_t key) {
     }
 }
 
-static bool ends_with(const char *name, const char *end) {
-    const size_t n = strlen(name), m = strlen(end);
-    return n >= m && strcmp(name + n - m, end) == 0;
-}
-
 void inki_net_init_random(inki_net *net, uint64_t seed) {
     const double residual = 0.02 / sqrt(2.0 * net->options.shape.n_layer);
     for (size_t i = 0; i < net->n_params; i++) {
         const inki_param *p = &net->params[i];
         const size_t n = (size_t)p->n_rows * p->n_cols;
         float *w = net->weights + p->at;
-        const bool back =
-            ends_with(p->name, "attn_output.weight") || ends_with(p->name, "ffn_down.weight");
+        const bool back = inki_ends_with(p->name, "attn_output.weight") ||
+                          inki_ends_with(p->name, "ffn_down.weight");
         double deviation = back ? residual : 0.02;
-        if (ends_with(p->name, ".lora_a")) deviation = 1 / sqrt((double)p->n_cols);
-        if (ends_with(p->name, ".lora_b") || ends_with(p->name, ".bias")) deviation = 0;
-        if (ends_with(p->name, "norm.weight")) {
+        if (inki_ends_with(p->name, ".lora_a")) deviation = 1 / sqrt((double)p->n_cols);
+        if (inki_ends_with(p->name, ".lora_b") || inki_ends_with(p->name, ".bias")) deviation = 0;
+        if (inki_ends_with(p->name, "norm.weight")) {
             for (size_t k = 0; k < n; k++) w[k] = 1;
             continue;
         }

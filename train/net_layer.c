@@ -3,6 +3,8 @@
 // columns, so that no sum depends on how threads share the work.
 #include "train/net_parts.h"
 
+#include "base/mix.h"
+
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -12,10 +14,7 @@ enum { SITE_ATTENTION = 1, SITE_ATTN_OUT = 2, SITE_FFN_OUT = 3 };
 enum { COLUMN_GRAIN = 16 };
 
 uint64_t inki_net_site(const inki_net *net, uint32_t layer, uint32_t site) {
-    uint64_t z = net->batch.dropout_key + (((uint64_t)layer << 8) + site) * 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
+    return inki_mix64(net->batch.dropout_key + (((uint64_t)layer << 8) + site) * INKI_GOLDEN64);
 }
 
 void inki_net_parts(const inki_net *net, inki_part_fn fn, void *arg) {
@@ -155,18 +154,8 @@ void inki_net_norm_back(inki_net *net, float *dx, const float *dy, const float *
 
 // --- matrices ------------------------------------------------------------------------------------
 
-static inki_operand floats(const float *x, size_t n, bool transposed) {
-    return (inki_operand){x, INKI_F32, n * sizeof(float), transposed};
-}
-
-static inki_operand turned(inki_operand w) {
-    w.transposed = !w.transposed;
-    return w;
-}
-
-// c [m, n] = or += a b
-static void multiply(inki_net *net, float *c, inki_operand a, inki_operand b, size_t m, size_t n,
-                     size_t k, const float *bias, bool add) {
+void inki_net_multiply(inki_net *net, float *c, inki_operand a, inki_operand b, size_t m, size_t n,
+                       size_t k, const float *bias, bool add) {
     const inki_product p = {
         .c = c, .c_stride = n, .a = a, .b = b, .bias = bias, .m = m, .n = n, .k = k, .add = add};
     inki_gemm_run(net->gemm, &p);
@@ -179,35 +168,37 @@ static float lora_scale(const inki_net *net) {
 // lora_t [N, rank] = (alpha / rank) x A^T
 static void lora_down(inki_net *net, const float *x, const inki_net_linear *l) {
     const size_t rank = net->options.lora_rank;
-    multiply(net, net->lora_t, floats(x, l->n_in, false), floats(l->lora_a, l->n_in, true),
-             net->n_rows, rank, l->n_in, NULL, false);
+    inki_net_multiply(net, net->lora_t, inki_net_floats(x, l->n_in, false),
+                      inki_net_floats(l->lora_a, l->n_in, true), net->n_rows, rank, l->n_in, NULL,
+                      false);
     net->compute.kernels->scale(net->lora_t, lora_scale(net), net->n_rows * rank);
 }
 
 // y [N, n_out] = x [N, n_in] W^T + bias
 static void linear(inki_net *net, float *y, const float *x, const inki_net_linear *l) {
-    multiply(net, y, floats(x, l->n_in, false), turned(l->w), net->n_rows, l->n_out, l->n_in,
-             l->bias, false);
+    inki_net_multiply(net, y, inki_net_floats(x, l->n_in, false), inki_net_turned(l->w),
+                      net->n_rows, l->n_out, l->n_in, l->bias, false);
     if (l->lora_a == NULL) return;
     const size_t rank = net->options.lora_rank;
     lora_down(net, x, l);
-    multiply(net, y, floats(net->lora_t, rank, false), floats(l->lora_b, rank, true), net->n_rows,
-             l->n_out, rank, NULL, true);
+    inki_net_multiply(net, y, inki_net_floats(net->lora_t, rank, false),
+                      inki_net_floats(l->lora_b, rank, true), net->n_rows, l->n_out, rank, NULL,
+                      true);
 }
 
 static void lora_back(inki_net *net, float *dx, const float *dy, const float *x,
                       const inki_net_linear *l) {
     const size_t n = net->n_rows, rank = net->options.lora_rank;
     lora_down(net, x, l);
-    multiply(net, l->d_lora_b, floats(dy, l->n_out, true), floats(net->lora_t, rank, false),
-             l->n_out, rank, n, NULL, true);
-    multiply(net, net->lora_dt, floats(dy, l->n_out, false), floats(l->lora_b, rank, false), n,
-             rank, l->n_out, NULL, false);
+    inki_net_multiply(net, l->d_lora_b, inki_net_floats(dy, l->n_out, true),
+                      inki_net_floats(net->lora_t, rank, false), l->n_out, rank, n, NULL, true);
+    inki_net_multiply(net, net->lora_dt, inki_net_floats(dy, l->n_out, false),
+                      inki_net_floats(l->lora_b, rank, false), n, rank, l->n_out, NULL, false);
     net->compute.kernels->scale(net->lora_dt, lora_scale(net), n * rank);
-    multiply(net, l->d_lora_a, floats(net->lora_dt, rank, true), floats(x, l->n_in, false), rank,
-             l->n_in, n, NULL, true);
-    multiply(net, dx, floats(net->lora_dt, rank, false), floats(l->lora_a, l->n_in, false), n,
-             l->n_in, rank, NULL, true);
+    inki_net_multiply(net, l->d_lora_a, inki_net_floats(net->lora_dt, rank, true),
+                      inki_net_floats(x, l->n_in, false), rank, l->n_in, n, NULL, true);
+    inki_net_multiply(net, dx, inki_net_floats(net->lora_dt, rank, false),
+                      inki_net_floats(l->lora_a, l->n_in, false), n, l->n_in, rank, NULL, true);
 }
 
 // dx [N, n_in] = dy [N, n_out] W; the weights' own gradients are added.
@@ -215,12 +206,13 @@ static void linear_back(inki_net *net, float *dx, const float *dy, const float *
                         const inki_net_linear *l) {
     const size_t n = net->n_rows;
     if (l->dw != NULL) {
-        multiply(net, l->dw, floats(dy, l->n_out, true), floats(x, l->n_in, false), l->n_out,
-                 l->n_in, n, NULL, true);
+        inki_net_multiply(net, l->dw, inki_net_floats(dy, l->n_out, true),
+                          inki_net_floats(x, l->n_in, false), l->n_out, l->n_in, n, NULL, true);
         column_work c = {.net = net, .n_rows = n, .n = l->n_out, .sums = l->dbias, .dy = dy};
         inki_net_parts(net, column_part, &c);
     }
-    multiply(net, dx, floats(dy, l->n_out, false), l->w, n, l->n_in, l->n_out, NULL, false);
+    inki_net_multiply(net, dx, inki_net_floats(dy, l->n_out, false), l->w, n, l->n_in, l->n_out,
+                      NULL, false);
     if (l->lora_a != NULL) lora_back(net, dx, dy, x, l);
 }
 

@@ -112,4 +112,16 @@ void inki_net_norm_back(inki_net *net, float *dx, const float *dy, const float *
 // A key for the masks of one place in the net.
 uint64_t inki_net_site(const inki_net *net, uint32_t layer, uint32_t site);
 
+// --- products ---
+static inline inki_operand inki_net_floats(const float *x, size_t n, bool transposed) {
+    return (inki_operand){x, INKI_F32, n * sizeof(float), transposed};
+}
+static inline inki_operand inki_net_turned(inki_operand w) {
+    w.transposed = !w.transposed;
+    return w;
+}
+// c [m, n] = or += a [m, k] b [k, n], + bias [n] if there is one.
+void inki_net_multiply(inki_net *net, float *c, inki_operand a, inki_operand b, size_t m, size_t n,
+                       size_t k, const float *bias, bool add);
+
 #endif

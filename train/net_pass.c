@@ -99,46 +99,23 @@ static void loss_part(void *arg, uint32_t part, uint32_t n_parts) {
     }
 }
 
-static inki_operand float_rows(const float *x, size_t n, bool transposed) {
-    return (inki_operand){x, INKI_F32, n * sizeof(float), transposed};
-}
-
 // Logits of rows [first, first + n): net->norm must hold their final norms.
 static void head_logits(inki_net *net, size_t first, size_t n) {
     const size_t n_embd = net->options.shape.n_embd, n_vocab = net->options.shape.n_vocab;
-    inki_operand head = net->head;
-    head.transposed = true;
-    const inki_product logits = {.c = net->logits,
-                                 .c_stride = n_vocab,
-                                 .a = float_rows(net->norm + first * n_embd, n_embd, false),
-                                 .b = head,
-                                 .m = n,
-                                 .n = n_vocab,
-                                 .k = n_embd};
-    inki_gemm_run(net->gemm, &logits);
+    inki_net_multiply(net, net->logits, inki_net_floats(net->norm + first * n_embd, n_embd, false),
+                      inki_net_turned(net->head), n, n_vocab, n_embd, NULL, false);
 }
 
 // net->logits hold gradients now: of the head's weights, and of the rows that met it.
 static void head_back(inki_net *net, size_t first, size_t n) {
     const size_t n_embd = net->options.shape.n_embd, n_vocab = net->options.shape.n_vocab;
-    const inki_product rows = {.c = net->dnorm + first * n_embd,
-                               .c_stride = n_embd,
-                               .a = float_rows(net->logits, n_vocab, false),
-                               .b = net->head,
-                               .m = n,
-                               .n = n_embd,
-                               .k = n_vocab};
-    inki_gemm_run(net->gemm, &rows);
+    inki_net_multiply(net, net->dnorm + first * n_embd,
+                      inki_net_floats(net->logits, n_vocab, false), net->head, n, n_embd, n_vocab,
+                      NULL, false);
     if (net->d_embed == NULL) return;
-    const inki_product weights = {.c = net->d_embed,
-                                  .c_stride = n_embd,
-                                  .a = float_rows(net->logits, n_vocab, true),
-                                  .b = float_rows(net->norm + first * n_embd, n_embd, false),
-                                  .m = n_vocab,
-                                  .n = n_embd,
-                                  .k = n,
-                                  .add = true};
-    inki_gemm_run(net->gemm, &weights);
+    inki_net_multiply(net, net->d_embed, inki_net_floats(net->logits, n_vocab, true),
+                      inki_net_floats(net->norm + first * n_embd, n_embd, false), n_vocab, n_embd,
+                      n, NULL, true);
 }
 
 // The next rows, to the loss and then back: the vocabulary's logits of all of them at once would be

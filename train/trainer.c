@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "train/trainer_state.h"
 
+#include "base/mix.h"
 #include "base/number.h"
 
 #include <float.h>
@@ -219,10 +220,7 @@ static bool is_over(const inki_trainer *t) {
 }
 
 static uint64_t mask_key(const inki_trainer *t) {
-    uint64_t z = t->settings.seed + (t->counts.n_done + 1) * 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
+    return inki_mix64(t->settings.seed + (t->counts.n_done + 1) * INKI_GOLDEN64);
 }
 
 void inki_trainer_begin(inki_trainer *t, const int32_t *ids) {

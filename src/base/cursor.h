@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 // Text that is not 0-terminated.
 typedef struct inki_str {
@@ -16,6 +17,10 @@ typedef struct inki_str {
 } inki_str;
 
 bool inki_str_equal(inki_str s, const char *text);
+static inline bool inki_ends_with(const char *text, const char *end) {
+    const size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
 
 typedef struct inki_cursor {
     const uint8_t *data;

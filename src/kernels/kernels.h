@@ -119,5 +119,8 @@ void inki_kernels_init(inki_kernels *table, uint32_t mask);
 // value to the type's nearest (F32, F16, BF16, Q8_0, Q4_0; n a multiple of its block). False: no
 // such quantiser.
 bool inki_quantize_row(uint32_t type, void *row, const float *x, size_t n);
+// Whether a row of such a type can have a value of this magnitude: the scale of a block is a half,
+// types without blocks hold the numbers themselves.
+bool inki_quantize_holds(uint32_t type, float largest);
 
 #endif

@@ -65,3 +65,14 @@ bool inki_quantize_row(uint32_t type, void *row, const float *x, size_t n) {
     default: return false;
     }
 }
+
+bool inki_quantize_holds(uint32_t type, float largest) {
+    const uint16_t half_infinity = 0x7c00, bf16_infinity = 0x7f80;
+    switch (type) {
+    case INKI_F16: return inki_f32_to_f16(largest) != half_infinity;
+    case INKI_BF16: return inki_f32_to_bf16(largest) != bf16_infinity;
+    case INKI_Q8_0: return inki_f32_to_f16(largest / 127.0f) != half_infinity;
+    case INKI_Q4_0: return inki_f32_to_f16(largest / 8.0f) != half_infinity;
+    default: return true;
+    }
+}

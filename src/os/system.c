@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "os/os.h"
 
+#include "base/mix.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -66,13 +68,6 @@ uint64_t inki_os_memory_bytes(void) {
 #endif
 }
 
-// Steele et al. 2014, the finaliser of splitmix64.
-static uint64_t stir(uint64_t x) {
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-}
-
 uint64_t inki_os_random(void) {
     uint64_t value = 0;
 #if defined(__linux__)
@@ -81,10 +76,11 @@ uint64_t inki_os_random(void) {
 #endif
     struct timespec t = {0};
     clock_gettime(CLOCK_REALTIME, &t);
-    value = stir((uint64_t)t.tv_sec) ^ stir((uint64_t)t.tv_nsec + 0x9e3779b97f4a7c15u);
+    value = inki_mix64((uint64_t)t.tv_sec) ^ inki_mix64((uint64_t)t.tv_nsec + INKI_GOLDEN64);
     clock_gettime(CLOCK_MONOTONIC, &t);
-    value ^= stir((uint64_t)t.tv_nsec ^ (uint64_t)getpid() << 32) ^ (uint64_t)(uintptr_t)&value;
-    return stir(value);
+    value ^=
+        inki_mix64((uint64_t)t.tv_nsec ^ (uint64_t)getpid() << 32) ^ (uint64_t)(uintptr_t)&value;
+    return inki_mix64(value);
 }
 
 int64_t inki_os_pid(void) { return (int64_t)getpid(); }

@@ -49,7 +49,7 @@ static inline uint32_t hash_half_word(const uint8_t *p) {
 uint64_t inki_token_hash_text(const void *text, size_t bytes, uint64_t seed) {
     const uint8_t *p = text;
     uint64_t h = seed ^ bytes * 0xc2b2ae3d27d4eb4fu;
-    for (size_t n = bytes; n > 16; n -= 8, p += 8) h = inki_token_mix(h ^ hash_word(p));
+    for (size_t n = bytes; n > 16; n -= 8, p += 8) h = inki_mix64(h ^ hash_word(p));
     const uint8_t *end = (const uint8_t *)text + bytes;
     uint64_t first = 0, last = 0;
     if (bytes >= 8) {
@@ -61,5 +61,5 @@ uint64_t inki_token_hash_text(const void *text, size_t bytes, uint64_t seed) {
     } else if (bytes > 0) {
         first = (uint64_t)p[0] | (uint64_t)p[bytes / 2] << 8 | (uint64_t)p[bytes - 1] << 16;
     }
-    return inki_token_mix((h ^ first) * 0x9e3779b97f4a7c15u ^ (last << 32 | last >> 32));
+    return inki_mix64((h ^ first) * INKI_GOLDEN64 ^ (last << 32 | last >> 32));
 }

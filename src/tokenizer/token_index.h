@@ -8,6 +8,7 @@
 #define INKI_TOKEN_INDEX_H
 
 #include "base/mem.h"
+#include "base/mix.h"
 
 enum { INKI_INDEX_MAX_PROBE = 256, INKI_INDEX_SEEDS = 8 };
 #define INKI_INDEX_NONE UINT32_MAX
@@ -27,16 +28,11 @@ bool inki_token_index_put(inki_token_index *index, uint64_t hash, uint32_t numbe
 
 uint64_t inki_token_hash_text(const void *text, size_t bytes, uint64_t seed);
 
-static inline uint64_t inki_token_mix(uint64_t x) { // the finaliser of SplitMix64
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-}
 static inline uint64_t inki_token_hash_pair(uint32_t left, uint32_t right, uint64_t seed) {
-    return inki_token_mix(((uint64_t)left << 32 | right) ^ seed);
+    return inki_mix64(((uint64_t)left << 32 | right) ^ seed);
 }
 static inline uint64_t inki_token_seed(uint32_t attempt) { // 0: of the first attempt
-    return attempt == 0 ? 0x9e3779b97f4a7c15u : inki_token_mix(attempt);
+    return attempt == 0 ? INKI_GOLDEN64 : inki_mix64(attempt);
 }
 
 // The next number whose hash probably is `hash`, or INKI_INDEX_NONE. *probe is 0 before the first
