@@ -18,7 +18,7 @@ MAKEFLAGS += --no-print-directory
 
 BUILD = JOBS=$(JOBS) tools/build.sh
 
-.PHONY: all run check check-long asan tsan fuzz bench-compare bench-typing bench-serve bench-train install uninstall format lint deps clean help
+.PHONY: all run check check-long asan tsan fuzz bench-compare bench-typing bench-serve bench-train bench-decode check-schemas install uninstall format lint deps clean help
 
 all:
 	@tools/install-deps.sh build
@@ -64,6 +64,16 @@ bench-typing:
 bench-serve:
 	@tools/install-deps.sh build
 	@JOBS=$(JOBS) bench/serve/compare.sh $(ARGS)
+
+# A thousand random schemas, judged by ajv (needs node and npm): make check-schemas ARGS="1000 7"
+check-schemas:
+	@tools/install-deps.sh build
+	@tests/oracle/schemas.sh $(ARGS)
+
+# Sampling, grammars, saved sessions and speculation beside plain decoding
+bench-decode:
+	@tools/install-deps.sh build
+	@JOBS=$(JOBS) bench/decode/run.sh $(ARGS)
 
 # Training steps beside PyTorch's, where that is: make bench-train ARGS=--quick
 bench-train:

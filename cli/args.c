@@ -31,6 +31,7 @@ static int out_of_range(const cli_command *command, const cli_option *option, co
 
 static int read_uint(const cli_command *command, const cli_option *option, const char *name,
                      const char *text) {
+    if (option->minus_one && strcmp(text, "-1") == 0) text = "4294967295";
     const size_t digits = strspn(text + (text[0] == '-'), "0123456789");
     if (digits == 0 || text[(text[0] == '-') + digits] != 0)
         return wrong(command, "%s needs a whole number, not \"%.100s\"", name, text);
@@ -99,6 +100,7 @@ static int store(const cli_command *command, const cli_option *option, const cha
     case CLI_UINT: return read_uint(command, option, name, text);
     case CLI_REAL: return read_real(command, option, name, text);
     case CLI_CHOICE: return read_choice(command, option, name, text);
+    case CLI_HEADING: break;
     }
     return CLI_OTHER;
 }
@@ -106,7 +108,8 @@ static int store(const cli_command *command, const cli_option *option, const cha
 static const cli_option *by_name(const cli_command *command, const char *name, size_t n) {
     for (size_t i = 0; i < command->n_options; i++) {
         const char *have = command->options[i].name;
-        if (strlen(have) == n && memcmp(have, name, n) == 0) return &command->options[i];
+        if (have != NULL && strlen(have) == n && memcmp(have, name, n) == 0)
+            return &command->options[i];
     }
     return NULL;
 }
@@ -204,16 +207,35 @@ int cli_command_run(const cli_command *command, int argc, char **argv) {
     return code;
 }
 
+bool cli_command_given(const cli_command *command, const char *name) {
+    const cli_option *option = by_name(command, name, strlen(name));
+    if (option == NULL) return false;
+    switch (option->kind) {
+    case CLI_FLAG: return *(const bool *)option->target;
+    case CLI_TEXT: return *(const char *const *)option->target != NULL;
+    case CLI_LIST: return ((const cli_list *)option->target)->n > 0;
+    case CLI_UINT: return ((const cli_uint *)option->target)->set;
+    case CLI_REAL: return ((const cli_real *)option->target)->set;
+    case CLI_CHOICE: return ((const cli_choice *)option->target)->set;
+    case CLI_HEADING: break;
+    }
+    return false;
+}
+
 // --- help -----------------------------------------------------------------------------------
 
 static void default_text(const cli_option *option, char *out, size_t cap) {
     out[0] = 0;
     if (!option->show_default) return;
     switch (option->kind) {
-    case CLI_UINT:
-        snprintf(out, cap, " (default %llu)",
-                 (unsigned long long)((const cli_uint *)option->target)->value);
+    case CLI_UINT: {
+        const uint64_t value = ((const cli_uint *)option->target)->value;
+        if (option->minus_one && value == UINT32_MAX)
+            snprintf(out, cap, " (default -1)");
+        else
+            snprintf(out, cap, " (default %llu)", (unsigned long long)value);
         break;
+    }
     case CLI_REAL:
         snprintf(out, cap, " (default %.6g)", ((const cli_real *)option->target)->value);
         break;
@@ -275,7 +297,18 @@ void cli_command_help(const cli_command *command) {
     cli_out("Usage: inkling %s %s\n\n%s\n\n", command->name, command->synopsis, command->summary);
     if (command->details[0] != 0) cli_out_bytes(command->details, strlen(command->details));
     cli_out("%sOptions:\n", command->details[0] != 0 ? "\n" : "");
-    for (size_t i = 0; i < command->n_options; i++) option_help(&command->options[i]);
-    option_help(&help);
+    // --help is one of those that stand first.
+    bool helped = false;
+    for (size_t i = 0; i < command->n_options; i++) {
+        const cli_option *option = &command->options[i];
+        if (option->kind != CLI_HEADING) {
+            if (!option->hidden) option_help(option);
+            continue;
+        }
+        if (!helped) option_help(&help);
+        helped = true;
+        cli_out("\n%s\n", option->help);
+    }
+    if (!helped) option_help(&help);
     cli_out("\n%s", cli_exit_help);
 }

@@ -25,12 +25,13 @@ typedef struct cli_list {
 } cli_list;
 
 typedef enum cli_kind {
-    CLI_FLAG,  // bool
-    CLI_TEXT,  // const char *
-    CLI_LIST,  // cli_list, repeatable
-    CLI_UINT,  // cli_uint from low to high
-    CLI_REAL,  // cli_real from low to high
-    CLI_CHOICE // cli_choice
+    CLI_FLAG,   // bool
+    CLI_TEXT,   // const char *
+    CLI_LIST,   // cli_list, repeatable
+    CLI_UINT,   // cli_uint from low to high
+    CLI_REAL,   // cli_real from low to high
+    CLI_CHOICE, // cli_choice
+    CLI_HEADING // none: `help` stands over the options that follow, in --help
 } cli_kind;
 
 typedef struct cli_option {
@@ -43,6 +44,8 @@ typedef struct cli_option {
     void *target;
     double low, high;           // both allowed; exact as long as they stay below 2^53
     const char *const *choices; // NULL-terminated
+    bool minus_one;             // CLI_UINT: -1 stands for UINT32_MAX, "all of it"
+    bool hidden;                // --help does not have it
 } cli_option;
 
 typedef struct cli_command {
@@ -62,6 +65,8 @@ typedef struct cli_command {
 // to the front of argv. Returns the exit code; a wrong option is told in one line with CLI_USAGE.
 int cli_command_run(const cli_command *command, int argc, char **argv);
 void cli_command_help(const cli_command *command);
+// Whether the option of this name was given. For CLI_TEXT: whether its target is not NULL.
+bool cli_command_given(const cli_command *command, const char *option);
 
 // The options that several sub-commands share.
 #define CLI_OPTION_MODEL(where)                                                                    \

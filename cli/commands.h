@@ -13,6 +13,7 @@ extern const cli_command cli_convert_command;
 extern const cli_command cli_merge_command;
 extern const cli_command cli_train_command;
 extern const cli_command cli_perplexity_command;
+extern const cli_command cli_score_command;
 extern const cli_command cli_quantize_command;
 extern const cli_command cli_bench_command;
 #if CLI_HAS_SERVER

@@ -67,28 +67,38 @@ static void on_log(void *user, int level, const char *message) {
     if (level <= INK_LOG_WARN) cli_note("inkling: %s", message);
 }
 
-int cli_model_open(ink_model **out, const char *name, uint32_t n_threads, uint32_t flags) {
+int cli_runtime_open(ink_runtime **out, uint32_t n_threads) {
     ink_error error = {0};
-    ink_runtime_options runtime_options;
+    ink_runtime_options options;
+    ink_runtime_options_init(&options, sizeof options);
+    options.n_threads = n_threads;
+    options.log = on_log;
+    const ink_status status = ink_runtime_new(out, &options, &error);
+    return status == INK_OK ? CLI_OK : cli_fail_ink(status, &error);
+}
+
+int cli_model_open_in(ink_model **out, ink_runtime *runtime, const char *name, uint32_t flags) {
+    ink_error error = {0};
     ink_model_options options;
-    ink_runtime *runtime = NULL;
     cli_progress progress;
     if (cli_source_check(name) != CLI_OK) return CLI_FILE;
     const ink_source source = cli_source(name);
-    ink_runtime_options_init(&runtime_options, sizeof runtime_options);
-    runtime_options.n_threads = n_threads;
-    runtime_options.log = on_log;
-    ink_status status = ink_runtime_new(&runtime, &runtime_options, &error);
-    if (status != INK_OK) return cli_fail_ink(status, &error);
     cli_progress_begin(&progress, "loading the model", true);
     ink_model_options_init(&options, sizeof options);
     options.flags = flags;
     options.progress = on_loading;
     options.progress_user = &progress;
-    status = ink_model_open(out, runtime, &source, &options, &error);
+    const ink_status status = ink_model_open(out, runtime, &source, &options, &error);
     cli_progress_end(&progress);
-    ink_runtime_unref(runtime);
     return status == INK_OK ? CLI_OK : cli_fail_ink(status, &error);
+}
+
+int cli_model_open(ink_model **out, const char *name, uint32_t n_threads, uint32_t flags) {
+    ink_runtime *runtime = NULL;
+    int code = cli_runtime_open(&runtime, n_threads);
+    if (code == CLI_OK) code = cli_model_open_in(out, runtime, name, flags);
+    ink_runtime_unref(runtime);
+    return code;
 }
 
 int cli_session_open(ink_session **out, ink_model *model, const ink_session_options *options) {
@@ -246,20 +256,55 @@ int cli_tokenize(const ink_model *model, const char *text, size_t bytes, uint32_
     return CLI_OK;
 }
 
+int cli_token_text(const ink_model *model, ink_token id, cli_bytes *piece, size_t *n) {
+    const uint32_t flags = INK_DETOKENIZE_SPECIAL;
+    ink_status status = ink_detokenize(model, &id, 1, flags, piece->data, piece->n, n);
+    // With no room at all it only tells the size.
+    if (status == INK_E_SPACE || (status == INK_OK && *n > piece->n)) {
+        const size_t cap = *n < 256 ? 256 : *n;
+        char *grown = realloc(piece->data, cap);
+        if (grown == NULL) return cli_fail_memory();
+        *piece = (cli_bytes){grown, cap};
+        status = ink_detokenize(model, &id, 1, flags, piece->data, piece->n, n);
+    }
+    return status == INK_OK ? CLI_OK : cli_fail_ink(status, NULL);
+}
+
 enum { MAX_FILTER_BYTES = 64 * 1000 * 1000 };
 
-int cli_read_filter(const char *path, ink_filter **out) {
+static int make_filter(const char *where, int code, const char *const *phrases, size_t n,
+                       ink_filter **out) {
     ink_error error = {0};
+    const ink_status status = ink_filter_new(out, NULL, phrases, n, &error);
+    if (status == INK_OK) return CLI_OK;
+    return cli_fail(status == INK_E_NOMEM ? CLI_NOMEM : code, "%s: %s", where, error.message);
+}
+
+// Each word alone first: what is wrong with it is then told of this one.
+static int check_words(const cli_list *words) {
+    int code = CLI_OK;
+    for (size_t i = 0; i < words->n && code == CLI_OK; i++) {
+        ink_filter *one = NULL;
+        code = make_filter("--ban", CLI_USAGE, &words->items[i], 1, &one);
+        ink_filter_unref(one);
+    }
+    return code;
+}
+
+int cli_read_filter(const char *path, const cli_list *words, ink_filter **out) {
+    static const cli_list none = {NULL, 0};
     cli_bytes file = {NULL, 0};
-    size_t n = 0;
-    if (path == NULL) return CLI_OK;
-    int code = cli_read_file(path, MAX_FILTER_BYTES, "the list", &file);
+    size_t n = 0, lines = 1;
+    if (words == NULL) words = &none;
+    if (path == NULL && words->n == 0) return CLI_OK;
+    int code = check_words(words);
+    if (code == CLI_OK && path != NULL)
+        code = cli_read_file(path, MAX_FILTER_BYTES, "the list", &file);
     if (code != CLI_OK) return code;
-    size_t lines = 1;
     for (size_t i = 0; i < file.n; i++) lines += file.data[i] == '\n';
-    const char **phrases = malloc(lines * sizeof *phrases);
+    const char **phrases = malloc((lines + words->n) * sizeof *phrases);
     if (phrases == NULL) code = cli_fail_memory();
-    if (code == CLI_OK && memchr(file.data, 0, file.n) != NULL)
+    if (code == CLI_OK && path != NULL && memchr(file.data, 0, file.n) != NULL)
         code = cli_fail(CLI_FILE, "%s: holds a zero byte, lines of text were expected", path);
     for (char *line = file.data; code == CLI_OK && line != NULL;) {
         char *end = strchr(line, '\n'), *last = end != NULL ? end : line + strlen(line);
@@ -268,14 +313,11 @@ int cli_read_filter(const char *path, ink_filter **out) {
         if (line[strspn(line, " \t")] != 0) phrases[n++] = line;
         line = end != NULL ? end + 1 : NULL;
     }
-    if (code == CLI_OK && n == 0)
+    if (code == CLI_OK && path != NULL && n == 0)
         code = cli_fail(CLI_FILE, "%s: has no phrases, one a line was expected", path);
-    if (code == CLI_OK) {
-        const ink_status status = ink_filter_new(out, NULL, phrases, n, &error);
-        if (status != INK_OK)
-            code = cli_fail(status == INK_E_NOMEM ? CLI_NOMEM : CLI_FILE, "%s: %s", path,
-                            error.message);
-    }
+    for (size_t i = 0; code == CLI_OK && i < words->n; i++) phrases[n++] = words->items[i];
+    if (code == CLI_OK)
+        code = make_filter(path != NULL ? path : "--ban", CLI_FILE, phrases, n, out);
     free((void *)phrases);
     free(file.data);
     return code;

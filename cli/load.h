@@ -15,6 +15,9 @@ ink_source cli_source(const char *name);
 int cli_source_check(const char *name);
 // n_threads 0: one for each processor. flags: INK_MODEL_*.
 int cli_model_open(ink_model **out, const char *name, uint32_t n_threads, uint32_t flags);
+// The same in two steps, for models that share their threads.
+int cli_runtime_open(ink_runtime **out, uint32_t n_threads);
+int cli_model_open_in(ink_model **out, ink_runtime *runtime, const char *name, uint32_t flags);
 int cli_session_open(ink_session **out, ink_model *model, const ink_session_options *options);
 
 // "FILE" or "FILE:SCALE": *n_path bytes of it are the path. A name may have a colon too, so what
@@ -38,13 +41,18 @@ typedef struct cli_bytes {
 } cli_bytes;
 // path "-": standard input. what: how a message calls it where it is too long.
 int cli_read_file(const char *path, size_t max_bytes, const char *what, cli_bytes *out);
-// Listed phrases, one a line of a file; empty lines count for nothing. path NULL: no filter.
-int cli_read_filter(const char *path, ink_filter **out);
+// Listed phrases, one a line of a file; empty lines count for nothing; and `words` (may be NULL),
+// which --ban gave. path NULL: no file. Neither: no filter.
+int cli_read_filter(const char *path, const cli_list *words, ink_filter **out);
 // An argument: the text itself, or with "-" all bytes of standard input.
 int cli_read_text(const char *arg, cli_bytes *out);
 
 // All tokens of text; *tokens is malloc'ed. n_invalid: NULL or the bytes that are not UTF-8.
 int cli_tokenize(const ink_model *model, const char *text, size_t bytes, uint32_t flags,
                  ink_token **tokens, size_t *n, size_t *n_invalid);
+
+// The text of a token, special ones as their names, into *piece, whose memory grows to piece->n
+// bytes and is the caller's; *n: bytes of it.
+int cli_token_text(const ink_model *model, ink_token id, cli_bytes *piece, size_t *n);
 
 #endif

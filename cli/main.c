@@ -15,8 +15,9 @@ static const cli_command *const commands[] = {
 #if CLI_HAS_SERVER
     &cli_serve_command,
 #endif
-    &cli_tokenize_command, &cli_inspect_command, &cli_convert_command,    &cli_quantize_command,
-    &cli_merge_command,    &cli_train_command,   &cli_perplexity_command, &cli_bench_command};
+    &cli_tokenize_command, &cli_inspect_command,    &cli_convert_command,
+    &cli_quantize_command, &cli_merge_command,      &cli_train_command,
+    &cli_score_command,    &cli_perplexity_command, &cli_bench_command};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static const cli_command *find(const char *name) {
@@ -61,9 +62,10 @@ static int help(int argc, char **argv) {
 
 static int dispatch(int argc, char **argv) {
     if (argc < 2)
-        return cli_fail(CLI_USAGE, "a command is missing: complete, type, serve, tokenize, "
-                                   "inspect, convert, quantize, merge, train, perplexity or bench "
-                                   "(see inkling --help)");
+        return cli_fail(CLI_USAGE,
+                        "a command is missing: complete, type, serve, tokenize, "
+                        "inspect, convert, quantize, merge, train, score, perplexity or bench "
+                        "(see inkling --help)");
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
         return help(argc - 2, argv + 2);

@@ -15,7 +15,7 @@ const char cli_exit_help[] =
     "  1    any other failure\n"
     "  2    wrong usage: an option, its value, an argument\n"
     "  3    a file or standard output cannot be read or written\n"
-    "  4    the file is not a usable model: damaged, not supported, over a limit\n"
+    "  4    a model, session, grammar or schema is not usable: damaged, not supported, over a limit\n"
     "  5    out of memory\n"
     "  6    it does not fit into the context\n"
     "  130  interrupted (Ctrl-C, SIGTERM); the text so far was printed\n";
@@ -75,22 +75,33 @@ void cli_note(const char *format, ...) {
     va_end(args);
 }
 
-// The library speaks of its fields, the user typed options.
-static const char *option_of(const char *where) {
+// The library speaks of its fields, the user typed options. *n: bytes of the field's name, which
+// the message begins with.
+static const char *option_of(const ink_error *error, size_t *n) {
     static const struct {
         const char *field, *option;
-    } named[] = {{"n_ctx", "--context"}, {"n_keep", "--keep"}};
-    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
-        if (strcmp(where, named[i].field) == 0) return named[i].option;
+    } named[] = {{"n_ctx", "--context"},         {"n_keep", "--keep"}, {"chain", "--samplers"},
+                 {"logit_bias", "--logit-bias"}, {"draft", "--draft"}, {"n_draft", "--draft-max"}};
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
+        *n = strlen(named[i].field);
+        const bool meant = error->where[0] == 0 || strcmp(error->where, named[i].field) == 0;
+        if (meant && strncmp(error->message, named[i].field, *n) == 0 && error->message[*n] == ':')
+            return named[i].option;
+    }
     return NULL;
 }
 
-int cli_fail_ink(ink_status status, const ink_error *error) {
+int cli_fail_ink_as(int code, ink_status status, const ink_error *error) {
     const bool told = error != NULL && error->status == status && error->message[0] != 0;
-    if (!told) return cli_fail(cli_exit_of(status), "%s", ink_status_text(status));
-    const char *option = option_of(error->where);
-    if (option == NULL) return cli_fail(cli_exit_of(status), "%s", error->message);
-    return cli_fail(cli_exit_of(status), "%s%s", option, error->message + strlen(error->where));
+    if (!told) return cli_fail(code, "%s", ink_status_text(status));
+    size_t n = 0;
+    const char *option = option_of(error, &n);
+    if (option == NULL) return cli_fail(code, "%s", error->message);
+    return cli_fail(code, "%s%s", option, error->message + n);
+}
+
+int cli_fail_ink(ink_status status, const ink_error *error) {
+    return cli_fail_ink_as(cli_exit_of(status), status, error);
 }
 
 int cli_fail_memory(void) { return cli_fail(CLI_NOMEM, "out of memory"); }

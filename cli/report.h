@@ -28,6 +28,8 @@ extern const char cli_exit_help[];
 int cli_fail(int code, const char *format, ...) CLI_FORMAT(2, 3);
 // The same with the library's message and the exit code of its status.
 int cli_fail_ink(ink_status status, const ink_error *error);
+// The same with another exit code.
+int cli_fail_ink_as(int code, ink_status status, const ink_error *error);
 int cli_fail_memory(void);
 // A line on standard error that is no failure, without the prefix.
 void cli_note(const char *format, ...) CLI_FORMAT(1, 2);

@@ -17,12 +17,12 @@
 #include "cli/report.h"
 #include "server/server.h"
 
-enum { MAX_KEYS = 1024, MAX_KEY_FILE = 1 << 20 };
+enum { MAX_KEYS = 1024, MAX_KEY_FILE = 1 << 20, MB = 1000000 };
 
 static struct {
     cli_list models, ids, keys, origins;
     const char *address, *key_file;
-    cli_uint port, threads, context, parallel, queue, typing, max_body, connections;
+    cli_uint port, threads, context, parallel, queue, typing, max_body, connections, prefix_cache;
     cli_uint header_ms, body_ms, drain_ms;
     cli_choice kv_type;
     bool verbose;
@@ -82,6 +82,15 @@ static const cli_option options[] = {
      .help = "positions of each request's context; without it, and where a model has less, as many "
              "as the model has"},
     CLI_OPTION_KV_TYPE(&set.kv_type),
+    {.name = "prefix-cache",
+     .kind = CLI_UINT,
+     .target = &set.prefix_cache,
+     .value = "MB",
+     .high = 1 << 20,
+     .show_default = true,
+     .help =
+         "most memory of a model for beginnings that its requests share, such as a system text: "
+         "they are read once; 0: none"},
     {.name = "parallel",
      .kind = CLI_UINT,
      .target = &set.parallel,
@@ -157,6 +166,7 @@ static void defaults(void) {
     set.address = o.address;
     set.port.value = o.port;
     set.kv_type.value = o.kv_type;
+    set.prefix_cache.value = o.prefix_cache_bytes / MB;
     set.parallel.value = o.n_parallel;
     set.queue.value = o.n_queue;
     set.typing.value = o.n_typing;
@@ -260,6 +270,7 @@ static int choose(wanted *w) {
     o->n_threads = (uint32_t)set.threads.value;
     o->n_ctx = (uint32_t)set.context.value;
     o->kv_type = set.kv_type.value;
+    o->prefix_cache_bytes = set.prefix_cache.value * MB;
     o->n_parallel = (uint32_t)set.parallel.value;
     o->n_queue = (uint32_t)set.queue.value;
     o->n_typing = (uint32_t)set.typing.value;
@@ -279,8 +290,16 @@ static int check_model(const char *name) {
     const ink_source source = cli_source(name);
     ink_error error = {0};
     ink_memory memory = {.size = sizeof memory};
-    const ink_status status = ink_measure(&source, NULL, &memory, &error);
-    return status == INK_OK ? CLI_OK : cli_fail_ink(status, &error);
+    ink_session_options widest;
+    ink_session_options_init(&widest, sizeof widest);
+    widest.kv_type = INK_KV_F32;
+    const ink_status status = ink_measure(&source, &widest, &memory, &error);
+    if (status != INK_OK) return cli_fail_ink(status, &error);
+    const uint64_t page = memory.kv_bytes / ((memory.n_ctx + 63) / 64);
+    if (set.prefix_cache.value > 0 && set.prefix_cache.value * MB < page)
+        cli_note("inkling: --prefix-cache %llu keeps nothing: a page of this model takes %llu MB",
+                 (unsigned long long)set.prefix_cache.value, (unsigned long long)(page / MB + 1));
+    return CLI_OK;
 }
 
 // The server opens its models while it listens already; a file that is none is told before.

@@ -31,15 +31,8 @@ static void defaults(void) { memset(&set, 0, sizeof set); }
 
 static int print_token(const ink_model *model, ink_token id, cli_bytes *piece) {
     size_t n = 0;
-    ink_status status =
-        ink_detokenize(model, &id, 1, INK_DETOKENIZE_SPECIAL, piece->data, piece->n, &n);
-    if (status == INK_E_SPACE) {
-        char *grown = realloc(piece->data, n);
-        if (grown == NULL) return cli_fail_memory();
-        *piece = (cli_bytes){grown, n};
-        status = ink_detokenize(model, &id, 1, INK_DETOKENIZE_SPECIAL, piece->data, piece->n, &n);
-    }
-    if (status != INK_OK) return cli_fail_ink(status, NULL);
+    const int code = cli_token_text(model, id, piece, &n);
+    if (code != CLI_OK) return code;
     char *quoted = cli_text_quote(piece->data, n);
     if (quoted == NULL) return cli_fail_memory();
     cli_out("%d\t", (int)id);
@@ -52,8 +45,7 @@ static int print_token(const ink_model *model, ink_token id, cli_bytes *piece) {
 static int encode(const ink_model *model, const cli_bytes *text) {
     ink_token *ids = NULL;
     size_t n = 0;
-    cli_bytes piece = {malloc(256), 256};
-    if (piece.data == NULL) return cli_fail_memory();
+    cli_bytes piece = {NULL, 0};
     int code = cli_tokenize(model, text->data, text->n, set.special ? INK_TOKENIZE_SPECIAL : 0,
                             &ids, &n, NULL);
     for (size_t i = 0; i < n && code == CLI_OK; i++) code = print_token(model, ids[i], &piece);

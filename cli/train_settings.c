@@ -37,6 +37,7 @@ static bool given(const cli_option *o) {
     case CLI_UINT: return ((const cli_uint *)o->target)->set;
     case CLI_REAL: return ((const cli_real *)o->target)->set;
     case CLI_CHOICE: return ((const cli_choice *)o->target)->set;
+    case CLI_HEADING: break;
     }
     return false;
 }
@@ -207,7 +208,8 @@ static json_t *option_json(const cli_option *o) {
     case CLI_UINT: return json_integer((json_int_t)((const cli_uint *)o->target)->value);
     case CLI_REAL: return json_real(((const cli_real *)o->target)->value);
     case CLI_CHOICE: return json_string(o->choices[((const cli_choice *)o->target)->value]);
-    case CLI_LIST: break;
+    case CLI_LIST:
+    case CLI_HEADING: break;
     }
     return json_null();
 }
@@ -278,7 +280,8 @@ static bool read_option(const cli_option *o, const json_t *value) {
         *(cli_real *)o->target = (cli_real){x, true};
         return true;
     case CLI_CHOICE: return read_choice(o, value);
-    case CLI_LIST: break;
+    case CLI_LIST:
+    case CLI_HEADING: break;
     }
     return false;
 }
@@ -302,7 +305,8 @@ static int read_texts(cli_train_job *job, const json_t *texts, const char *where
 
 int cli_train_config_read(cli_train_job *job, inki_str text, const char *where) {
     ink_error error = {0};
-    const ink_status status = inki_json_parse(&job->config, text.data, text.bytes, where, &error);
+    const ink_status status =
+        inki_json_load_text(&job->config, text.data, text.bytes, where, &error);
     if (status != INK_OK) return cli_fail_ink(status, &error);
     const json_t *options = json_object_get(job->config, "options");
     const char *folder = json_string_value(json_object_get(job->config, "folder"));

@@ -103,7 +103,7 @@ static int run(char **args, size_t n_args) {
     if (code != CLI_OK) return code;
     if (!type_editor_load(&session.editor, text.data, text.n)) code = cli_fail_memory();
     free(text.data);
-    if (code == CLI_OK) code = cli_read_filter(set.filter, &filter);
+    if (code == CLI_OK) code = cli_read_filter(set.filter, NULL, &filter);
     if (code == CLI_OK) {
         type_ghost_settings *settings = &session.settings;
         settings->source = cli_source(set.model);

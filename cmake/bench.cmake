@@ -46,10 +46,22 @@ foreach(name train_speed gemm_speed adapt_slices)
     target_link_libraries(inkling_${name} PRIVATE inkling_flags inkling_train)
 endforeach()
 
+# bench/decode: one program a file, on sampling, restoring and drafting.
+file(GLOB decode_sources CONFIGURE_DEPENDS bench/decode/*.c)
+set(decode_targets)
+foreach(source ${decode_sources})
+    get_filename_component(name ${source} NAME_WE)
+    add_executable(inkling_${name} EXCLUDE_FROM_ALL ${source})
+    set_target_properties(inkling_${name} PROPERTIES OUTPUT_NAME ${name})
+    target_include_directories(inkling_${name} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src)
+    target_link_libraries(inkling_${name} PRIVATE inkling_flags inkling_static m)
+    list(APPEND decode_targets inkling_${name})
+endforeach()
+
 # With the tests they are built too, so that a benchmark never waits for somebody to mend its build.
 if(INKLING_TESTS)
     set_target_properties(inkling_compare inkling_typing_replay inkling_typing_model inkling_train_speed
-        inkling_gemm_speed inkling_adapt_slices PROPERTIES EXCLUDE_FROM_ALL OFF)
+        inkling_gemm_speed inkling_adapt_slices ${decode_targets} PROPERTIES EXCLUDE_FROM_ALL OFF)
     if(TARGET inkling_serve_compare)
         set_target_properties(inkling_serve_compare PROPERTIES EXCLUDE_FROM_ALL OFF)
     endif()

@@ -3,8 +3,8 @@
 
 #include "convert/in_file.h"
 
-ink_status inki_json_parse(json_t **out, const char *text, size_t bytes, const char *where,
-                           ink_error *error) {
+ink_status inki_json_load_text(json_t **out, const char *text, size_t bytes, const char *where,
+                               ink_error *error) {
     json_error_t why;
     json_t *root = json_loadb(text != NULL ? text : "", bytes, JSON_REJECT_DUPLICATES, &why);
     if (root == NULL) {
@@ -31,7 +31,7 @@ ink_status inki_json_load(json_t **out, const char *dir, const char *name, size_
     size_t bytes = 0;
     ink_status status = inki_in_load(&text, &bytes, dir, name, max_bytes, mem, error);
     if (status != INK_OK) return status;
-    status = inki_json_parse(out, text, bytes, name, error);
+    status = inki_json_load_text(out, text, bytes, name, error);
     inki_release(mem, text, bytes, 1);
     return status;
 }

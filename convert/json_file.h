@@ -10,8 +10,8 @@
 
 // text [bytes] must be one JSON object. `where` names it in messages. json_decref(*out) ends it.
 // Errors: INK_E_FORMAT, INK_E_NOMEM.
-ink_status inki_json_parse(json_t **out, const char *text, size_t bytes, const char *where,
-                           ink_error *error);
+ink_status inki_json_load_text(json_t **out, const char *text, size_t bytes, const char *where,
+                               ink_error *error);
 // The object in dir/name. Errors: also those of inki_in_load.
 ink_status inki_json_load(json_t **out, const char *dir, const char *name, size_t max_bytes,
                           const inki_mem *mem, ink_error *error);

@@ -142,7 +142,7 @@ ink_status inki_safetensors_parse(inki_safetensors *out, const char *text, size_
                                   uint64_t data_bytes, const char *where, const inki_mem *mem,
                                   ink_error *error) {
     inki_safetensors made = {.mem = *mem};
-    ink_status status = inki_json_parse(&made.header, text, bytes, where, error);
+    ink_status status = inki_json_load_text(&made.header, text, bytes, where, error);
     if (status != INK_OK) return status;
     const size_t room = json_object_size(made.header);
     if (room > 0) {

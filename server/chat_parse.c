@@ -139,13 +139,7 @@ static void read_tools(srv_in *in) {
     }
 }
 
-static void read_formats(srv_in *in) {
-    const json_t *format = srv_in_any(in, "response_format");
-    if (format != NULL) {
-        const json_t *type = json_object_get(format, "type");
-        if (!srv_in_is(type, "text"))
-            srv_in_refuse(in, "response_format", "'response_format' must be {\"type\": \"text\"}.");
-    }
+static void read_modalities(srv_in *in) {
     const json_t *modalities = srv_in_any(in, "modalities");
     if (modalities == NULL) return;
     if (json_array_size(modalities) != 1 || !srv_in_is(json_array_get(modalities, 0), "text"))
@@ -168,12 +162,14 @@ static void read_length(srv_in *in, srv_completion *out) {
 void srv_chat_read(srv_in *in, srv_completion *out) {
     read_messages(in, out);
     read_tools(in);
-    read_formats(in);
+    read_modalities(in);
     read_length(in, out);
     srv_in_bool(in, "logprobs", &out->logprobs);
     uint64_t n_top = 0;
     if (srv_in_uint(in, "top_logprobs", 0, SRV_MAX_TOP, &n_top) && !out->logprobs)
         srv_in_refuse(in, "top_logprobs", "'top_logprobs' is only allowed with 'logprobs': true.");
     out->n_top = (uint32_t)n_top;
-    for (size_t i = 0; i < SRV_CHAT_STOPS; i++) out->stop[out->n_stop++] = chat_stops[i];
+    // A grammar says itself where an answer ends.
+    for (size_t i = 0; i < SRV_CHAT_STOPS && out->rules.text == NULL; i++)
+        out->stop[out->n_stop++] = chat_stops[i];
 }

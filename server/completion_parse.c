@@ -23,6 +23,27 @@ static const char *const fields_common[] = {"model",
                                             "top_k",
                                             "min_p",
                                             "repeat_penalty",
+                                            "repeat_last_n",
+                                            "typical_p",
+                                            "top_n_sigma",
+                                            "dynatemp_range",
+                                            "dynatemp_exponent",
+                                            "xtc_probability",
+                                            "xtc_threshold",
+                                            "dry_multiplier",
+                                            "dry_base",
+                                            "dry_allowed_length",
+                                            "dry_penalty_last_n",
+                                            "dry_sequence_breakers",
+                                            "no_repeat_ngram_size",
+                                            "mirostat",
+                                            "mirostat_tau",
+                                            "mirostat_eta",
+                                            "samplers",
+                                            "response_format",
+                                            "json_schema",
+                                            "grammar",
+                                            "required_words",
                                             "word_filter",
                                             "deadline_ms",
                                             "priority",
@@ -36,18 +57,10 @@ static const char *const fields_common[] = {"model",
                                             "prompt_cache_options",
                                             NULL};
 static const char *const fields_text[] = {"prompt", "echo", "best_of", "suffix", NULL};
-static const char *const fields_chat[] = {"messages",
-                                          "max_completion_tokens",
-                                          "top_logprobs",
-                                          "response_format",
-                                          "tools",
-                                          "tool_choice",
-                                          "functions",
-                                          "function_call",
-                                          "modalities",
-                                          "prediction",
-                                          "parallel_tool_calls",
-                                          NULL};
+static const char *const fields_chat[] = {
+    "messages",  "max_completion_tokens", "top_logprobs", "tools",      "tool_choice",
+    "functions", "function_call",         "modalities",   "prediction", "parallel_tool_calls",
+    NULL};
 static const char *const fields_refused[] = {"reasoning_effort",   "verbosity",  "audio",
                                              "web_search_options", "moderation", NULL};
 
@@ -180,100 +193,6 @@ static void read_stop(srv_in *in, srv_completion *out) {
     }
 }
 
-// A key of the map: an id in decimal, as there is one way to write it.
-static bool read_id(const char *key, ink_token *id) {
-    const size_t n = strlen(key);
-    if (n == 0 || n > 10 || (n > 1 && key[0] == '0')) return false;
-    int64_t number = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (key[i] < '0' || key[i] > '9') return false;
-        number = number * 10 + (key[i] - '0');
-    }
-    *id = (ink_token)number;
-    return number <= INT32_MAX;
-}
-
-static void read_biases(srv_in *in, srv_completion *out) {
-    const json_t *map = srv_in_any(in, "logit_bias");
-    if (map == NULL || (json_is_object(map) && json_object_size(map) == 0)) return;
-    const size_t n = json_object_size(map);
-    if (n == 0 || n > SRV_MAX_BIASES) {
-        srv_in_refuse(in, "logit_bias",
-                      "'logit_bias' must be an object from token ids to numbers, of %d at most.",
-                      SRV_MAX_BIASES);
-        return;
-    }
-    out->biases = calloc(n, sizeof *out->biases);
-    if (out->biases == NULL) {
-        srv_in_no_memory(in);
-        return;
-    }
-    size_t i = 0;
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)map, key, value) {
-        const double bias = json_number_value(value);
-        if (!read_id(key, &out->biases[i].token) || !json_is_number(value) ||
-            !(bias >= -100 && bias <= 100)) {
-            srv_in_refuse(in, "logit_bias",
-                          "'logit_bias' must be an object from token ids to numbers from -100 to "
-                          "100.");
-            return;
-        }
-        out->biases[i++].bias = (float)bias;
-    }
-    out->sampler.logit_bias = out->biases;
-    out->sampler.n_logit_bias = i;
-}
-
-static void read_phrases(srv_in *in, srv_completion *out) {
-    const json_t *list = srv_in_any(in, "word_filter");
-    if (list == NULL) return;
-    const size_t n = json_array_size(list);
-    if (!json_is_array(list) || !all_are(list, JSON_STRING)) {
-        srv_in_refuse(in, "word_filter", "'word_filter' must be an array of strings.");
-        return;
-    }
-    if (n == 0) return;
-    out->phrases = calloc(n, sizeof *out->phrases);
-    if (out->phrases == NULL) {
-        srv_in_no_memory(in);
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        const json_t *one = json_array_get(list, i);
-        out->phrases[i] = json_string_value(one);
-        if (strlen(out->phrases[i]) != json_string_length(one))
-            srv_in_refuse(in, "word_filter", "'word_filter' must hold no U+0000.");
-    }
-    out->n_phrases = n;
-}
-
-static bool read_float(srv_in *in, const char *name, double low, double high, float *out) {
-    double number = 0;
-    if (!srv_in_real(in, name, low, high, &number)) return false;
-    *out = (float)number;
-    return true;
-}
-
-static void read_sampling(srv_in *in, ink_sampler_options *o) {
-    uint64_t number = 0;
-    int64_t seed = 0;
-    read_float(in, "temperature", 0, 2, &o->temperature);
-    read_float(in, "top_p", 0, 1, &o->top_p);
-    read_float(in, "min_p", 0, 1, &o->min_p);
-    if (srv_in_uint(in, "top_k", 0, INT32_MAX, &number)) o->top_k = (uint32_t)number;
-    bool penalties = read_float(in, "presence_penalty", -2, 2, &o->presence_penalty);
-    penalties |= read_float(in, "frequency_penalty", -2, 2, &o->frequency_penalty);
-    penalties |= read_float(in, "repeat_penalty", 0.01, 100, &o->repeat_penalty);
-    // They mean all of the text with OpenAI, and a window with the engine.
-    if (penalties) o->penalty_last_n = UINT32_MAX;
-    if (srv_in_int(in, "seed", INT64_MIN, INT64_MAX, &seed)) {
-        o->seed_set = 1;
-        o->seed = (uint64_t)seed;
-    }
-}
-
 static void read_stream(srv_in *in, srv_completion *out) {
     srv_in_bool(in, "stream", &out->stream);
     const json_t *options = srv_in_any(in, "stream_options");
@@ -294,7 +213,18 @@ static void read_stream(srv_in *in, srv_completion *out) {
     }
 }
 
-static void read_common(srv_in *in, srv_completion *out) {
+static void read_required(srv_in *in, srv_completion *out) {
+    static const char name[] = "required_words";
+    srv_in_strings(in, name, SRV_MAX_REQUIRED, &out->required, &out->n_required);
+    for (size_t i = 0; i < out->n_required && !in->failed; i++) {
+        const size_t bytes = strlen(out->required[i]);
+        if (bytes == 0 || bytes > SRV_MAX_REQUIRED_BYTES)
+            srv_in_refuse(in, name, "'%s' must hold strings of 1 to %d bytes.", name,
+                          SRV_MAX_REQUIRED_BYTES);
+    }
+}
+
+static void read_common(srv_in *in, srv_completion *out, const char *body, size_t bytes) {
     static const char *const priorities[] = {"foreground", "background", NULL};
     uint64_t n = 1, deadline = 0;
     uint32_t priority = 0;
@@ -307,21 +237,25 @@ static void read_common(srv_in *in, srv_completion *out) {
     out->priority = priority == 0 ? INK_PRIORITY_FOREGROUND : INK_PRIORITY_BACKGROUND;
     read_stream(in, out);
     read_stop(in, out);
-    read_biases(in, out);
-    read_phrases(in, out);
-    read_sampling(in, &out->sampler);
+    srv_in_strings(in, "word_filter", SIZE_MAX, &out->phrases, &out->n_phrases);
+    read_required(in, out);
+    srv_sampling_read(in, out, body, bytes);
+    srv_rules_read(in, out, body, bytes);
 }
 
 // A request may wait long. What takes many times its bytes is not kept: numbers that are copied,
 // and what has no effect.
 static void drop_read(srv_completion *out) {
+    static const char *const lists[] = {"word_filter", "stop", "dry_sequence_breakers",
+                                        "required_words"};
     const char *name;
     json_t *value;
     void *next;
     json_object_foreach_safe(out->root, next, name, value) {
         const bool is_text = json_is_string(value);
-        const bool points = strcmp(name, "word_filter") == 0 || strcmp(name, "stop") == 0 ||
-                            (strcmp(name, "prompt") == 0 && out->prompts[0].n_tokens == 0);
+        bool points = strcmp(name, "prompt") == 0 && out->prompts[0].n_tokens == 0;
+        for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+            points = points || strcmp(name, lists[i]) == 0;
         if (!is_text && !points) json_object_del(out->root, name);
     }
 }
@@ -334,7 +268,7 @@ bool srv_completion_parse(srv_completion *out, const char *body, size_t bytes, b
     if (out->root == NULL) return false;
     srv_in in = {.object = out->root, .why = why};
     srv_in_only(&in, fields_common, chat ? fields_chat : fields_text, fields_refused);
-    read_common(&in, out);
+    read_common(&in, out, body, bytes);
     if (chat)
         srv_chat_read(&in, out);
     else
@@ -356,5 +290,8 @@ void srv_completion_clear(srv_completion *request) {
     free(request->tokens);
     free(request->biases);
     free(request->phrases);
+    free(request->required);
+    free(request->breakers);
+    free(request->chain_text);
     *request = (srv_completion){0};
 }

@@ -7,6 +7,7 @@
 
 #include "server/app.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -26,6 +27,7 @@ void srv_run_free(srv_run *run) {
         for (int k = 0; k < SRV_N_LISTS; k++) srv_text_free(&choice->lists[k]);
     }
     ink_filter_unref(run->filter);
+    srv_rules_unref(run->rules);
     srv_text_free(&run->head);
     for (size_t i = 0; i < run->request.n_prompts; i++) free(run->ids[i]);
     free(run->ids);
@@ -170,6 +172,9 @@ static void on_done(srv_job *job, ink_status status, const ink_result *result,
     const bool wanted = !atomic_load(&run->stopping);
     if (status != INK_OK && wanted) {
         srv_fail_status(&why, status, error);
+        // The engine bounds its work with a grammar, whatever text it has come to.
+        if (status == INK_E_LIMIT && run->rules != NULL)
+            srv_failure_name(&why, run->request.rules.param);
         fail(run, &why);
     } else if (result->stop == INK_STOP_CANCELLED && wanted) {
         srv_fail(&why, 503, "server_error", "stopping", "The server is stopping.");
@@ -193,6 +198,8 @@ static void set_up(srv_run *run, srv_choice *choice, size_t index) {
     const ink_token *ids = run->ids[index / request->n];
     ink_generate_options *generate = &choice->generate;
     *choice = (srv_choice){.run = run, .index = (uint32_t)index};
+    // What a grammar begins with belongs to the answer, be it a blank.
+    choice->text_begun = choice->tokens_begun = run->rules != NULL;
     choice->sampler = request->sampler;
     choice->sampler.seed += index % request->n;
     ink_generate_options_init(generate, sizeof *generate);
@@ -203,6 +210,9 @@ static void set_up(srv_run *run, srv_choice *choice, size_t index) {
     generate->stop = request->stop;
     generate->n_stop = request->n_stop;
     generate->filter = run->filter;
+    generate->grammar = srv_rules_grammar(run->rules);
+    generate->required = request->required;
+    generate->n_required = request->n_required;
     generate->n_top_logprobs = request->logprobs ? request->n_top : 0;
     generate->prompt_tokens = ids != NULL ? ids : prompt->tokens;
     generate->n_prompt_tokens =
@@ -214,6 +224,7 @@ static void set_up(srv_run *run, srv_choice *choice, size_t index) {
     ink_request_init(&job->request, sizeof job->request);
     job->request.priority = request->priority;
     job->request.generate = generate;
+    job->request.chain = request->chain;
     job->request.sampler = &choice->sampler;
 }
 
@@ -251,7 +262,7 @@ srv_run *srv_run_new(srv_call *call, srv_completion *request, srv_model *model, 
     return run;
 }
 
-void srv_run_start(srv_run *run) {
+static void submit_all(srv_run *run) {
     srv_job *jobs[SRV_MAX_CHOICES];
     srv_failure why = {0};
     for (size_t i = 0; i < run->n_choices; i++) {
@@ -268,4 +279,36 @@ void srv_run_start(srv_run *run) {
         pthread_mutex_unlock(&run->lock);
     }
     give_back(run, false);
+}
+
+static bool is_wanted(srv_rules_ask *ask) {
+    srv_run *run = (srv_run *)((char *)ask - offsetof(srv_run, ask));
+    return !srv_call_is_gone(run->call);
+}
+
+static void told_rules(srv_rules_ask *ask, srv_rules *rules, const srv_failure *why) {
+    srv_run *run = (srv_run *)((char *)ask - offsetof(srv_run, ask));
+    run->rules = rules;
+    if (rules != NULL) {
+        submit_all(run);
+        return;
+    }
+    srv_failure named = *why;
+    if (why->status == 400) srv_failure_name(&named, run->request.rules.param);
+    srv_call_fail(run->call, &named);
+    srv_run_free(run);
+}
+
+void srv_run_start(srv_run *run) {
+    const srv_rules_text *rules = &run->request.rules;
+    if (rules->text == NULL) {
+        submit_all(run);
+        return;
+    }
+    run->ask = (srv_rules_ask){.kind = rules->kind,
+                               .text = rules->text,
+                               .bytes = rules->bytes,
+                               .told = told_rules,
+                               .wanted = is_wanted};
+    srv_grammars_ask(run->model->grammars, &run->ask);
 }

@@ -38,6 +38,8 @@ struct srv_run {
     srv_model *model;
     ink_model *open;
     ink_filter *filter;
+    srv_rules_ask ask;
+    srv_rules *rules;        // NULL: none
     size_t *n_prompt_tokens; // [request.n_prompts]
     ink_token **ids;         // [request.n_prompts] tokens of a text; NULL: none, or it came as ids
     srv_text head;           // what all answers and chunks begin with, up to `"choices":`
@@ -55,7 +57,8 @@ struct srv_run {
 srv_run *srv_run_new(srv_call *call, srv_completion *request, srv_model *model, ink_model *open,
                      ink_filter *filter, srv_failure *why);
 void srv_run_free(srv_run *run); // before srv_run_start only
-// Submits all choices; the run answers and ends by itself then.
+// Submits all choices, behind the compilation of its grammar where that takes one; the run answers
+// and ends by itself then.
 void srv_run_start(srv_run *run);
 
 // --- completion_json.c: what is written ----------------------------------------------------------

@@ -134,6 +134,36 @@ static bool make_filter(const srv_completion *request, ink_filter **out, srv_fai
     return fail_param(why, "word_filter");
 }
 
+// What is wrong with how tokens are to be chosen is known before anything waits for its turn.
+static bool check_sampling(const srv_completion *request, const ink_model *open, srv_failure *why) {
+    static const char *const names[][2] = {{"chain", "samplers"},
+                                           {"dry_breakers", "dry_sequence_breakers"}};
+    ink_error error = {.size = sizeof error};
+    ink_sampler *sampler = NULL;
+    if (request->chain != NULL && request->sampler.n_logit_bias > 0 &&
+        strstr(request->chain, "logit_bias") == NULL)
+        return srv_refuse(why, "logit_bias",
+                          "'logit_bias' has no effect without a step \"logit_bias\" in "
+                          "'samplers'.");
+    const ink_status status =
+        ink_sampler_new(&sampler, open, request->chain, &request->sampler, &error);
+    ink_sampler_free(sampler);
+    if (status == INK_OK) return true;
+    // "chain: column 3: …": our field takes the place of the engine's.
+    const size_t n = strlen(error.where);
+    if (n > 0 && strncmp(error.message, error.where, n) == 0 && error.message[n] == ':')
+        memmove(error.message, error.message + n + 2, strlen(error.message + n + 2) + 1);
+    if (status == INK_E_FORMAT) // of a chain that is JSON, and no model file's
+        srv_refuse(why, NULL, "%s", error.message);
+    else
+        srv_fail_status(why, status, &error);
+    const char *param = error.where;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(error.where, names[i][0]) == 0) param = names[i][1];
+    if (why->status == 400) srv_failure_name(why, param);
+    return false;
+}
+
 static srv_run *make_run(srv_call *call, srv_completion *request, srv_failure *why) {
     ink_model_info info = {.size = sizeof info};
     srv_model *model = srv_models_find(srv_call_app(call), request->model, why);
@@ -147,6 +177,7 @@ static srv_run *make_run(srv_call *call, srv_completion *request, srv_failure *w
     bool good = check_biases(request, info.n_vocab, why);
     for (size_t i = 0; i < request->n_prompts && good; i++)
         good = check_ids(&request->prompts[i], info.n_vocab, why);
+    good = good && check_sampling(request, open, why);
     ink_filter *filter = NULL;
     if (!good || !make_filter(request, &filter, why)) return NULL;
     // The filter has its own copy, and a list of many words is many times as large in JSON.

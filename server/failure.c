@@ -78,6 +78,13 @@ bool srv_fail_status(srv_failure *why, ink_status status, const ink_error *error
     return srv_fail(why, 500, broken, NULL, "%s", message);
 }
 
+void srv_failure_name(srv_failure *why, const char *param) {
+    const srv_failure said = *why;
+    srv_fail(why, said.status, said.type, said.code, "'%s': %s", param, said.message);
+    why->retry_after_s = said.retry_after_s;
+    snprintf(why->param, sizeof why->param, "%s", param);
+}
+
 // Names and messages may hold bytes of the request or of a file.
 static json_t *text_or_null(const char *text) {
     if (text == NULL || text[0] == 0) return json_null();

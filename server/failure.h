@@ -27,6 +27,8 @@ bool srv_fail(srv_failure *why, unsigned status, const char *type, const char *c
 // What an ink_status stands for: INK_E_CONTEXT is 400 context_length_exceeded, INK_E_FULL 429,
 // INK_E_NOMEM 503, INK_E_FILTERED 400 content_filter, …; the engine's own line as message.
 bool srv_fail_status(srv_failure *why, ink_status status, const ink_error *error);
+// The field that is to blame, in `param` and before the message. Only a message without one.
+void srv_failure_name(srv_failure *why, const char *param);
 
 // {"error":{"message","type","param","code"}}, NULL without memory.
 json_t *srv_failure_json(const srv_failure *why);

@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Deeper than any request of ours, and far less than would trouble a stack.
-enum { MAX_DEPTH = 32, MAX_NAME = 56 };
+// Deeper than any request of ours, the deepest being a schema of 64 levels in its
+// `response_format`, and far less than would trouble a stack.
+enum { MAX_DEPTH = 68, MAX_NAME = 56 };
 
 // An empty object is two bytes of a body and 200 of memory, an integer two and 40: what is parsed
 // of the longest body stays within some 100 MB.
@@ -212,6 +213,75 @@ bool srv_in_choice(srv_in *in, const char *name, const char *const *names, uint3
         if (n > 0) at = at + (size_t)n < sizeof list ? at + (size_t)n : sizeof list - 1;
     }
     return refuse(in, name, "%s%s", names[0] != NULL && names[1] != NULL ? "one of " : "", list);
+}
+
+bool srv_in_strings(srv_in *in, const char *name, size_t most, const char ***out, size_t *n) {
+    const json_t *list = find(in, name);
+    if (list == NULL) return false;
+    const size_t length = json_array_size(list);
+    bool strings = json_is_array(list);
+    for (size_t i = 0; i < length && strings; i++)
+        strings = json_is_string(json_array_get(list, i));
+    if (!strings) return refuse(in, name, "an array of strings");
+    if (length > most) return refuse(in, name, "an array of %zu strings at most", most);
+    const char **texts = calloc(length + 1, sizeof *texts);
+    if (texts == NULL) return srv_in_no_memory(in);
+    for (size_t i = 0; i < length; i++) {
+        const json_t *one = json_array_get(list, i);
+        texts[i] = json_string_value(one);
+        if (strlen(texts[i]) == json_string_length(one)) continue;
+        free(texts);
+        return refuse(in, name, "without U+0000");
+    }
+    *out = texts;
+    *n = length;
+    return true;
+}
+
+static size_t skip_blanks(const char *json, size_t bytes, size_t at) {
+    while (at < bytes && memchr(" \t\r\n", json[at], 4) != NULL) at++;
+    return at;
+}
+
+// Behind the value that begins at `at`.
+static size_t skip_value(const char *json, size_t bytes, size_t at) {
+    size_t depth = 0;
+    bool in_text = false;
+    for (; at < bytes; at++) {
+        const char c = json[at];
+        if (in_text && c == '\\') {
+            at++;
+        } else if (c == '"') {
+            in_text = !in_text;
+            if (!in_text && depth == 0) return at + 1;
+        } else if (!in_text && (c == '{' || c == '[')) {
+            depth++;
+        } else if (!in_text && (c == '}' || c == ']')) {
+            if (depth <= 1) return depth == 1 ? at + 1 : at;
+            depth--;
+        } else if (!in_text && depth == 0 && memchr(", \t\r\n", c, 5) != NULL) {
+            return at;
+        }
+    }
+    return bytes;
+}
+
+const char *srv_in_raw(const char *object, size_t bytes, const char *name, size_t *value_bytes) {
+    const size_t length = strlen(name);
+    size_t at = skip_blanks(object, bytes, 0);
+    while (at < bytes && object[at] != '}') { // a brace or a comma
+        const size_t from = skip_blanks(object, bytes, at + 1);
+        at = skip_value(object, bytes, from);
+        const bool found = at - from == length + 2 && memcmp(object + from + 1, name, length) == 0;
+        const size_t value = skip_blanks(object, bytes, skip_blanks(object, bytes, at) + 1);
+        at = skip_value(object, bytes, value);
+        if (found && value < at) {
+            *value_bytes = at - value;
+            return object + value;
+        }
+        at = skip_blanks(object, bytes, at);
+    }
+    return NULL;
 }
 
 static bool is_in(const char *const *list, const char *name) {

@@ -36,11 +36,18 @@ bool srv_in_text(srv_in *in, const char *name, const char **out, size_t *bytes);
 // One of names (NULL-terminated): *out is its index.
 bool srv_in_choice(srv_in *in, const char *name, const char *const *names, uint32_t *out);
 const json_t *srv_in_any(srv_in *in, const char *name);
+// An array of at most `most` strings without U+0000: *out [*n] is the caller's to free, the strings
+// are borrowed from the object. It is not NULL for an empty array.
+bool srv_in_strings(srv_in *in, const char *name, size_t most, const char ***out, size_t *n);
 // Whether value (may be NULL) is this string.
 bool srv_in_is(const json_t *value, const char *text);
 // Refuses every field that is in none of the lists (NULL-terminated), by name; `refused` are those
 // that are known and would change the text, unless null.
 void srv_in_only(srv_in *in, const char *const *known, const char *const *ignored,
                  const char *const *refused);
+
+// The value of a member as it stands in the text of an object [bytes] that is known to be JSON.
+// NULL: there is none, or its name is written with escapes.
+const char *srv_in_raw(const char *object, size_t bytes, const char *name, size_t *value_bytes);
 
 #endif

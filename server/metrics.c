@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Counting, and GET /metrics: the text format 0.0.4 of Prometheus.
 // Source: https://prometheus.io/docs/instrumenting/exposition_formats/
+#include "server/grammars.h"
 #include "server/http.h"
 #include "server/jobs.h"
 #include "server/route.h"
@@ -234,14 +235,65 @@ static uint64_t file_bytes(const srv_model *model) { return info_of(model).file_
 
 static uint64_t weight_bytes(const srv_model *model) { return info_of(model).weight_bytes; }
 
-static void put_models(page *p, const srv_app *app, const char *name, const char *help,
-                       uint64_t (*value)(const srv_model *model)) {
-    put_head(p, name, "gauge", help);
+static ink_prefix_cache_info prefix_of(const srv_model *model) {
+    ink_prefix_cache_info info = {.size = sizeof info};
+    ink_prefix_cache_get_info(ink_service_prefix_cache(model->service), &info); // NULL: stays 0
+    return info;
+}
+
+static uint64_t prefix_bytes(const srv_model *model) { return prefix_of(model).bytes; }
+
+static uint64_t prefix_lookups(const srv_model *model) { return prefix_of(model).n_lookups; }
+
+static uint64_t prefix_tokens(const srv_model *model) { return prefix_of(model).n_tokens_found; }
+
+static uint64_t prefix_evicted(const srv_model *model) { return prefix_of(model).n_pages_evicted; }
+
+static uint64_t grammars_compiled(const srv_model *model) {
+    return srv_grammars_get_info(model->grammars).n_compiled;
+}
+
+static uint64_t grammar_hits(const srv_model *model) {
+    return srv_grammars_get_info(model->grammars).n_hits;
+}
+
+static uint64_t grammar_bytes(const srv_model *model) {
+    return srv_grammars_get_info(model->grammars).kept_bytes;
+}
+
+static void put_models_of(page *p, const srv_app *app, const char *type, const char *name,
+                          const char *help, uint64_t (*value)(const srv_model *model)) {
+    put_head(p, name, type, help);
     for (size_t i = 0; i < app->n_models; i++) {
         put(p, "inkling_%s{model=", name);
         put_quoted(p, app->models[i].id);
         put(p, "} %" PRIu64 "\n", value(&app->models[i]));
     }
+}
+
+static void put_models(page *p, const srv_app *app, const char *name, const char *help,
+                       uint64_t (*value)(const srv_model *model)) {
+    put_models_of(p, app, "gauge", name, help, value);
+}
+
+static void put_prefixes(page *p, const srv_app *app) {
+    put_models(p, app, "prefix_cache_bytes", "Held of beginnings that requests share.",
+               prefix_bytes);
+    put_models_of(p, app, "counter", "prefix_cache_lookups_total", "Prompts looked up there.",
+                  prefix_lookups);
+    put_models_of(p, app, "counter", "prefix_cache_tokens_found_total",
+                  "Tokens of prompts that were taken from there.", prefix_tokens);
+    put_models_of(p, app, "counter", "prefix_cache_pages_evicted_total",
+                  "Pages of 64 tokens that made room for others.", prefix_evicted);
+}
+
+static void put_grammars(page *p, const srv_app *app) {
+    put_models_of(p, app, "counter", "grammars_compiled_total",
+                  "Grammars and schemas of requests that were compiled.", grammars_compiled);
+    put_models_of(p, app, "counter", "grammar_cache_hits_total",
+                  "Requests whose grammar was there already.", grammar_hits);
+    put_models(p, app, "grammar_cache_bytes", "Held of compiled grammars for later requests.",
+               grammar_bytes);
 }
 
 // False: the system does not say. Its second number is of pages.
@@ -278,6 +330,8 @@ static void put_process(page *p, const srv_app *app) {
     put_models(p, app, "model_weight_bytes", "Of that, its tensors.", weight_bytes);
     put_models(p, app, "requests_running", "Continuations at work.", n_running);
     put_models(p, app, "requests_waiting", "Continuations in the queue.", n_waiting);
+    put_prefixes(p, app);
+    put_grammars(p, app);
 }
 
 void srv_handle_metrics(srv_call *call) {

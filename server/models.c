@@ -3,6 +3,7 @@
 #include "server/models.h"
 
 #include "server/app.h"
+#include "server/grammars.h"
 #include "server/jobs.h"
 #include "server/route.h"
 #include "server/vector_out.h"
@@ -110,6 +111,7 @@ static ink_status start_service(srv_model *model, ink_error *error) {
     ink_service_options so;
     ink_runtime_options_init(&ro, sizeof ro);
     ro.n_threads = o->n_threads;
+    ro.allocator = &srv_counting_allocator;
     ro.log = told_log;
     ro.log_user = model->app;
     ink_service_options_init(&so, sizeof so);
@@ -119,6 +121,7 @@ static ink_status start_service(srv_model *model, ink_error *error) {
     so.n_clients = o->n_parallel + o->n_typing + 1;
     so.n_batch = o->n_parallel;
     so.n_rows = N_ROWS;
+    so.prefix_cache_bytes = o->prefix_cache_bytes;
     so.on_state = told_state;
     so.user = model;
     model->opened_ms = srv_now_ms();
@@ -154,11 +157,13 @@ static ink_status add_model(srv_app *app, const srv_model_option *option, ink_er
     ink_status status = check_id(app, app->n_models, error);
     if (status == INK_OK)
         status = srv_slots_new(&model->slots, model, o->n_parallel, o->n_queue, error);
+    if (status == INK_OK) status = srv_grammars_new(&model->grammars, model, error);
     if (status == INK_OK) status = start_service(model, error);
     if (status == INK_OK) {
         app->n_models++;
         return INK_OK;
     }
+    srv_grammars_free(model->grammars);
     srv_slots_free(model->slots);
     free(model->id);
     return status;
@@ -185,6 +190,7 @@ ink_status srv_models_start(srv_app *app, ink_error *error) {
 
 void srv_models_close(srv_app *app) {
     for (size_t i = 0; i < app->n_models; i++) {
+        srv_grammars_close(app->models[i].grammars);
         srv_slots_close(app->models[i].slots);
         ink_service_close(app->models[i].service);
     }
@@ -194,6 +200,7 @@ void srv_models_free(srv_app *app) {
     for (size_t i = 0; i < app->n_models; i++) {
         srv_slots_free(app->models[i].slots);
         ink_service_free(app->models[i].service);
+        srv_grammars_free(app->models[i].grammars);
         free(app->models[i].id);
     }
     free(app->models);

@@ -9,14 +9,16 @@
 
 struct srv_app;
 struct srv_slots;
+struct srv_grammars;
 
 typedef struct srv_model {
     struct srv_app *app;
     char *id;                // as clients name it
     ink_service *service;    // opens its model in the background
     struct srv_slots *slots; // jobs.h
-    double opened_ms;        // srv_now_ms() when it was asked to open
-    atomic_size_t longest;   // bytes of its longest token, once somebody has asked; 0: nobody has
+    struct srv_grammars *grammars;
+    double opened_ms;      // srv_now_ms() when it was asked to open
+    atomic_size_t longest; // bytes of its longest token, once somebody has asked; 0: nobody has
 } srv_model;
 
 // Makes app->models [n_models] from app->options; all begin to open.

@@ -70,6 +70,7 @@ void srv_options_init(srv_options *options) {
     *options = (srv_options){.address = "127.0.0.1",
                              .port = 8080,
                              .kv_type = INK_KV_F16,
+                             .prefix_cache_bytes = 64000000,
                              .n_parallel = 8,
                              .n_queue = 256,
                              .n_typing = 64,

@@ -28,17 +28,18 @@ typedef struct srv_options {
     size_t n_keys;
     const char *const *origins; // [n_origins] "https://example.org": whose pages may call
     size_t n_origins;
-    uint32_t n_threads;     // 0: one for each processor
-    uint32_t n_ctx;         // positions of each request; 0: as the model has
-    uint32_t kv_type;       // INK_KV_*
-    uint32_t n_parallel;    // requests of a model decoded together: 8, at most 64
-    uint32_t n_queue;       // requests of a model that may wait for their turn: 256
-    uint32_t n_typing;      // typing sessions of a model: 64
-    size_t max_body_bytes;  // 4 MiB
-    uint32_t n_connections; // 1024; the one that idles longest gives way to a new one
-    uint32_t header_ms;     // 10000: within which a connection must bring a whole request head
-    uint32_t body_ms;       // 60000: and then its body
-    uint32_t drain_ms;      // 10000: given to what runs when the server stops
+    uint32_t n_threads;          // 0: one for each processor
+    uint32_t n_ctx;              // positions of each request; 0: as the model has
+    uint32_t kv_type;            // INK_KV_*
+    uint64_t prefix_cache_bytes; // 64 MB: of beginnings that a model's requests share; 0: none
+    uint32_t n_parallel;         // requests of a model decoded together: 8, at most 64
+    uint32_t n_queue;            // requests of a model that may wait for their turn: 256
+    uint32_t n_typing;           // typing sessions of a model: 64
+    size_t max_body_bytes;       // 4 MiB
+    uint32_t n_connections;      // 1024; the one that idles longest gives way to a new one
+    uint32_t header_ms;          // 10000: within which a connection must bring a whole request head
+    uint32_t body_ms;            // 60000: and then its body
+    uint32_t drain_ms;           // 10000: given to what runs when the server stops
     void (*log)(void *user, const char *line); // one line without newline, any thread; NULL: none
     void *log_user;
     bool verbose; // also what went well: a line for each answer (method, path, status, time, id)

@@ -12,7 +12,7 @@
 
 #include "base/mix.h"
 
-#include "train/checksum.h"
+#include "base/checksum.h"
 
 #include <string.h>
 

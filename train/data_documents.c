@@ -7,7 +7,7 @@
 #include "train/data_parts.h"
 
 #include "base/utf8.h"
-#include "train/checksum.h"
+#include "base/checksum.h"
 
 #include <string.h>
 

@@ -12,7 +12,7 @@
 #include "train/trainer_state.h"
 
 #include "os/os.h"
-#include "train/checksum.h"
+#include "base/checksum.h"
 
 #include <math.h>
 #include <string.h>

@@ -354,7 +354,7 @@ element('language').addEventListener('click', () =>
 // --- models --------------------------------------------------------------------------------------
 
 let models = [];
-let watching = false;
+let watching = false, again = false; // again: asked for while an answer to the key before was under way
 
 function showModels() {
     for (const model of models) {
@@ -376,16 +376,18 @@ function showModels() {
 
 // Until all are open, or could not be opened.
 async function watchModels() {
+    again = watching;
     if (watching) return;
     watching = true;
     for (let wait = 200; ; wait = Math.min(wait * 1.5, 3000)) {
+        again = false;
         try {
             models = (await ask('GET', 'v1/models')).data;
             showModels();
             showCommand();
             if (!models.some((model) => model.inkling?.state === 'loading')) break;
         } catch (error) {
-            if (error.kind === 'key') break; // asked again when there is one
+            if (error.kind === 'key' && !again) break; // asked again when there is one
         }
         await pause(wait);
     }

@@ -22,13 +22,13 @@
 //               call it says how much was filled.
 //   Ownership   What ink_x_new / ink_x_open made, ink_x_free / ink_x_unref / ink_close ends.
 //               `const` pointers handed out are borrowed for the time stated beside them.
-//   Threads     ink_runtime, ink_model, ink_adapter, ink_sampler and ink_filter may be used by any
-//               number of threads at once. A session, an engine belong to one thread at a time:
-//               while a call runs, a second thread gets INK_E_BUSY from all that returns a status;
-//               what only reads (the past, logits, the last result or error) does not look who
-//               calls.
-//               ink_session_cancel and ink_cancel may be called from anywhere, at any time.
-//               A typing session and a service are made for several threads: see there.
+//   Threads     ink_runtime, ink_model, ink_adapter, ink_sampler, ink_filter, ink_grammar and
+//               ink_prefix_cache may be used by any number of threads at once. A session, an engine
+//               belong to one thread at a time: while a call runs, a second thread gets INK_E_BUSY
+//               from all that returns a status; what only reads (the past, logits, the last result
+//               or error) does not look who calls. ink_session_cancel and ink_cancel may be called
+//               from anywhere, at any time. A typing session and a service are made for several
+//               threads: see there.
 //   Callbacks   Inside a callback the object that calls may be read and cancelled. Any other call
 //               on it from there returns INK_E_REENTRANT.
 //   fork(2)     In the child, objects that were idle at the fork may be used and freed; evaluations
@@ -183,7 +183,8 @@ INK_API ink_status ink_close(ink_engine *engine);
 // ---------------------------------------------------------------------------------------------
 
 // The host's memory functions. `align` is a power of two. `release` gets the size that was asked
-// for. They may be called from several threads at once, and in the default floating-point state.
+// for. They may be called from several threads at once, and in the default floating-point state;
+// they must not call the library, which may hold a lock.
 typedef struct ink_allocator {
     uint32_t size;
     void *(*alloc)(void *user, size_t bytes, size_t align);
@@ -352,6 +353,10 @@ INK_API ink_status ink_detokenize(const ink_model *model, const ink_token *token
 // ---------------------------------------------------------------------------------------------
 
 typedef struct ink_session ink_session;
+typedef struct ink_prefix_cache ink_prefix_cache;
+typedef struct ink_sampler ink_sampler;
+typedef struct ink_filter ink_filter;
+typedef struct ink_grammar ink_grammar;
 
 enum { INK_KV_F16 = 0, INK_KV_F32 = 1, INK_KV_Q8_0 = 2 };
 
@@ -369,18 +374,36 @@ typedef struct ink_session_options {
     // references. Forks have the same.
     const ink_adapter_use *adapters;
     size_t n_adapters;
+    // Beginnings of texts that sessions share; of this model. NULL: none. A reference is held.
+    ink_prefix_cache *prefix_cache;
+    // Speculation: up to n_draft tokens (0: none; at most 64) are drafted ahead and evaluated in
+    // one pass with the token before them; those that the sampler chooses too need no evaluation
+    // any more. The text has the same bytes as without. What is drafted, and whether at all,
+    // follows what was accepted and what it cost. n_held grows to n_draft + 1. Forks draft nothing.
+    // draft: a small model with the same vocabulary that drafts; NULL: the text does, with what
+    // followed the same tokens before. A reference is held. Sources: Leviathan et al. 2023
+    // (speculative decoding), Saxena 2023 (drafts from the text, prompt lookup).
+    ink_model *draft;
+    uint32_t n_draft;
+    uint32_t flags; // INK_SESSION_*
 } ink_session_options;
+enum { INK_SESSION_DRAFT_ALWAYS = 1u }; // also where drafting costs more than it brings
 INK_API void ink_session_options_init(ink_session_options *options, size_t size);
 
 // All memory that an unforked session needs is allocated here: a decode step allocates nothing.
-// Errors: INK_E_ARG (an adapter of another model), INK_E_LIMIT (n_ctx over the model's, n_batch
-// over 4096, n_logits or n_held over n_ctx, over 16 adapters), INK_E_NOMEM, INK_E_UNSUPPORTED
+// With a prefix cache, pages that others share too are copied when they are written: evaluation may
+// then allocate a page.
+// Errors: INK_E_ARG (an adapter, a prefix cache of another model, a draft model of another
+// vocabulary), INK_E_LIMIT (n_ctx over the model's, n_batch over 4096, n_logits or n_held over
+// n_ctx, over 16 adapters, n_draft over 64 or not below n_ctx), INK_E_NOMEM, INK_E_UNSUPPORTED
 // (opened with INK_MODEL_INSPECT).
 INK_API ink_status ink_session_new(ink_session **out, ink_model *model,
                                    const ink_session_options *options, ink_error *error);
-// A second session with the same past, options and logits. Pages are shared until one of the two
-// writes to them. Its random stream is the same too: to choose differently, give it another
-// sampler. Errors: INK_E_BUSY, INK_E_REENTRANT, INK_E_NOMEM.
+// *out: a second session with the same past, options and logits, the caller's to free. Pages are
+// shared until one of the two writes to them, also while both are at work on two threads. Its
+// random stream is the same too: to choose differently, give it another sampler. What
+// INK_GENERATE_CONTINUE holds back of the text stays with the first alone. Errors: INK_E_BUSY,
+// INK_E_REENTRANT, INK_E_NOMEM.
 INK_API ink_status ink_session_fork(ink_session *session, ink_session **out, ink_error *error);
 // Forgets all but the first n_past tokens. The logits are gone until the next evaluation, unless
 // n_past is what the session holds already or a position whose row is kept (n_held). With 0 the
@@ -435,10 +458,88 @@ INK_API ink_status ink_measure(const ink_source *source, const ink_session_optio
                                ink_memory *out, ink_error *error);
 
 // ---------------------------------------------------------------------------------------------
+// Prefix cache: beginnings of texts, evaluated once for all sessions of a model
+// ---------------------------------------------------------------------------------------------
+
+// A radix tree over tokens whose nodes are pages of the KV cache, for each kv_type and list of
+// adapters one. A session that was made with it takes from there what the beginning of its text
+// (INK_GENERATE_FRESH, or an empty past) has in common with what others evaluated, and leaves whole
+// pages there when a prompt was read and when a continuation ends. Same bytes as without. When
+// max_bytes of pages are held, those go first that were not used for longest. Adapters that held
+// pages were made with stay open; one that is opened again is another one. Source: Zheng et al.
+// 2023 (RadixAttention).
+// max_bytes: of pages; at least one page of the widest kind. Errors: INK_E_ARG, INK_E_LIMIT
+// (max_bytes under a page), INK_E_NOMEM, INK_E_SYSTEM, INK_E_UNSUPPORTED (opened with
+// INK_MODEL_INSPECT).
+INK_API ink_status ink_prefix_cache_new(ink_prefix_cache **out, ink_model *model,
+                                        uint64_t max_bytes, ink_error *error);
+// Sessions hold a reference: any order of release is safe. NULL is allowed.
+INK_API void ink_prefix_cache_unref(ink_prefix_cache *cache);
+// Lets pages go until at most `bytes` are held. Returns the bytes let go; those of them that a
+// session uses too are only freed with it. NULL: 0.
+INK_API uint64_t ink_prefix_cache_trim(ink_prefix_cache *cache, uint64_t bytes);
+typedef struct ink_prefix_cache_info {
+    uint32_t size;
+    uint32_t n_pages;
+    uint64_t bytes, max_bytes;
+    uint64_t n_lookups, n_tokens_found; // prompts looked up, tokens of them taken from here
+    uint64_t n_pages_evicted;           // trimmed ones too
+} ink_prefix_cache_info;
+// info: a report. Errors: INK_E_ARG.
+INK_API ink_status ink_prefix_cache_get_info(const ink_prefix_cache *cache,
+                                             ink_prefix_cache_info *info);
+
+// ---------------------------------------------------------------------------------------------
+// Saved sessions: an app that is killed goes on where it was
+// ---------------------------------------------------------------------------------------------
+
+// A file holds the past with its keys and values, the logits behind it, the random position, what
+// INK_GENERATE_CONTINUE holds back, and what is given here. It belongs to the model it was made
+// with (a fingerprint of its metadata, tensor list and some bytes of each tensor), to its kv_type
+// and adapters; it has a version and a checksum. See docs/FORMATS.md.
+typedef struct ink_save_options {
+    uint32_t size;
+    uint32_t note_bytes;        // at most 1 MiB
+    const ink_sampler *sampler; // its chain and seed are kept; NULL: none
+    const ink_filter *filter;   // its phrases are kept; NULL: none
+    const void *note;           // [note_bytes] the app's own, told by ink_session_restore
+} ink_save_options;
+INK_API void ink_save_options_init(ink_save_options *options, size_t size);
+
+// Writes beside `path` [utf-8] and renames: there is the old file or the whole new one, whenever
+// the process dies. The session is as before. Errors: INK_E_ARG, INK_E_IO, INK_E_LIMIT (note_bytes;
+// more than memory can hold), INK_E_NOMEM, INK_E_BUSY, INK_E_REENTRANT.
+INK_API ink_status ink_session_save(ink_session *session, const char *path,
+                                    const ink_save_options *options, ink_error *error);
+// The same bytes into out [cap]; *bytes: needed. out NULL with cap 0 only asks. Errors: as above,
+// INK_E_SPACE (nothing but *bytes written).
+INK_API ink_status ink_session_save_bytes(ink_session *session, const ink_save_options *options,
+                                          void *out, size_t cap, size_t *bytes, ink_error *error);
+
+typedef struct ink_restored {
+    uint32_t size;
+    uint32_t n_past;
+    ink_sampler *sampler; // the caller's to free; NULL: none was saved
+    ink_filter *filter;   // the caller's reference; NULL: none was saved
+    uint32_t note_bytes;
+    uint32_t reserved;
+    const void *note; // [note_bytes] borrowed until the session's next call
+} ink_restored;
+// source: a path, a file descriptor or memory, used until the return; a file is read and never
+// mapped, so INK_SOURCE_COPY adds nothing. The session, of the same model, kv_type and adapters and
+// with room for the past, becomes the saved one: the same calls give the same bytes. Its own
+// options (n_batch, n_held, stream) stay but for the stream, which is the saved one's. restored: a
+// report, or NULL. On failure nothing is changed. Errors: INK_E_FORMAT (cut, altered),
+// INK_E_UNSUPPORTED (a version that this one does not read), INK_E_ARG (another model, kv_type,
+// adapters: message says which; BUILTIN), INK_E_CONTEXT (past too long), INK_E_NOT_FOUND, INK_E_IO,
+// INK_E_LIMIT, INK_E_NOMEM, INK_E_BUSY, INK_E_REENTRANT.
+INK_API ink_status ink_session_restore(ink_session *session, const ink_source *source,
+                                       ink_restored *restored, ink_error *error);
+
+// ---------------------------------------------------------------------------------------------
 // Sampler: logits in, one id out. Immutable, shared; history and random position are the session's
 // ---------------------------------------------------------------------------------------------
 
-typedef struct ink_sampler ink_sampler;
 typedef struct ink_logit_bias {
     ink_token token;
     float bias; // added to the logit; -INFINITY bans the token; +INFINITY is refused
@@ -458,25 +559,64 @@ typedef struct ink_sampler_options {
     uint64_t seed;
     const ink_logit_bias *logit_bias; // [n_logit_bias], copied
     size_t n_logit_bias;
+    float typical_p;             // 1: off
+    float top_n_sigma;           // -1; 0 and below: off
+    float dynatemp_range;        // 0: off. The temperature goes from t - range to t + range
+    float dynatemp_exponent;     // 1
+    float xtc_probability;       // 0: off
+    float xtc_threshold;         // 0.1; above 0.5: off
+    float dry_multiplier;        // 0: off
+    float dry_base;              // 1.75
+    uint32_t dry_allowed_length; // 2; at most 1024, the tokens of a repetition that are counted
+    uint32_t dry_last_n;         // UINT32_MAX: the whole past; 0: off
+    // [n_dry_breakers] texts over which no repetition is seen; copied. NULL with 0: a newline, ":",
+    // a double quote, "*". UTF-8, at most 64 bytes each, 1024 together with one more for each.
+    const char *const *dry_breakers;
+    size_t n_dry_breakers;
+    uint32_t no_repeat_ngram; // 0: off; at most 1024. n tokens in a row stand once only
+    float mirostat_tau;       // 5; of the step "mirostat", which no default chain has
+    float mirostat_eta;       // 0.1
+    uint32_t reserved;        // 0
 } ink_sampler_options;
 INK_API void ink_sampler_options_init(ink_sampler_options *options, size_t size);
 
-// chain: NULL for "logit_bias;penalties;top_k;top_p;min_p;temp" (llama.cpp's order), or steps that
-// are taken from left to right, what they leave being drawn from:
+// chain: NULL for "logit_bias;no_repeat_ngram;penalties;dry;top_n_sigma;top_k;typical;top_p;min_p;
+// xtc;temp" (llama.cpp's order), or steps that are taken from left to right, what they leave being
+// drawn from:
 //
 //     chain  = step { ";" step }            blanks may stand around names and numbers
 //     step   = name [ "=" number { "," number } ]
-//     name   = penalties (repeat, last_n, presence, frequency) | top_k | top_p | min_p | temp
+//     name   = penalties (repeat, last_n, presence, frequency) | top_k | top_p | min_p
+//            | temp (temperature, dynatemp_range, dynatemp_exponent) | typical | top_n_sigma
+//            | xtc (probability, threshold)
+//            | dry (multiplier, base, allowed_length, last_n), breakers may follow: strings as in
+//              JSON, or "none"
+//            | no_repeat_ngram (n) | mirostat (tau, eta): version 2, only as the last step
 //            | greedy (keeps the most likely; no numbers)
 //            | logit_bias ("=" token ":" bias { "," token ":" bias }, or "=none")
 //
-// as in "top_k=40;temp=0.8", "penalties=1.1,64;greedy", "logit_bias=11:-2.5,50256:-inf;temp". A
-// name stands once at most; a step that is not named is not taken. Numbers left out (at the end)
+// as in "top_k=40;temp=0.8", "penalties=1.1,64;greedy", "logit_bias=11:-2.5,50256:-inf;temp",
+// "dry=0.8,1.75,\"\\n\";temp". llama.cpp's names "temperature", "temp_ext", "typ_p" and
+// "mirostat_v2" are read too. A chain that begins with "[" or "{" is JSON: a list of names and of
+// objects, or one object, whose members are steps in their order: a number, a list of numbers, an
+// object of named numbers (and "breakers", a list), or null for those of `options`, as in
+// {"dry": {"multiplier": 0.8}, "top_k": 40, "logit_bias": {"11": -2.5, "50256": "-inf"}}.
+//
+// A name stands once at most; a step that is not named is not taken. Numbers left out (at the end)
 // come from `options`, which are checked whether the chain uses them or not. temp=0 is greedy. Ties
-// go to the lower id. Errors: INK_E_ARG (message names the unknown or repeated name, or the number
-// out of range, and the column; a NaN, a bias of +inf, two biases for a token), INK_E_TOKEN (a bias
-// outside the vocabulary), INK_E_LIMIT (a chain over 1 MiB, over 32768 biases), INK_E_NOMEM,
-// INK_E_UNSUPPORTED (opened with INK_MODEL_INSPECT). It may outlive the model.
+// go to the lower id.
+//
+// Sources: Keskar et al. 2019 (repeat penalty), OpenAI's API (presence, frequency), Fan et al. 2018
+// (top_k), Holtzman et al. 2020 (top_p), Nguyen et al. 2024 (min_p), Meister et al. 2022 (typical),
+// Tang et al. 2024 (top_n_sigma), Paulus et al. 2017 (no_repeat_ngram), Basu et al. 2021
+// (mirostat); text-generation-webui's pull requests 5677 (DRY) and 6335 (XTC); llama.cpp (dynamic
+// temperature, defaults and order).
+//
+// Errors: INK_E_ARG (message names the unknown or repeated name, or the number out of range, and
+// the column; a NaN, a bias of +inf, two biases for a token), INK_E_TOKEN (a bias outside the
+// vocabulary), INK_E_LIMIT (a chain over 1 MiB, over 32768 biases, breakers too long),
+// INK_E_FORMAT, INK_E_UTF8 (JSON that is none; a breaker), INK_E_NOMEM, INK_E_UNSUPPORTED (opened
+// with INK_MODEL_INSPECT). It may outlive the model.
 INK_API ink_status ink_sampler_new(ink_sampler **out, const ink_model *model, const char *chain,
                                    const ink_sampler_options *options, ink_error *error);
 INK_API void ink_sampler_free(ink_sampler *sampler); // NULL is allowed; not while a session uses it
@@ -496,8 +636,6 @@ INK_API ink_status ink_sample(ink_session *session, const ink_sampler *sampler, 
 // ---------------------------------------------------------------------------------------------
 // Word filter: words and phrases that are neither read nor written. Immutable, shared
 // ---------------------------------------------------------------------------------------------
-
-typedef struct ink_filter ink_filter;
 
 // phrases [n]: UTF-8 strings with at least one letter or digit each, copied. Text is compared with
 // case folded (Unicode's simple folding), else as it is written: a letter with an accent is not the
@@ -519,6 +657,43 @@ INK_API void ink_filter_unref(ink_filter *filter);
 // none. Bytes that are not UTF-8 are no letters. Errors: INK_E_ARG.
 INK_API ink_status ink_filter_find(const ink_filter *filter, const char *text, size_t bytes,
                                    size_t *at, size_t *length);
+
+// ---------------------------------------------------------------------------------------------
+// Grammar: what a continuation may be. Immutable, shared
+// ---------------------------------------------------------------------------------------------
+
+enum {
+    INK_GRAMMAR_GBNF = 0,       // rules as llama.cpp reads them, from "root" on
+    INK_GRAMMAR_JSON_SCHEMA = 1 // compiled to such rules: JSON texts that are valid
+};
+// text [bytes]: UTF-8. GBNF: rules `name ::= alternatives` of literals, classes of characters, ".",
+// groups, "*", "+", "?", "{m,n}" and comments. A schema: see docs/GRAMMAR.md for the keywords;
+// properties come in the schema's order. Source:
+// https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md, json-schema.org (2020-12).
+// Errors: INK_E_FORMAT (message has line and column: syntax, a rule that is missing, left-recursive
+// or can never end; of a schema: JSON that is none, a schema that nothing satisfies),
+// INK_E_UNSUPPORTED (a keyword, message names it; opened with INK_MODEL_INSPECT), INK_E_UTF8,
+// INK_E_LIMIT (over 1 MiB; too many rules, groups or repetitions: see docs/GRAMMAR.md),
+// INK_E_NOMEM, INK_E_ARG.
+INK_API ink_status ink_grammar_new(ink_grammar **out, ink_model *model, uint32_t kind,
+                                   const char *text, size_t bytes, ink_error *error);
+// Whoever uses a grammar holds a reference: any order of release is safe. NULL is allowed.
+INK_API void ink_grammar_unref(ink_grammar *grammar);
+// The rules as GBNF, also of a schema. *bytes: needed, without the 0 byte; out [cap] gets a 0 byte
+// too. out NULL with cap 0 only asks. Errors: INK_E_SPACE (nothing but *bytes written), INK_E_ARG.
+INK_API ink_status ink_grammar_text(const ink_grammar *grammar, char *out, size_t cap,
+                                    size_t *bytes);
+enum {
+    INK_GRAMMAR_REFUSED = 0,  // no text of the grammar begins so
+    INK_GRAMMAR_OPEN = 1,     // one begins so
+    INK_GRAMMAR_COMPLETE = 2, // it is one, and others may begin so
+    INK_GRAMMAR_CLOSED = 3    // it is one, and nothing may follow
+};
+// *state: INK_GRAMMAR_* of text [bytes]; *n_accepted (may be NULL): bytes before the first that is
+// refused. Errors: INK_E_ARG, INK_E_NOMEM, INK_E_LIMIT (over 16 MiB, too deep in the rules, or too
+// many readings at once: see docs/GRAMMAR.md).
+INK_API ink_status ink_grammar_check(const ink_grammar *grammar, const char *text, size_t bytes,
+                                     uint32_t *state, size_t *n_accepted);
 
 // ---------------------------------------------------------------------------------------------
 // Generation
@@ -544,7 +719,15 @@ enum {
     // the session at a time. Only with FRESH, and not with HEAL.
     INK_GENERATE_ECHO = 64u,
     // ink_result.embedding is filled, for which all of the prompt is evaluated. Only with FRESH.
-    INK_GENERATE_EMBED = 128u
+    INK_GENERATE_EMBED = 128u,
+    // The text is given out in several calls: where this one is cut (length, deadline, cancel,
+    // callback, context), what it holds back of the text (half of a character, what could begin a
+    // stop string or a listed phrase) stays with the session, and is saved with it. The next call
+    // with an empty prompt and no FRESH begins with it: all calls together, the last one without
+    // this flag, give out the bytes of a single one with the same stop strings, filter, grammar and
+    // required words. Any other call forgets it, as a rewind does.
+    INK_GENERATE_CONTINUE = 256u,
+    INK_GENERATE_EMBED_LAST = 512u // with EMBED: the last token's hidden state, not the mean
 };
 
 typedef struct ink_generate_options {
@@ -571,11 +754,22 @@ typedef struct ink_generate_options {
     // [n_prompt_tokens] ids that stand before the text: the prompt is both, one behind the other.
     const ink_token *prompt_tokens;
     size_t n_prompt_tokens;
+    // The continuation is a text of this grammar: no token is chosen that could not go on to one.
+    // It ends as with the end token where nothing may follow; cut by its length it is the beginning
+    // of such a text. NULL: none. Not with SLIDE or required words (INK_E_ARG).
+    ink_grammar *grammar;
+    // [n_required] words or phrases that the continuation must hold, each at most 256 bytes; at
+    // most
+    // 64. The end token waits until all of them stand there; what is missing is written when no
+    // more tokens are left than it takes. Found as they are written, with borders of words around
+    // them.
+    const char *const *required;
+    size_t n_required;
 } ink_generate_options;
 INK_API void ink_generate_options_init(ink_generate_options *options, size_t size);
 
 enum {
-    INK_STOP_END = 0,       // the end token
+    INK_STOP_END = 0,       // the end token, or a grammar's text that nothing may follow
     INK_STOP_LENGTH = 1,    // n_tokens
     INK_STOP_STRING = 2,    // a stop string
     INK_STOP_CALLBACK = 3,  // a callback asked for it
@@ -609,6 +803,9 @@ typedef struct ink_result {
     // call, from a service until on_done returns. NULL without.
     const float *embedding;
     uint32_t n_embedding;
+    uint32_t n_drafted;  // tokens that speculation evaluated ahead
+    uint32_t n_accepted; // of them chosen
+    uint32_t reserved;
 } ink_result;
 
 // Tokenizes text [bytes], appends it to the session's past and continues it, piece by piece.
@@ -618,8 +815,10 @@ typedef struct ink_result {
 // its end, the past is as before; with FRESH, or when it had to be cut, a beginning of what it was
 // to become. The same holds for a context that was stopped while it slid. After a later failure the
 // past holds the tokens chosen until then. Errors: INK_E_ARG, INK_E_UTF8, INK_E_CONTEXT,
-// INK_E_LIMIT (over 2^31 - 1 bytes of text or as many tokens, n_top_logprobs over 64), INK_E_TOKEN,
-// INK_E_FILTERED (the prompt), INK_E_BUSY, INK_E_REENTRANT, INK_E_NOMEM, INK_E_NUMERIC.
+// INK_E_LIMIT (over 2^31 - 1 bytes of text or as many tokens, n_top_logprobs over 64, too many or
+// too long required words; a text too deep in its grammar, or a grammar with too many readings of
+// it at once: see docs/GRAMMAR.md), INK_E_TOKEN, INK_E_FILTERED (the prompt), INK_E_BUSY,
+// INK_E_REENTRANT, INK_E_NOMEM, INK_E_NUMERIC.
 INK_API ink_status ink_session_generate(ink_session *session, const char *text, size_t bytes,
                                         const ink_generate_options *options, ink_text_fn fn,
                                         void *user, ink_result *result, ink_error *error);
@@ -629,6 +828,93 @@ INK_API ink_status ink_session_generate(ink_session *session, const char *text, 
 // written), INK_E_CANCELLED, those of ink_session_generate.
 INK_API ink_status ink_session_embed(ink_session *session, const char *text, size_t bytes,
                                      float *out, size_t cap, size_t *n, ink_error *error);
+
+enum {
+    INK_EMBED_LAST = 1u,     // the last token's final hidden state, not the mean over all
+    INK_EMBED_NORMALIZE = 2u // scaled to unit length
+};
+// As ink_session_embed with flags INK_EMBED_*. Errors: as there, INK_E_UNSUPPORTED (flags).
+INK_API ink_status ink_session_embedding(ink_session *session, const char *text, size_t bytes,
+                                         uint32_t flags, float *out, size_t cap, size_t *n,
+                                         ink_error *error);
+
+// ---------------------------------------------------------------------------------------------
+// Scores: how likely a given text is
+// ---------------------------------------------------------------------------------------------
+
+typedef struct ink_ending {
+    const char *text; // [bytes] in
+    size_t bytes;
+    double logprob;       // out: of it behind the context, all its tokens together (natural log)
+    uint32_t n_tokens;    // out: so many
+    uint32_t first_token; // out: index of the first in the tokens of context and ending together
+    const void *reserved; // NULL
+} ink_ending;
+// One token of ending `index`, in order: what it is, how likely, and what could have stood there
+// (n_top of ink_session_score). text [bytes]: the token's. All borrowed until the return. Nonzero
+// stops.
+typedef int (*ink_score_fn)(void *user, size_t index, const ink_choice *choice, const char *text,
+                            size_t bytes);
+// Scores endings [n], n > 0, behind context [bytes]; with an empty context they stand behind the
+// end-of-text token, as the beginning of a text does. The context is evaluated once. Context and
+// ending are tokenized together; scored is what follows the tokens that all of these texts and the
+// context have in common, so that endings are comparable even where they merge with the context's
+// last token. fn may be NULL. Afterwards, also where scoring began and failed, the session's past
+// is empty. Errors: INK_E_ARG (no ending, an empty one; no context and no end-of-text token),
+// INK_E_CONTEXT (too long), INK_E_CANCELLED (or fn stopped it), INK_E_LIMIT (n_top over 64),
+// INK_E_BUSY, INK_E_REENTRANT, INK_E_NOMEM, INK_E_NUMERIC.
+INK_API ink_status ink_session_score(ink_session *session, const char *context, size_t bytes,
+                                     ink_ending *endings, size_t n, uint32_t n_top, ink_score_fn fn,
+                                     void *user, ink_error *error);
+
+// ---------------------------------------------------------------------------------------------
+// Search: continuations that are sought and not drawn
+// ---------------------------------------------------------------------------------------------
+
+enum {
+    INK_SEARCH_BEAM = 0,       // the most probable texts, n_beams of them followed at a time
+    INK_SEARCH_CONTRASTIVE = 1 // of the top_k likeliest tokens the one that repeats least
+};
+// One text that was found.
+typedef struct ink_found {
+    uint32_t size;
+    uint32_t stop;    // INK_STOP_END, LENGTH, STRING, CONTEXT, CANCELLED
+    const char *text; // [bytes] with a 0 byte
+    size_t bytes;
+    const ink_token *tokens; // [n_tokens]
+    uint32_t n_tokens;
+    uint32_t reserved;
+    double logprob; // natural log; of all its tokens, and of the end token where that ended it
+    double score;   // BEAM: logprob / n_tokens ^ length_penalty, the end token counted
+} ink_found;
+typedef struct ink_search_options {
+    uint32_t size;
+    uint32_t method;      // INK_SEARCH_*
+    uint32_t flags;       // of INK_GENERATE_*: FRESH, SPECIAL, STRICT, NO_END
+    uint32_t n_tokens;    // most tokens: 128
+    uint32_t n_beams;     // BEAM: 4; 1 to 64
+    float length_penalty; // BEAM: 1; 0: none; above 0 longer texts gain
+    uint32_t top_k;       // CONTRASTIVE: 4; 2 to 64
+    // CONTRASTIVE: 0.6; a candidate's score is (1 - alpha) * its probability - alpha * the largest
+    // cosine between its final hidden state and those of all tokens before.
+    float alpha;
+    const char *const *stop; // [n_stop] strings that end a text; not part of it
+    size_t n_stop;
+    // Each text found, the best first (CONTRASTIVE: the one). All borrowed until the return. NULL:
+    // none.
+    void (*on_found)(void *user, uint32_t index, const ink_found *found);
+    void *user;
+} ink_search_options;
+INK_API void ink_search_options_init(ink_search_options *options, size_t size);
+// Continues text [bytes] as ink_session_generate does, by search. fn (may be NULL) receives text as
+// soon as it is certain: CONTRASTIVE each token, BEAM what all beams agree on. No logprobs in its
+// pieces. Afterwards the past holds the best text found. Ties go to the lower token, then to the
+// better beam. Sources: Freitag and Al-Onaizan 2017 (beam search), Wu et al. 2016 (length penalty,
+// here a plain power), Su et al. 2022 (contrastive search). Errors: INK_E_ARG, INK_E_LIMIT, those
+// of ink_session_generate.
+INK_API ink_status ink_session_search(ink_session *session, const char *text, size_t bytes,
+                                      const ink_search_options *options, ink_text_fn fn, void *user,
+                                      ink_result *result, ink_error *error);
 
 // Options of ink_open, each NULL for its defaults.
 struct ink_options {
@@ -833,6 +1119,9 @@ typedef struct ink_service_options {
     void (*on_state)(void *user, uint32_t state, const ink_error *reason); // NULL: none
     void (*wake)(void *user); // POLL: on any thread, when ink_service_poll has work. NULL: none
     void *user;
+    // Of pages that the sessions of clients share which bring no prefix cache of their own; 0, or
+    // less than a page takes: none.
+    uint64_t prefix_cache_bytes;
 } ink_service_options;
 INK_API void ink_service_options_init(ink_service_options *options, size_t size);
 
@@ -847,6 +1136,9 @@ INK_API uint32_t ink_service_state(const ink_service *service, ink_error *reason
 INK_API ink_status ink_service_wait(ink_service *service, uint32_t timeout_ms, ink_error *error);
 // The open model, borrowed as long as the service is; NULL before it is ready.
 INK_API ink_model *ink_service_model(const ink_service *service);
+// What prefix_cache_bytes made, borrowed likewise: for its figures, or for sessions of one's own.
+// NULL: none, or not yet.
+INK_API ink_prefix_cache *ink_service_prefix_cache(const ink_service *service);
 // POLL: runs the callbacks that are due, after waiting up to timeout_ms for one; *n (may be NULL):
 // how many ran. Errors: INK_E_ARG (not a POLL service), INK_E_BUSY (another thread polls),
 // INK_E_REENTRANT, INK_E_CLOSED (when nothing is due any more).
@@ -858,8 +1150,9 @@ INK_API ink_status ink_service_set_pace(ink_service *service, uint32_t n_threads
 
 enum {
     INK_TRIM_LOGITS = 1, // rows of logits held for clients and typing sessions
-    INK_TRIM_CACHE = 2,  // and their caches: their texts are evaluated again, to the same bytes
-    INK_TRIM_FILE = 3    // and pages of the mapped file, which the system reads again when needed
+    INK_TRIM_CACHE = 2, // and their caches, the shared one too: their texts are evaluated again, to
+                        // the same bytes
+    INK_TRIM_FILE = 3   // and pages of the mapped file, which the system reads again when needed
 };
 // Gives memory back: at once that of who has nothing under way, else when that is over. *bytes (may
 // be NULL): given back until the return, pages of the file not counted. Errors: INK_E_ARG,

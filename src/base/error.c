@@ -71,6 +71,7 @@ void inki_error_prefix(ink_error *error, const char *prefix) {
     if (error == NULL || prefix == NULL || prefix[0] == 0) return;
     char name[sizeof error->where], joined[2 * sizeof error->message];
     copy_end(name, sizeof name, prefix);
+    if (error->where[0] == 0) memcpy(error->where, name, sizeof name);
     snprintf(joined, sizeof joined, "%s: %s", name, error->message);
     copy_printable(error->message, sizeof error->message, joined);
 }

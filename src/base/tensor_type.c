@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: MIT
 #include "base/tensor_type.h"
 
-static const inki_type_info types[INKI_TENSOR_TYPES] = {
+// Without addresses, which would have to be written when the library is loaded.
+static const struct {
+    char name[6];
+    uint16_t block_elems, block_bytes; // 0: not a type that we know
+} types[INKI_TENSOR_TYPES] = {
 #define TYPE_INFO(name, number, elems, bytes) [number] = {#name, elems, bytes},
     INKI_TENSOR_TYPE_MAP(TYPE_INFO)
 #undef TYPE_INFO
 };
 
 inki_type_info inki_type_of(uint32_t type) {
-    return type < INKI_TENSOR_TYPES ? types[type] : (inki_type_info){NULL, 0, 0};
+    if (type >= INKI_TENSOR_TYPES || types[type].block_elems == 0) return (inki_type_info){0};
+    return (inki_type_info){types[type].name, types[type].block_elems, types[type].block_bytes};
 }
 
 // By hand and not by strcasecmp: that one follows the host's locale.
@@ -22,7 +27,7 @@ static bool same_letters(const char *a, const char *b) {
 
 int32_t inki_type_by_name(const char *name) {
     for (int32_t i = 0; i < INKI_TENSOR_TYPES; i++)
-        if (types[i].name != NULL && same_letters(name, types[i].name)) return i;
+        if (types[i].block_elems > 0 && same_letters(name, types[i].name)) return i;
     return -1;
 }
 

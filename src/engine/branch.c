@@ -5,11 +5,13 @@
 
 #include <string.h>
 
-// One token at a time, with a pass that usually is another session's.
+// With few rows of logits; what else a pass needs is the parent's.
 static ink_session_options branch_options(const ink_session_options *parent) {
     ink_session_options o = *parent;
     o.n_batch = o.n_logits = 1;
-    o.n_held = 0;
+    o.n_held = o.n_draft = 0;
+    o.draft = NULL;
+    o.prefix_cache = NULL;
     return o;
 }
 
@@ -21,18 +23,6 @@ static uint32_t branch_pages(const ink_session_options *options, uint32_t n_new)
     return needed < most ? needed : most;
 }
 
-ink_status inki_session_branch_bytes(const inki_weights *weights,
-                                     const ink_session_options *options, uint32_t n_new,
-                                     uint64_t *heap, uint64_t *kv, ink_error *error) {
-    const ink_session_options o = branch_options(options);
-    uint64_t all = 0, pages = 0;
-    const ink_status status = inki_session_bytes(weights, &o, &all, &pages, error);
-    if (status != INK_OK) return status;
-    *kv = pages / inki_kv_pages_for(o.n_ctx) * branch_pages(&o, n_new);
-    *heap = all - pages + *kv;
-    return INK_OK;
-}
-
 ink_status inki_session_new_branch(ink_session **out, ink_session *parent, uint32_t n_new,
                                    ink_error *error) {
     const ink_session_options o = branch_options(&parent->options);
@@ -40,11 +30,12 @@ ink_status inki_session_new_branch(ink_session **out, ink_session *parent, uint3
     ink_status status = inki_session_make(&branch, parent->model, &o, false, error);
     if (status != INK_OK) return status;
     status = inki_kv_prepare(&branch->kv, 0, branch_pages(&o, n_new) * INKI_TILE, error);
-    if (status == INK_OK) status = inki_session_need_work(branch, error);
     if (status != INK_OK) {
         ink_session_free(branch);
         return status;
     }
+    branch->work = parent->work;
+    branch->work.block_bytes = 0;
     *out = branch;
     return INK_OK;
 }

@@ -38,8 +38,12 @@ static double log_sum_exp(const float *x, size_t n, float max) {
     return log(sum);
 }
 
-// The n_top largest, falling; of equal ones the lower id first.
-static void find_top(ink_logprob *top, uint32_t n_top, const float *logits, size_t n_vocab) {
+double inki_choices_total(const float *logits, size_t n_vocab) {
+    const float max = largest(logits, n_vocab);
+    return (double)max + log_sum_exp(logits, n_vocab, max);
+}
+
+void inki_choices_top(ink_logprob *top, uint32_t n_top, const float *logits, size_t n_vocab) {
     uint32_t n = 0;
     for (size_t id = 0; id < n_vocab; id++) {
         if (n == n_top && !(logits[id] > top[n - 1].logprob)) continue;
@@ -99,11 +103,10 @@ ink_status inki_choices_add(inki_choices *c, ink_token token, const float *logit
     }
     uint32_t n_top = 0;
     if (logits != NULL) {
-        const float max = largest(logits, n_vocab);
-        const double rest = (double)max + log_sum_exp(logits, n_vocab, max);
+        const double rest = inki_choices_total(logits, n_vocab);
         ink_logprob *top = c->n_top > 0 ? c->top + (size_t)c->n * c->n_top : NULL;
         n_top = c->n_top < n_vocab ? c->n_top : (uint32_t)n_vocab;
-        if (n_top > 0) find_top(top, n_top, logits, n_vocab);
+        if (n_top > 0) inki_choices_top(top, n_top, logits, n_vocab);
         for (uint32_t i = 0; i < n_top; i++)
             top[i].logprob = (float)((double)top[i].logprob - rest);
         *logprob = (float)((double)logits[token] - rest);

@@ -9,6 +9,13 @@
 
 enum { INKI_MAX_TOP_LOGPROBS = 64 };
 
+// log of the sum of exp over logits [n_vocab], finite: a token's log-probability is its logit less
+// this, never above 0.
+double inki_choices_total(const float *logits, size_t n_vocab);
+// The n_top largest of logits [n_vocab] with their logits, falling; of equal ones the lower id
+// first. 0 < n_top <= n_vocab.
+void inki_choices_top(ink_logprob *top, uint32_t n_top, const float *logits, size_t n_vocab);
+
 typedef struct inki_choices {
     inki_mem mem;
     uint32_t n_top;

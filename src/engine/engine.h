@@ -7,6 +7,7 @@
 #include "filter/filter.h"
 #include "forward/forward.h"
 #include "gguf/gguf.h"
+#include "grammar/matcher.h"
 #include "model/model.h"
 #include "os/os.h"
 #include "os/pool.h"
@@ -32,16 +33,17 @@ ink_status inki_flags_check(uint32_t flags, uint32_t known, const char *what, in
 // report [known_size]. The size field then says how much was filled.
 void inki_report_write(void *out, const void *report, size_t known_size);
 
-// Errors: INK_E_ARG (NULL with n > 0, a string that is NULL or empty).
-ink_status inki_stops_check(const char *const *stop, size_t n, ink_error *error);
-// Copies of a caller's stop strings, in one block.
+// Stop strings, or others that `what` names. Errors: INK_E_ARG (NULL with n > 0, a string that is
+// NULL or empty).
+ink_status inki_stops_check(const char *const *stop, size_t n, const char *what, ink_error *error);
+// Copies of a caller's strings, in one block.
 typedef struct inki_stops {
     const char **list; // [n]
     size_t n, bytes;
 } inki_stops;
 // Errors: those of inki_stops_check, INK_E_NOMEM.
-ink_status inki_stops_copy(inki_stops *out, const char *const *stop, size_t n, const inki_mem *mem,
-                           ink_error *error);
+ink_status inki_stops_copy(inki_stops *out, const char *const *stop, size_t n, const char *what,
+                           const inki_mem *mem, ink_error *error);
 void inki_stops_free(inki_stops *stops, const inki_mem *mem); // a zeroed one is allowed
 
 // --- runtime and model ---------------------------------------------------------------------------
@@ -70,7 +72,13 @@ struct ink_model {
     size_t strings_bytes;
     const char *source_name, *architecture, *name, *license;
     ink_model_info info;
+    // Tells models apart (fingerprint.c): made when first asked for, 0 until then.
+    atomic_uint_fast64_t fingerprint;
+    // For the masks of all its grammars: made with the first one, NULL until then (grammar_new.c).
+    _Atomic(inki_token_trie *) trie;
 };
+// Of metadata, tensor list and 4 kB of each tensor; never 0. Any thread.
+uint64_t inki_model_fingerprint(const ink_model *model);
 
 // Errors: INK_E_UNSUPPORTED (opened with INK_MODEL_INSPECT).
 ink_status inki_model_need_all(const ink_model *model, ink_error *error);
@@ -105,15 +113,33 @@ void inki_adapters_drop(inki_adapters *adapters); // the references
 // What of them counts.
 inki_lora_list inki_adapters_loras(const ink_adapter_use *list, size_t n);
 
+// Which adapters count and how much, as one number; 0: none. Not the objects but what their files
+// hold, so that it is the same in another process.
+uint64_t inki_adapters_fingerprint(const inki_lora_list *loras, const ink_adapter_use *list,
+                                   size_t n);
+
+// --- grammar -------------------------------------------------------------------------------------
+
+struct ink_grammar {
+    atomic_uint refs;
+    inki_mem mem;
+    ink_model *model; // a reference: the tokens are of its vocabulary
+    inki_grammar *rules;
+    const inki_token_trie *trie; // the model's
+};
+ink_grammar *inki_grammar_ref(ink_grammar *grammar); // NULL is allowed
+
 // --- session -------------------------------------------------------------------------------------
+
+typedef struct inki_draft inki_draft;
 
 // Working memory of one evaluation or choice. A forked session has none until it evaluates alone.
 typedef struct inki_work {
     inki_scratch scratch;
     inki_row *rows;             // [scratch.n_rows]
-    inki_candidate *candidates; // [n_vocab]
-    void *block;
-    size_t block_bytes;
+    inki_candidate *candidates; // [n_vocab], or what is said in INKI_SESSION_GREEDY
+    void *block;                // of all of them
+    size_t block_bytes;         // 0: lent
 } inki_work;
 
 struct ink_session {
@@ -142,6 +168,20 @@ struct ink_session {
     // Asked after each layer, beside `cancel`. NULL: never.
     bool (*interrupted)(const void *arg);
     const void *interrupted_arg;
+    inki_draft *draft; // with options.n_draft; NULL: none
+    // Where mirostat stands: mu[i] before the choice behind i tokens, for i <= n_mu; NAN: as the
+    // one before. Made when such a chain first chooses here, [n_ctx + 2]; NULL until then.
+    double *mu;
+    uint32_t n_mu;
+    // INK_GENERATE_CONTINUE: where a continuation was cut. Behind the past stand n_pending tokens
+    // in `tokens` that were chosen but not evaluated; of the text of both the last n_unsaid bytes
+    // are not given out yet; n_series bytes of it are the continuation's, of all calls together.
+    bool is_cut;
+    uint32_t n_pending;
+    size_t n_unsaid;
+    uint64_t n_series;
+    char *note; // [note_bytes] of the file it was restored from
+    size_t note_bytes;
     uint64_t n_forgotten; // tokens that sliding dropped: the random position goes on counting
     size_t block_bytes;   // this struct and all above but kv pages, held rows and work
     atomic_int cancel;
@@ -153,12 +193,23 @@ struct ink_session {
 ink_status inki_session_enter(ink_session *session, ink_error *error);
 void inki_session_leave(ink_session *session);
 
+// The first n tokens stay what they are, those behind may change: what is known of those goes, but
+// for the cache.
+void inki_session_forget_from(ink_session *session, uint32_t n);
+// Where mirostat stands behind the past, with `begin` where it has not chosen yet.
+double inki_session_mu(const ink_session *session, double begin);
+// Room for it. Errors: INK_E_NOMEM.
+ink_status inki_session_need_mu(ink_session *session, ink_error *error);
+
 // Bytes of heap that a session of this model takes, and those of its pages. options: complete.
 ink_status inki_session_bytes(const inki_weights *weights, const ink_session_options *options,
                               uint64_t *heap, uint64_t *kv, ink_error *error);
 // Replaces zeros by what they stand for and checks the rest.
 ink_status inki_session_options_complete(ink_session_options *options, const inki_weights *weights,
                                          ink_error *error);
+// Beside the flags of options: tokens are only ever chosen by the chain "greedy", which needs room
+// for one candidate (tests/typing/test_typing_memory.c holds it to that).
+enum { INKI_SESSION_GREEDY = 1 << 30 };
 // options: complete. reserve: with pages and working memory, as a session of its own has them.
 ink_status inki_session_make(ink_session **out, ink_model *model,
                              const ink_session_options *options, bool reserve, ink_error *error);
@@ -176,14 +227,11 @@ uint64_t inki_session_unhold(ink_session *session);
 // Room for hidden states and their mean. Errors: INK_E_NOMEM.
 ink_status inki_session_need_pooling(ink_session *session, ink_error *error);
 ink_status inki_session_hold(ink_session *session, ink_error *error); // Errors: INK_E_NOMEM
-// A session for branches of `parent` that add at most n_new tokens, one at a time; empty. All its
-// memory is allocated here. Errors: INK_E_NOMEM.
+// A session for branches of `parent` that add at most n_new tokens; empty. All its memory is
+// allocated here, but for working memory: it has the parent's, which must be there and stay.
+// Errors: INK_E_NOMEM.
 ink_status inki_session_new_branch(ink_session **out, ink_session *parent, uint32_t n_new,
                                    ink_error *error);
-// options: the parent's, complete.
-ink_status inki_session_branch_bytes(const inki_weights *weights,
-                                     const ink_session_options *options, uint32_t n_new,
-                                     uint64_t *heap, uint64_t *kv, ink_error *error);
 // The branch now holds the first n_past tokens of the parent, which the parent's cache must have,
 // and the logits behind them if the parent has those. n_shared of them, at most n_past, are what
 // the parent does not write again while the branch follows it: then neither of the two allocates
@@ -198,6 +246,8 @@ void inki_session_adopt(ink_session *session, const ink_session *branch, const i
 const float *inki_session_row_at(const ink_session *session, uint32_t n_past);
 
 // As the public calls, for sessions that the caller has entered.
+// INKI_SPAN_HOLD: a row of logits for each of the last n_held tokens, kept as the last one's is.
+enum { INKI_SPAN_HOLD = 1 << 30 };
 ink_status inki_eval_entered(const ink_span *spans, size_t n, ink_error *error);
 void inki_rewind_entered(ink_session *session, uint32_t n_past);
 // What a choice may not be, beside the chain: see inki_draw.

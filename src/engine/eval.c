@@ -10,8 +10,6 @@ static ink_status check_span(const ink_span *span, size_t index, const ink_sessi
     const unsigned long long i = index;
     if (span->tokens == NULL || span->n_tokens == 0)
         return inki_fail(error, INK_E_ARG, NULL, 0, "span %llu has no tokens", i);
-    const ink_status status = inki_flags_check(span->flags, INK_SPAN_ALL_LOGITS, "ink_span", error);
-    if (status != INK_OK) return status;
     if (span->reserved != NULL)
         return inki_fail(error, INK_E_UNSUPPORTED, "ink_span", 0,
                          "its reserved field is set, which this version does not know (span %llu)",
@@ -51,20 +49,28 @@ static ink_status explain_nonfinite(const ink_span *spans, size_t n, ink_error *
         }
     }
     if (tensor == NULL)
-        return inki_fail(
-            error, INK_E_NUMERIC, m->source_name, 0,
-            "the logits are not finite although every weight is: the numbers grew too large");
+        return inki_fail(error, INK_E_NUMERIC, m->source_name, 0,
+                         "the logits are not finite although every weight is: numbers grew too "
+                         "large, or those of a restored session were altered");
     inki_fail(error, INK_E_NUMERIC, tensor, index, "element %llu is NaN or infinite",
               (unsigned long long)index);
     inki_error_prefix(error, file);
     return INK_E_NUMERIC;
 }
 
-// Where the last row of logits goes: among those that are held, if any are.
-static float *last_row(const ink_session *s, size_t n_tokens) {
-    const uint32_t at = s->n_past + (uint32_t)n_tokens, n_held = s->options.n_held;
-    return s->held != NULL ? s->held + (size_t)(at % n_held) * s->model->weights.n_vocab
-                           : s->logits;
+// Where the row of logits behind n tokens goes: among those that are held, if any are.
+static float *row_behind(const ink_session *s, uint32_t n) {
+    const uint32_t n_held = s->options.n_held;
+    return s->held != NULL ? s->held + (size_t)(n % n_held) * s->model->weights.n_vocab : s->logits;
+}
+
+// The first token of a span that a row is kept for.
+static size_t first_kept(const ink_span *span) {
+    const ink_session *s = span->session;
+    const size_t n = span->n_tokens, n_held = s->held != NULL ? s->options.n_held : 1;
+    return (span->flags & INKI_SPAN_HOLD) && n > n_held ? n - n_held
+           : (span->flags & INKI_SPAN_HOLD)             ? 0
+                                                        : n - 1;
 }
 
 // Walks all tokens of all spans in order and runs a pass whenever the working memory is full.
@@ -75,16 +81,18 @@ static ink_status run_passes(const ink_span *spans, size_t n, inki_work *work,
     for (size_t i = 0; i < n; i++) {
         ink_session *s = spans[i].session;
         const bool all = (spans[i].flags & INK_SPAN_ALL_LOGITS) != 0;
+        const size_t kept = first_kept(&spans[i]);
         for (size_t k = 0; k < spans[i].n_tokens; k++) {
             const bool last = k + 1 == spans[i].n_tokens;
-            work->rows[filled++] = (inki_row){.kv = &s->kv,
-                                              .hidden = s->pools ? s->hidden + k * n_embd : NULL,
-                                              .pos = s->n_past + (uint32_t)k,
-                                              .token = spans[i].tokens[k],
-                                              .loras = s->loras.n > 0 ? &s->loras : NULL,
-                                              .logits = all    ? s->logits + k * n_vocab
-                                                        : last ? last_row(s, spans[i].n_tokens)
-                                                               : NULL};
+            work->rows[filled++] =
+                (inki_row){.kv = &s->kv,
+                           .hidden = s->pools ? s->hidden + k * n_embd : NULL,
+                           .pos = s->n_past + (uint32_t)k,
+                           .token = spans[i].tokens[k],
+                           .loras = s->loras.n > 0 ? &s->loras : NULL,
+                           .logits = all         ? s->logits + k * n_vocab
+                                     : k >= kept ? row_behind(s, s->n_past + (uint32_t)k + 1)
+                                                 : NULL};
             if (filled < work->scratch.n_rows && !(last && i + 1 == n)) continue;
             const ink_status status = inki_forward_run(forward, work->rows, filled, error);
             if (status != INK_OK) return status;
@@ -134,6 +142,8 @@ static void forget_behind(const ink_span *span) {
     while (same < n && s->n_past + same < s->n_cached &&
            s->tokens[s->n_past + same] == span->tokens[same])
         same++;
+    // The choice of the first token that is new has told mirostat where the next one stands.
+    if (s->n_mu > s->n_past + same + 1) s->n_mu = s->n_past + same + 1;
     // A page that is copied because a fork shares it is copied up to here only.
     if (inki_kv_is_shared(&s->kv, s->n_past)) same = 0;
     bool clears = false;
@@ -144,9 +154,9 @@ static void forget_behind(const ink_span *span) {
             if (s->held_at[i] > s->n_cached) s->held_at[i] = 0;
     }
     s->n_rows = 0;
-    const uint32_t at = s->n_past + n;
     const uint32_t n_held = s->held != NULL ? s->options.n_held : 0;
-    if (n_held > 0) s->held_at[at % n_held] = 0; // until the pass has written it
+    for (uint32_t k = (uint32_t)first_kept(span) + 1; n_held > 0 && k <= n; k++)
+        s->held_at[(s->n_past + k) % n_held] = 0; // until the pass has written it
 }
 
 static void append_span(const ink_span *span) {
@@ -154,12 +164,16 @@ static void append_span(const ink_span *span) {
     const uint32_t n = (uint32_t)span->n_tokens;
     const bool all = (span->flags & INK_SPAN_ALL_LOGITS) != 0;
     const size_t n_vocab = s->model->weights.n_vocab;
-    s->row = all ? s->logits + (n - 1) * n_vocab : last_row(s, n);
+    const uint32_t before = s->n_past;
+    s->is_cut = false;
+    s->n_pending = 0;
+    s->row = all ? s->logits + (n - 1) * n_vocab : row_behind(s, before + n);
     memcpy(s->tokens + s->n_past, span->tokens, n * sizeof *s->tokens);
     s->n_past += n;
     s->n_rows = all ? n : 1;
     if (s->n_cached < s->n_past) s->n_cached = s->n_past;
-    if (s->held != NULL && !all) s->held_at[s->n_past % s->options.n_held] = s->n_past;
+    for (uint32_t k = (uint32_t)first_kept(span) + 1; s->held != NULL && !all && k <= n; k++)
+        s->held_at[(before + k) % s->options.n_held] = before + k;
 }
 
 ink_status inki_eval_entered(const ink_span *spans, size_t n, ink_error *error) {
@@ -197,6 +211,9 @@ ink_status inki_eval_entered(const ink_span *spans, size_t n, ink_error *error) 
 ink_status ink_eval(const ink_span *spans, size_t n, ink_error *error) {
     if (spans == NULL || n == 0) return inki_fail(error, INK_E_ARG, "ink_eval", 0, "no spans");
     ink_status status = INK_OK;
+    for (size_t i = 0; i < n && status == INK_OK; i++)
+        status = inki_flags_check(spans[i].flags, INK_SPAN_ALL_LOGITS, "ink_span", error);
+    if (status != INK_OK) return status;
     size_t entered = 0;
     while (entered < n && status == INK_OK) {
         status = inki_session_enter(spans[entered].session, error);

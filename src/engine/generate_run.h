@@ -8,7 +8,8 @@
 //     n); inki_run_finish(&run); inki_run_end(&run);
 //
 // prompt.c knows what the continuation stands on, generate.c chooses and speaks, take_back.c
-// undoes, tell.c says what is known beside the text.
+// undoes, follow.c knows grammar and required words, series.c goes on where an earlier call was
+// cut, tell.c says what is known beside the text.
 #ifndef INKI_GENERATE_RUN_H
 #define INKI_GENERATE_RUN_H
 
@@ -21,6 +22,14 @@ typedef struct inki_ban {
     uint32_t at;
     ink_token token;
 } inki_ban;
+// A word that the continuation must hold.
+typedef struct inki_needed {
+    ink_filter *filter;  // finds it
+    uint32_t found_at;   // so long was the timeline when it stood there with its border; 0: not yet
+    bool at_end;         // it stands at the end, what follows decides
+    int32_t tokens[257]; // [n_tokens] that write it
+    uint32_t n_tokens;
+} inki_needed;
 enum { INKI_RUN_MAX_BANS = 256 }; // then the run stops: there is no way on
 
 // All that one run needs; made at its start, so that a step allocates nothing.
@@ -59,6 +68,27 @@ typedef struct inki_run {
     size_t n_bans, bans_cap;
     int32_t *banned; // [banned_cap] those that hold at one place, gathered for a choice
     size_t banned_cap;
+
+    // follow.c: the grammar's matcher stays while runs have the same grammar
+    ink_grammar *matched;
+    inki_matcher *matcher;
+    uint64_t *followed; // [followed_words] what the grammar allows next, the end token too
+    size_t followed_words;
+    inki_needed *needed; // [n_needed]
+    size_t n_needed;
+    uint32_t forced, force_from; // word `forced` is being written since the timeline was so long
+
+    // series.c: what the continuation is, of all calls, begins n_series_skip bytes inside of token
+    // n_series_from of the timeline.
+    uint32_t n_series_from;
+    size_t n_series_skip;
+    bool resumes;       // it goes on where an earlier call was cut
+    uint32_t n_resumed; // tokens of that call whose text is given out by this one
+
+    // Guesses that were evaluated behind the first draft_at tokens, and when that began.
+    uint32_t n_draft, draft_at;
+    double evaluated_ms;
+    bool plain; // no more guesses in this run
 
     uint32_t n_rewritten; // 1: the first token is no more than `heal`, so it does not count
     ink_token last;       // chosen last
@@ -101,6 +131,15 @@ ink_status inki_prompt_read(inki_run *run, const char *text, size_t bytes);
 // the first new token begins with the last n_tail bytes of it.
 ink_status inki_prompt_set(inki_run *run, const ink_token *tokens, uint32_t n, inki_str text,
                            size_t n_tail);
+// Memory for n elements at *block [*cap], which is kept if it is enough. Errors: INK_E_NOMEM.
+ink_status inki_run_room(inki_run *run, void **block, size_t *cap, size_t n, size_t elem_bytes);
+// Tokens that may still be chosen.
+uint32_t inki_run_tokens_left(const inki_run *run);
+// The last token's bytes but for the first n_skipped become text, or tokens are taken back.
+void inki_run_speak(inki_run *run, size_t n_skipped);
+// The filter looks back over what stands before the first n_prompt tokens' end, up to a special
+// token. Errors: INK_E_NOMEM.
+ink_status inki_prompt_set_context(inki_run *run);
 // Room ahead of time, for runs that shall allocate nothing later.
 ink_status inki_run_need_timeline(inki_run *run, size_t n_tokens);
 ink_status inki_run_need_heal(inki_run *run, size_t n_tail);

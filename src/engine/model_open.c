@@ -150,6 +150,7 @@ static ink_status open_parts(ink_model *m, const ink_source *source, const ink_m
 static void free_model(ink_model *m) {
     const inki_mem mem = m->mem;
     ink_runtime *runtime = m->runtime;
+    inki_token_trie_free(m->trie);
     inki_tokenizer_free(m->tokenizer);
     inki_weights_close(&m->weights);
     inki_release(&mem, m->key_at, m->gguf.n_kv, sizeof *m->key_at);

@@ -82,19 +82,19 @@ void ink_options_init(ink_options *options, size_t size) {
     inki_options_fill(options, size, &defaults, sizeof defaults);
 }
 
-ink_status inki_stops_check(const char *const *stop, size_t n, ink_error *error) {
+ink_status inki_stops_check(const char *const *stop, size_t n, const char *what, ink_error *error) {
     if (n > 0 && stop == NULL)
-        return inki_fail(error, INK_E_ARG, "stop", 0, "is NULL although n_stop is not 0");
+        return inki_fail(error, INK_E_ARG, what, 0, "is NULL although n_%s is not 0", what);
     for (size_t i = 0; i < n; i++)
         if (stop[i] == NULL || stop[i][0] == 0)
-            return inki_fail(error, INK_E_ARG, "stop", 0, "stop string %zu is empty", i);
+            return inki_fail(error, INK_E_ARG, what, 0, "%s string %zu is empty", what, i);
     return INK_OK;
 }
 
-ink_status inki_stops_copy(inki_stops *out, const char *const *stop, size_t n, const inki_mem *mem,
-                           ink_error *error) {
+ink_status inki_stops_copy(inki_stops *out, const char *const *stop, size_t n, const char *what,
+                           const inki_mem *mem, ink_error *error) {
     *out = (inki_stops){0};
-    const ink_status status = inki_stops_check(stop, n, error);
+    const ink_status status = inki_stops_check(stop, n, what, error);
     if (status != INK_OK || n == 0) return status;
     size_t bytes = 0;
     bool fits = inki_mul(n, sizeof *stop, &bytes);

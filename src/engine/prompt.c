@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "engine/generate_run.h"
+#include "engine/follow.h"
+#include "engine/series.h"
 
 #include "base/utf8.h"
 #include "tokenizer/heal.h"
@@ -14,6 +15,7 @@ static bool may_cut(const inki_run *g) { return g->o.overflow != INK_OVERFLOW_ER
 static ink_status make_timeline(inki_run *g, uint32_t n_past, size_t n) {
     size_t cap = n_past + n + 1;
     if (cap <= g->s->options.n_ctx) cap = (size_t)g->s->options.n_ctx + 1;
+    cap += g->s->options.n_draft;
     const ink_status status = inki_run_need_timeline(g, cap);
     if (status != INK_OK) return status;
     memcpy(g->timeline, g->s->tokens, n_past * sizeof *g->timeline);
@@ -24,7 +26,8 @@ static ink_status make_timeline(inki_run *g, uint32_t n_past, size_t n) {
 // n_keep tokens. As much is cut as the tokens to come need, at most half of the context.
 static ink_status fit(inki_run *g, size_t n) {
     const uint32_t n_ctx = g->s->options.n_ctx;
-    const bool too_long = n > n_ctx || (may_cut(g) && n == n_ctx && g->o.n_tokens > 0);
+    const bool full = n == n_ctx && g->o.n_tokens > 0 && !g->resumes; // that one slides later
+    const bool too_long = n > n_ctx || (may_cut(g) && full);
     if (!too_long) {
         g->n_timeline = (uint32_t)n;
         return INK_OK;
@@ -50,7 +53,8 @@ ink_status inki_prompt_check(const ink_generate_options *o, const char *text, si
                              ink_error *error) {
     const uint32_t known = INK_GENERATE_FRESH | INK_GENERATE_SPECIAL | INK_GENERATE_STRICT |
                            INK_GENERATE_LOGPROBS | INK_GENERATE_NO_END | INK_GENERATE_HEAL |
-                           INK_GENERATE_ECHO | INK_GENERATE_EMBED;
+                           INK_GENERATE_ECHO | INK_GENERATE_EMBED | INK_GENERATE_CONTINUE |
+                           INK_GENERATE_EMBED_LAST;
     const ink_status status = inki_flags_check(o->flags, known, "ink_generate_options", error);
     if (status != INK_OK) return status;
     const uint32_t whole = o->flags & (INK_GENERATE_ECHO | INK_GENERATE_EMBED);
@@ -97,18 +101,17 @@ static ink_status set_heal(inki_run *g, const char *tail, size_t n_tail) {
     return INK_OK;
 }
 
-// The filter looks back over what stands before the continuation, up to a special token.
-static ink_status set_context(inki_run *g) {
+ink_status inki_prompt_set_context(inki_run *g) {
     if (g->o.filter == NULL) return INK_OK;
     const inki_tokenizer *tokenizer = g->s->model->tokenizer;
     const size_t reach = inki_filter_reach(g->o.filter);
-    uint32_t first = g->n_timeline;
+    uint32_t first = g->n_prompt;
     for (size_t bytes = 0; first > 0 && bytes < reach; first--) {
         if (inki_tokenizer_is_special(tokenizer, g->timeline[first - 1])) break;
         bytes += inki_tokenizer_piece(tokenizer, g->timeline[first - 1]).bytes;
     }
     ink_status status = INK_OK;
-    for (uint32_t i = first; i < g->n_timeline && status == INK_OK; i++)
+    for (uint32_t i = first; i < g->n_prompt && status == INK_OK; i++)
         status = inki_text_stream_context(
             &g->stream, inki_tokenizer_piece(tokenizer, g->timeline[i]), g->error);
     const inki_str tail = {(const char *)g->heal, g->n_heal};
@@ -202,7 +205,9 @@ static ink_status check_prompt_tokens(const inki_run *g) {
 }
 
 ink_status inki_prompt_read(inki_run *g, const char *text, size_t bytes) {
-    const uint32_t n_past = g->o.flags & INK_GENERATE_FRESH ? 0 : g->s->n_past;
+    g->resumes = inki_series_is_cut(g, bytes);
+    uint32_t n_past = g->o.flags & INK_GENERATE_FRESH ? 0 : g->s->n_past;
+    if (g->resumes) n_past += g->s->n_pending;
     inki_encode_stats stats = {0};
     size_t n_tail = 0;
     ink_status status = inki_prompt_check(&g->o, text, bytes, g->error);
@@ -221,9 +226,11 @@ ink_status inki_prompt_read(inki_run *g, const char *text, size_t bytes) {
         g->timeline[n++] = end;
     }
     status = fit(g, n);
+    g->n_prompt = g->n_series_from = g->n_timeline;
+    if (status == INK_OK && g->resumes) return inki_series_read(g);
     if (status == INK_OK) status = set_heal(g, text + bytes - n_tail, n_tail);
-    if (status == INK_OK) status = set_context(g);
-    g->n_prompt = g->n_timeline;
+    if (status == INK_OK) status = inki_prompt_set_context(g);
+    g->n_series_skip = g->n_heal;
     return status;
 }
 
@@ -234,7 +241,7 @@ ink_status inki_prompt_set(inki_run *g, const ink_token *tokens, uint32_t n, ink
     if (status == INK_OK) status = make_timeline(g, 0, n);
     if (status != INK_OK) return status;
     memcpy(g->timeline, tokens, n * sizeof *tokens);
-    g->n_timeline = g->n_prompt = n;
+    g->n_timeline = g->n_prompt = g->n_series_from = n;
     status = set_heal(g, text.data + text.bytes - n_tail, n_tail);
     if (status != INK_OK || g->o.filter == NULL) return status;
     const size_t reach = inki_filter_reach(g->o.filter);
@@ -251,6 +258,9 @@ static void move_places(inki_run *g, uint32_t from, uint32_t n_dropped) {
         if (g->bans[i].at >= from)
             g->bans[n_bans++] = (inki_ban){g->bans[i].at - n_dropped, g->bans[i].token};
     g->n_bans = n_bans;
+    const bool keeps_series = g->n_series_from >= from;
+    if (!keeps_series) g->n_series_skip = 0;
+    g->n_series_from = keeps_series ? g->n_series_from - n_dropped : 0;
     if (g->n_prompt >= from) {
         g->n_prompt -= n_dropped;
         return;
@@ -268,5 +278,6 @@ void inki_prompt_slide(inki_run *g) {
     memmove(g->timeline + n_keep, g->timeline + n - tail, tail * sizeof *g->timeline);
     g->n_timeline = n_keep + tail;
     move_places(g, n - tail, n - g->n_timeline);
+    inki_follow_slid(g, n - g->n_timeline);
     g->s->n_forgotten += n - g->n_timeline;
 }

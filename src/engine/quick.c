@@ -11,61 +11,65 @@ struct ink_engine {
     ink_model *model;
     ink_session *session;
     // Copies of what the caller gave.
-    char *chain;
+    char *chain; // [chain_bytes] with all its numbers
     size_t chain_bytes;
-    ink_sampler_options sampler;
-    ink_logit_bias *bias; // [sampler.n_logit_bias]
+    ink_sampler_options sampler; // the seed
     ink_generate_options generate;
-    inki_stops stop;
+    inki_stops stop, required;
+    ink_token *tokens; // [generate.n_prompt_tokens]
 };
 
 // --- opening -------------------------------------------------------------------------------------
 
-static ink_status copy_chain(ink_engine *e, const char *chain) {
-    if (chain == NULL) return INK_OK;
-    e->chain_bytes = strlen(chain) + 1;
-    e->chain = inki_alloc(&e->mem, e->chain_bytes, 1);
-    if (e->chain == NULL) return inki_fail_nomem(&e->error, e->chain_bytes);
-    memcpy(e->chain, chain, e->chain_bytes);
-    return INK_OK;
-}
-
-static ink_status copy_sampler(ink_engine *e, const ink_sampler_options *options) {
+// A chain prints all that the options say, but for the seed. A bad one is told at once and not at
+// the first word.
+static ink_status copy_chain(ink_engine *e, const ink_options *o) {
+    ink_sampler *sampler = NULL;
     ink_sampler_options_init(&e->sampler, sizeof e->sampler);
-    const ink_status status = inki_options_read(&e->sampler, sizeof e->sampler, options,
-                                                "ink_sampler_options", &e->error);
-    const size_t n = e->sampler.n_logit_bias;
-    const ink_logit_bias *theirs = e->sampler.logit_bias;
-    e->sampler.logit_bias = NULL;
-    e->sampler.n_logit_bias = 0;
-    if (status != INK_OK || n == 0) return status;
-    if (theirs == NULL)
-        return inki_fail(&e->error, INK_E_ARG, "logit_bias", 0,
-                         "is NULL although n_logit_bias is not 0");
-    e->bias = inki_alloc(&e->mem, n, sizeof *e->bias);
-    if (e->bias == NULL) return inki_fail_nomem(&e->error, n);
-    memcpy(e->bias, theirs, n * sizeof *e->bias);
-    e->sampler.logit_bias = e->bias;
-    e->sampler.n_logit_bias = n;
-    return INK_OK;
+    ink_sampler_options given = e->sampler;
+    ink_status s =
+        inki_options_read(&given, sizeof given, o->sampler, "ink_sampler_options", &e->error);
+    if (s == INK_OK) s = ink_sampler_new(&sampler, e->model, o->chain, &given, &e->error);
+    if (s != INK_OK) return s;
+    e->sampler.seed_set = given.seed_set;
+    e->sampler.seed = given.seed;
+    e->chain_bytes = inki_chain_text(sampler->chain, NULL, 0) + 1;
+    e->chain = inki_alloc(&e->mem, e->chain_bytes, 1);
+    if (e->chain != NULL)
+        inki_chain_text(sampler->chain, e->chain, e->chain_bytes);
+    else
+        s = inki_fail_nomem(&e->error, e->chain_bytes);
+    ink_sampler_free(sampler);
+    return s;
 }
 
 static ink_status copy_generate(ink_engine *e, const ink_generate_options *options) {
-    ink_generate_options_init(&e->generate, sizeof e->generate);
-    const ink_status status = inki_options_read(&e->generate, sizeof e->generate, options,
-                                                "ink_generate_options", &e->error);
-    const char *const *stop = e->generate.stop;
-    const size_t n_stop = e->generate.n_stop;
-    e->generate.stop = NULL;
-    e->generate.n_stop = 0;
-    e->generate.sampler = NULL;
-    inki_filter_ref(e->generate.filter);
-    e->generate.flags |= INK_GENERATE_FRESH;
-    if (status != INK_OK) return status;
-    const ink_status copied = inki_stops_copy(&e->stop, stop, n_stop, &e->mem, &e->error);
-    e->generate.stop = e->stop.list;
-    e->generate.n_stop = e->stop.n;
-    return copied;
+    ink_generate_options *g = &e->generate, given = {0};
+    ink_generate_options_init(g, sizeof *g);
+    given = *g;
+    ink_status s =
+        inki_options_read(&given, sizeof given, options, "ink_generate_options", &e->error);
+    if (s == INK_OK)
+        s = inki_stops_copy(&e->stop, given.stop, given.n_stop, "stop", &e->mem, &e->error);
+    if (s == INK_OK)
+        s = inki_stops_copy(&e->required, given.required, given.n_required, "required", &e->mem,
+                            &e->error);
+    const size_t n = given.prompt_tokens != NULL ? given.n_prompt_tokens : 0;
+    if (s == INK_OK && n > 0) {
+        e->tokens = inki_alloc(&e->mem, n, sizeof *e->tokens);
+        if (e->tokens == NULL) s = inki_fail_nomem(&e->error, n * sizeof *e->tokens);
+    }
+    if (s != INK_OK) return s;
+    if (n > 0) memcpy(e->tokens, given.prompt_tokens, n * sizeof *e->tokens);
+    *g = given;
+    g->sampler = NULL;
+    g->flags |= INK_GENERATE_FRESH;
+    g->stop = e->stop.list;
+    g->required = e->required.list;
+    g->prompt_tokens = e->tokens;
+    inki_filter_ref(g->filter);
+    inki_grammar_ref(g->grammar);
+    return INK_OK;
 }
 
 // "builtin:NAME" or a path.
@@ -82,19 +86,12 @@ static ink_source source_of(const char *path) {
 static ink_status open_engine(ink_engine *e, const char *path, const ink_options *o,
                               ink_runtime *runtime) {
     const ink_source named = source_of(path);
-    ink_status s = copy_chain(e, o->chain);
-    if (s == INK_OK) s = copy_sampler(e, o->sampler);
-    if (s == INK_OK) s = copy_generate(e, o->generate);
+    ink_status s = copy_generate(e, o->generate);
     if (s == INK_OK)
         s = ink_model_open(&e->model, runtime, o->source != NULL ? o->source : &named, o->model,
                            &e->error);
     if (s == INK_OK) s = ink_session_new(&e->session, e->model, o->session, &e->error);
-    if (s != INK_OK) return s;
-    // A bad chain is told at once and not at the first word.
-    ink_sampler *probe = NULL;
-    s = ink_sampler_new(&probe, e->model, e->chain, &e->sampler, &e->error);
-    ink_sampler_free(probe);
-    return s;
+    return s == INK_OK ? copy_chain(e, o) : s;
 }
 
 static void close_parts(ink_engine *e) {
@@ -103,12 +100,14 @@ static void close_parts(ink_engine *e) {
     e->session = NULL;
     e->model = NULL;
     ink_filter_unref(e->generate.filter);
-    e->generate.filter = NULL;
+    ink_grammar_unref(e->generate.grammar);
+    inki_release(&e->mem, e->tokens, e->generate.n_prompt_tokens, sizeof *e->tokens);
     inki_release(&e->mem, e->chain, e->chain_bytes, 1);
-    inki_release(&e->mem, e->bias, e->sampler.n_logit_bias, sizeof *e->bias);
     inki_stops_free(&e->stop, &e->mem);
+    inki_stops_free(&e->required, &e->mem);
+    e->generate = (ink_generate_options){0};
     e->chain = NULL;
-    e->bias = NULL;
+    e->tokens = NULL;
 }
 
 ink_engine *ink_open(const char *path, const ink_options *options) {

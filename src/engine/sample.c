@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "engine/engine.h"
 
+#include <math.h>
+
+static inki_str token_text(const void *tokenizer, int32_t id) {
+    return inki_tokenizer_piece(tokenizer, id);
+}
+
 ink_status ink_sampler_new(ink_sampler **out, const ink_model *model, const char *chain,
                            const ink_sampler_options *options, ink_error *error) {
     if (out == NULL || model == NULL)
@@ -55,8 +61,12 @@ ink_status inki_sample_entered(ink_session *s, const inki_chain *chain,
     if (s->n_rows == 0)
         return inki_fail(error, INK_E_ARG, "ink_sample", 0,
                          "the session holds no logits: evaluate a token first");
-    const ink_status status = inki_session_need_work(s, error);
+    double mu = 0, mu_next = 0;
+    const bool has_mu = inki_chain_has_mu(chain, &mu);
+    ink_status status = inki_session_need_work(s, error);
+    if (status == INK_OK && has_mu) status = inki_session_need_mu(s, error);
     if (status != INK_OK) return status;
+    if (has_mu) mu = inki_session_mu(s, mu);
     const size_t n_vocab = s->model->weights.n_vocab;
     const inki_constraint none = {0};
     if (constraint == NULL) constraint = &none;
@@ -70,8 +80,16 @@ ink_status inki_sample_entered(ink_session *s, const inki_chain *chain,
                             .bans = constraint->bans,
                             .n_bans = constraint->n_bans,
                             .allowed = constraint->allowed,
+                            .texts = &(inki_token_texts){token_text, s->model->tokenizer},
+                            .mu = mu,
+                            .mu_next = has_mu ? &mu_next : NULL,
                             .scratch = s->work.candidates};
-    return inki_chain_draw(chain, &draw, out, error);
+    status = inki_chain_draw(chain, &draw, out, error);
+    if (status != INK_OK || !has_mu) return status;
+    for (uint32_t i = s->n_mu + 1; i <= s->n_past; i++) s->mu[i] = NAN;
+    s->n_mu = s->n_past + 1;
+    s->mu[s->n_mu] = mu_next;
+    return INK_OK;
 }
 
 ink_status ink_sample(ink_session *session, const ink_sampler *sampler, ink_token *out,

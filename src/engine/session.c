@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-#include "engine/engine.h"
+#include "engine/draft.h"
+#include "engine/prefix_cache.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -56,7 +58,11 @@ ink_status inki_session_options_complete(ink_session_options *o, const inki_weig
     if (o->n_held > o->n_ctx)
         return inki_fail(error, INK_E_LIMIT, "n_held", 0, "%u rows; the context has %u positions",
                          (unsigned)o->n_held, (unsigned)o->n_ctx);
-    return INK_OK;
+    if (o->n_draft > INKI_DRAFT_MAX || o->n_draft >= o->n_ctx)
+        return inki_fail(error, INK_E_LIMIT, "n_draft", 0, "is %u; at most %d, and less than n_ctx",
+                         (unsigned)o->n_draft, INKI_DRAFT_MAX);
+    if (o->n_draft > 0 && o->n_held <= o->n_draft) o->n_held = o->n_draft + 1;
+    return inki_flags_check(o->flags, INK_SESSION_DRAFT_ALWAYS, "ink_session_options", error);
 }
 
 // The session, its past and its logits, as one block; `table` is the page table.
@@ -78,7 +84,8 @@ static void carve_work(inki_work *work, inki_arena *arena, const inki_weights *w
     work->scratch.low_stride = inki_adapters_loras(o->adapters, o->n_adapters).low_bytes;
     work->scratch.low = inki_arena_take(arena, n_rows, work->scratch.low_stride);
     work->rows = inki_arena_take(arena, n_rows, sizeof *work->rows);
-    work->candidates = inki_arena_take(arena, w->n_vocab, sizeof *work->candidates);
+    const uint32_t n_candidates = o->flags & INKI_SESSION_GREEDY ? 1 : w->n_vocab;
+    work->candidates = inki_arena_take(arena, n_candidates, sizeof *work->candidates);
 }
 
 ink_status inki_session_bytes(const inki_weights *weights, const ink_session_options *options,
@@ -100,8 +107,13 @@ ink_status inki_session_bytes(const inki_weights *weights, const ink_session_opt
         return inki_fail(error, INK_E_LIMIT, NULL, 0,
                          "a session of %u positions does not fit into memory",
                          (unsigned)options->n_ctx);
-    *kv = pages;
-    *heap = (uint64_t)block.used + work.used + held + pages;
+    uint64_t draft = 0, draft_kv = 0;
+    if (options->n_draft > 0) {
+        const ink_status status = inki_draft_bytes(options, weights, &draft, &draft_kv, error);
+        if (status != INK_OK) return status;
+    }
+    *kv = pages + draft_kv;
+    *heap = (uint64_t)block.used + work.used + held + pages + draft;
     return INK_OK;
 }
 
@@ -162,7 +174,12 @@ static void free_session(ink_session *s) {
     inki_session_unhold(s);
     inki_kv_free(&s->kv);
     inki_adapters_drop(&s->adapters);
-    inki_release(&mem, s->work.block, s->work.block_bytes, 1);
+    inki_draft_free(s->draft);
+    ink_model_unref(s->options.draft);
+    ink_prefix_cache_unref(s->options.prefix_cache);
+    inki_release(&mem, s->mu, (size_t)s->options.n_ctx + 2, sizeof *s->mu);
+    inki_release(&mem, s->note, s->note_bytes, 1);
+    if (s->work.block_bytes > 0) inki_release(&mem, s->work.block, s->work.block_bytes, 1);
     inki_release(&mem, s->hidden, s->pooling_bytes, 1);
     inki_release(&mem, s, s->block_bytes, 1);
     ink_model_unref(model);
@@ -197,6 +214,8 @@ ink_status inki_session_make(ink_session **out, ink_model *model,
     s->options = *options;
     inki_adapters_copy(&s->adapters, &s->options.adapters, options->n_adapters);
     s->loras = inki_adapters_loras(s->options.adapters, s->options.n_adapters);
+    inki_prefix_cache_ref(s->options.prefix_cache);
+    if (s->options.draft != NULL) ink_model_ref(s->options.draft);
     const inki_weights *w = &model->weights;
     inki_kv_layout layout;
     inki_kv_layout_init(&layout, options->kv_type, w->n_layer, w->n_head,
@@ -204,6 +223,8 @@ ink_status inki_session_make(ink_session **out, ink_model *model,
     status = inki_kv_init(&s->kv, &layout, table, options->n_ctx, reserve, &s->mem, error);
     if (status == INK_OK && reserve) status = inki_session_need_work(s, error);
     if (status == INK_OK) status = inki_session_hold(s, error);
+    if (status == INK_OK && s->options.n_draft > 0)
+        status = inki_draft_new(&s->draft, &s->options, model, error);
     if (status != INK_OK) {
         free_session(s);
         return status;
@@ -212,7 +233,39 @@ ink_status inki_session_make(ink_session **out, ink_model *model,
     return INK_OK;
 }
 
+// --- what is known of the past -------------------------------------------------------------------
+
+void inki_session_forget_from(ink_session *s, uint32_t n) {
+    if (s->n_mu > n) s->n_mu = n;
+    if (n >= s->n_past) return;
+    s->is_cut = false;
+    s->n_pending = 0;
+}
+
+double inki_session_mu(const ink_session *s, double begin) {
+    uint32_t at = s->mu == NULL || s->n_mu > s->n_past ? s->n_past : s->n_mu;
+    while (at > 0 && s->mu != NULL && isnan(s->mu[at])) at--;
+    return at > 0 && s->mu != NULL ? s->mu[at] : begin;
+}
+
+ink_status inki_session_need_mu(ink_session *s, ink_error *error) {
+    if (s->mu != NULL) return INK_OK;
+    const size_t n = (size_t)s->options.n_ctx + 2;
+    s->mu = inki_alloc(&s->mem, n, sizeof *s->mu);
+    if (s->mu == NULL) return inki_fail_nomem(error, n * sizeof *s->mu);
+    s->mu[0] = NAN;
+    s->n_mu = 0;
+    return INK_OK;
+}
+
 // --- the public calls ----------------------------------------------------------------------------
+
+static ink_status check_shared(const ink_session_options *o, const ink_model *model,
+                               ink_error *error) {
+    if (o->prefix_cache != NULL && inki_prefix_cache_model(o->prefix_cache) != model)
+        return inki_fail(error, INK_E_ARG, "prefix_cache", 0, "is of another model");
+    return o->draft != NULL ? inki_draft_check(o, model, error) : INK_OK;
+}
 
 ink_status ink_session_new(ink_session **out, ink_model *model, const ink_session_options *options,
                            ink_error *error) {
@@ -224,6 +277,7 @@ ink_status ink_session_new(ink_session **out, ink_model *model, const ink_sessio
         status = inki_options_read(&o, sizeof o, options, "ink_session_options", error);
     if (status == INK_OK) status = inki_session_options_complete(&o, &model->weights, error);
     if (status == INK_OK) status = inki_adapters_check(o.adapters, o.n_adapters, model, error);
+    if (status == INK_OK) status = check_shared(&o, model, error);
     return status == INK_OK ? inki_session_make(out, model, &o, true, error) : status;
 }
 
@@ -241,12 +295,28 @@ void inki_session_copy_timeline(ink_session *child, const ink_session *parent) {
     child->n_forgotten = parent->n_forgotten;
 }
 
+// What the parent holds back of its text is the parent's alone.
+static ink_status copy_mu(ink_session *child, const ink_session *parent, ink_error *error) {
+    if (parent->mu == NULL) return INK_OK;
+    const ink_status status = inki_session_need_mu(child, error);
+    if (status != INK_OK) return status;
+    memcpy(child->mu, parent->mu, ((size_t)parent->n_mu + 1) * sizeof *child->mu);
+    child->n_mu = parent->n_mu;
+    return INK_OK;
+}
+
 static ink_status fork_entered(ink_session *parent, ink_session **out, ink_error *error) {
     ink_session *child = NULL;
     ink_session_options options = parent->options;
-    options.n_held = 0;
-    const ink_status status = inki_session_make(&child, parent->model, &options, false, error);
+    options.n_held = options.n_draft = 0;
+    options.draft = NULL;
+    ink_status status = inki_session_make(&child, parent->model, &options, false, error);
     if (status != INK_OK) return status;
+    status = copy_mu(child, parent, error);
+    if (status != INK_OK) {
+        free_session(child);
+        return status;
+    }
     inki_kv_share(&child->kv, &parent->kv, parent->n_past);
     inki_session_copy_timeline(child, parent);
     *out = child;
@@ -275,6 +345,7 @@ static void take_held(ink_session *s, uint32_t n_past) {
 }
 
 void inki_rewind_entered(ink_session *s, uint32_t n_past) {
+    inki_session_forget_from(s, n_past);
     if (n_past != s->n_past) {
         inki_kv_rewind(&s->kv, n_past);
         take_held(s, n_past);

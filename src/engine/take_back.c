@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The way back: tokens that must not stand are taken back and banned where they stood, so that the
 // same search goes on along another path. What may not be chosen next is gathered here too.
-#include "engine/generate_run.h"
+#include "engine/follow.h"
 
 #include <string.h>
 
@@ -20,6 +20,7 @@ void inki_run_take_back(inki_run *g, uint32_t n) {
     inki_choices_pop(&g->choices, bytes);
     g->n_timeline -= n;
     g->r.n_generated -= n;
+    inki_follow_taken_back(g, n);
     if (g->n_timeline == g->n_prompt) g->n_rewritten = 0;
     if (g->holds) g->stream.hold = true;
     g->r.n_taken_back += n;
@@ -79,6 +80,5 @@ inki_constraint inki_run_constraint(inki_run *g) {
     for (size_t i = g->n_bans; i > 0 && g->bans[i - 1].at == g->n_timeline; i--)
         add_banned(g, &n, g->bans[i - 1].token);
     ban_repetitions(g, &n);
-    const bool first = g->restricted && g->n_timeline == g->n_prompt;
-    return (inki_constraint){.bans = g->banned, .n_bans = n, .allowed = first ? g->allowed : NULL};
+    return (inki_constraint){.bans = g->banned, .n_bans = n, .allowed = inki_follow_allowed(g)};
 }

@@ -23,12 +23,13 @@ bool inki_tell_text(inki_run *g, const inki_text_stream *from, inki_str text) {
     return stop == 0;
 }
 
-void inki_tell_choice(inki_run *g, size_t bytes) {
+void inki_tell_choice(inki_run *g, size_t bytes, bool knows) {
     g->logprob = NAN;
     if ((g->o.flags & INK_GENERATE_LOGPROBS) == 0 || g->fn == NULL) return;
     const ink_session *s = g->s;
-    const ink_status status = inki_choices_add(
-        &g->choices, g->last, s->row, s->model->weights.n_vocab, bytes, &g->logprob, g->error);
+    const ink_status status =
+        inki_choices_add(&g->choices, g->last, knows ? s->row : NULL, s->model->weights.n_vocab,
+                         bytes, &g->logprob, g->error);
     if (status != INK_OK) inki_run_fail(g, status);
 }
 
@@ -61,6 +62,8 @@ static bool judges_prompt(const inki_run *g) {
     const uint32_t both = INK_GENERATE_ECHO | INK_GENERATE_LOGPROBS;
     return (g->o.flags & both) == both;
 }
+
+bool inki_tell_wants_all(const inki_run *g) { return judges_prompt(g) || g->s->pools; }
 
 void inki_tell_want(inki_run *g, ink_span *span) {
     const uint32_t n_logits = g->s->options.n_logits;
@@ -99,8 +102,7 @@ static void end_echo(inki_run *g) {
 
 void inki_tell_prompt_begun(inki_run *g) {
     ink_session *s = g->s;
-    // All of it is to be evaluated, whatever the cache holds.
-    if (judges_prompt(g) || s->pools) inki_rewind_entered(s, 0);
+    if (inki_tell_wants_all(g)) inki_rewind_entered(s, 0);
     if (s->pools) memset(s->pooled_sum, 0, s->model->weights.n_embd * sizeof *s->pooled_sum);
     if (judges_prompt(g)) {
         echo_token(g, 0, NULL);
@@ -116,13 +118,15 @@ void inki_tell_prompt_begun(inki_run *g) {
 static void pool_rows(inki_run *g, uint32_t n_rows) {
     ink_session *s = g->s;
     const uint32_t n_embd = s->model->weights.n_embd;
-    for (uint32_t r = 0; r < n_rows; r++)
+    const bool last_only = (g->o.flags & INK_GENERATE_EMBED_LAST) != 0;
+    if (last_only) memset(s->pooled_sum, 0, n_embd * sizeof *s->pooled_sum);
+    for (uint32_t r = last_only ? n_rows - 1 : 0; r < n_rows; r++)
         for (uint32_t i = 0; i < n_embd; i++)
             s->pooled_sum[i] += (double)s->hidden[(size_t)r * n_embd + i];
     if (s->n_past < g->n_timeline) return;
     s->pools = false; // of what is generated behind it nothing is wanted
     for (uint32_t i = 0; i < n_embd; i++) {
-        s->embedding[i] = (float)(s->pooled_sum[i] / g->n_timeline);
+        s->embedding[i] = (float)(s->pooled_sum[i] / (last_only ? 1 : g->n_timeline));
         if (isfinite(s->embedding[i])) continue;
         inki_run_fail(
             g, inki_fail(g->error, INK_E_NUMERIC, NULL, 0, "the hidden states are not all finite"));

@@ -40,7 +40,7 @@ static void find_borders(inki_stop *s) {
 static ink_status set_stops(inki_text_stream *ts, const char *const *stop, size_t n_stop,
                             size_t *longest, ink_error *error) {
     *longest = 0;
-    ink_status s = inki_stops_check(stop, n_stop, error);
+    ink_status s = inki_stops_check(stop, n_stop, "stop", error);
     if (s != INK_OK || n_stop == 0) return s;
     inki_arena arena = {0};
     inki_arena_take(&arena, n_stop, sizeof *ts->stops);

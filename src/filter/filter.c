@@ -41,16 +41,14 @@ static bool phrase_normalise(const char *phrase, size_t bytes, uint8_t *out, phr
     return true;
 }
 
-static ink_status phrase_check(const char *phrase, size_t index, phrase_form *form,
+static ink_status phrase_check(const char *phrase, size_t index, size_t most, phrase_form *form,
                                ink_error *error) {
     char where[32];
     snprintf(where, sizeof where, "phrases[%zu]", index);
     if (phrase == NULL) return inki_fail(error, INK_E_ARG, where, 0, "is NULL, expected a string");
     size_t n = 0, at = 0;
-    while (n <= INKI_FILTER_MAX_BYTES && phrase[n] != 0) n++;
-    if (n > INKI_FILTER_MAX_BYTES)
-        return inki_fail(error, INK_E_LIMIT, where, 0, "is longer than %d bytes",
-                         INKI_FILTER_MAX_BYTES);
+    while (n <= most && phrase[n] != 0) n++;
+    if (n > most) return inki_fail(error, INK_E_LIMIT, where, 0, "is longer than %zu bytes", most);
     if (!phrase_normalise(phrase, n, NULL, form, &at))
         return inki_fail(error, INK_E_UTF8, where, at, "is not UTF-8 at byte %zu", at);
     if (!form->has_word)
@@ -91,8 +89,9 @@ static void phrases_sort(ink_filter *f) {
     f->n = kept;
 }
 
-ink_status inki_filter_new(ink_filter **out, const inki_mem *mem, const char *const *phrases,
-                           size_t n, ink_error *error) {
+// most: bytes of a phrase.
+static ink_status filter_make(ink_filter **out, const inki_mem *mem, const char *const *phrases,
+                              size_t n, size_t most, ink_error *error) {
     if (out == NULL) return inki_fail(error, INK_E_ARG, "ink_filter_new", 0, "out is NULL");
     if (phrases == NULL || n == 0)
         return inki_fail(error, INK_E_ARG, "ink_filter_new", 0, "the list has no phrases");
@@ -102,7 +101,7 @@ ink_status inki_filter_new(ink_filter **out, const inki_mem *mem, const char *co
     size_t bytes = sizeof(ink_filter) + n * sizeof(uint32_t), longest = 0;
     phrase_form form = {0};
     for (size_t i = 0; i < n; i++) {
-        const ink_status status = phrase_check(phrases[i], i, &form, error);
+        const ink_status status = phrase_check(phrases[i], i, most, &form, error);
         if (status != INK_OK) return status;
         bytes += form.bytes + 1;
         if (form.n_shown > longest) longest = form.n_shown;
@@ -123,6 +122,41 @@ ink_status inki_filter_new(ink_filter **out, const inki_mem *mem, const char *co
     phrases_sort(f);
     *out = f;
     return INK_OK;
+}
+
+ink_status inki_filter_new(ink_filter **out, const inki_mem *mem, const char *const *phrases,
+                           size_t n, ink_error *error) {
+    return filter_make(out, mem, phrases, n, INKI_FILTER_MAX_BYTES, error);
+}
+
+size_t inki_filter_phrases(const ink_filter *filter, char *out) {
+    size_t at = 0;
+    for (size_t i = 0; i < filter->n; i++) {
+        const char *phrase = (const char *)filter->text + filter->phrases[i];
+        const size_t n = strlen(phrase) + 1;
+        if (out != NULL) memcpy(out + at, phrase, n);
+        at += n;
+    }
+    return at;
+}
+
+ink_status inki_filter_read(ink_filter **out, const inki_mem *mem, const char *list, size_t bytes,
+                            ink_error *error) {
+    size_t n = 0;
+    for (size_t i = 0; i < bytes; i++) n += list[i] == 0;
+    if (n == 0 || list[bytes - 1] != 0)
+        return inki_fail(error, INK_E_ARG, "phrases", 0, "the last one has no end");
+    const char **phrases = inki_alloc(mem, n, sizeof *phrases);
+    if (phrases == NULL) return inki_fail_nomem(error, n * sizeof *phrases);
+    for (size_t i = 0; i < n; i++) {
+        phrases[i] = list;
+        list += strlen(list) + 1;
+    }
+    // Folding may have made a phrase longer than it was written.
+    const ink_status status =
+        filter_make(out, mem, phrases, n, (size_t)4 * INKI_FILTER_MAX_BYTES, error);
+    inki_release(mem, phrases, n, sizeof *phrases);
+    return status;
 }
 
 ink_filter *inki_filter_ref(ink_filter *filter) {

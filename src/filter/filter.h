@@ -11,6 +11,14 @@ ink_filter *inki_filter_ref(ink_filter *filter); // NULL is allowed
 ink_status inki_filter_new(ink_filter **out, const inki_mem *mem, const char *const *phrases,
                            size_t n, ink_error *error);
 
+// The phrases as the filter keeps them, each with a 0 byte, to out; NULL only counts. Returns the
+// bytes. What is read back finds the same.
+size_t inki_filter_phrases(const ink_filter *filter, char *out);
+// list [bytes]: such a list, of whatever origin. Errors: those of inki_filter_new; INK_E_ARG (the
+// last one has no 0 byte).
+ink_status inki_filter_read(ink_filter **out, const inki_mem *mem, const char *list, size_t bytes,
+                            ink_error *error);
+
 enum { INKI_FILTER_MAX_PHRASES = 1 << 20, INKI_FILTER_MAX_BYTES = 1024 };
 
 // Bytes of text before some place that can matter for a phrase which ends behind it, its border

@@ -33,78 +33,53 @@ static void store_head(const attention_stage *s, uint32_t row, uint32_t head) {
                                w->head_dim);
 }
 
-// Rows [row, row + n) of one cache, n <= QUERY_BLOCK.
-static void attend_block(const attention_stage *s, uint32_t row, uint32_t n, uint32_t head) {
+// Heads [begin, end), at most HEAD_BLOCK, of rows [row, row + n) of one cache, n <= QUERY_BLOCK.
+// Page by page: the tiles of a page's heads lie side by side, so the memory is read straight on,
+// each kernel fetching what the next one needs.
+static void attend_block(const attention_stage *s, uint32_t row, uint32_t n, size_t begin,
+                         size_t end) {
     const inki_weights *w = s->forward->weights;
     const inki_kernels *kernels = s->forward->kernels;
     const inki_kv *kv = s->rows[row].kv;
     const size_t n_embd = w->n_embd, head_dim = w->head_dim;
-    const float *q = s->qkv + 3 * row * n_embd + head * head_dim;
-    float *acc = s->out + row * n_embd + head * head_dim;
-    inki_softmax state[QUERY_BLOCK];
+    const float *q = s->qkv + 3 * row * n_embd;
+    float *acc = s->out + row * n_embd;
+    inki_softmax state[HEAD_BLOCK][QUERY_BLOCK];
     for (uint32_t i = 0; i < n; i++) {
-        state[i] = (inki_softmax){.max = -INFINITY, .sum = 0};
-        memset(acc + i * n_embd, 0, head_dim * sizeof *acc);
+        for (size_t h = begin; h < end; h++)
+            state[h - begin][i] = (inki_softmax){.max = -INFINITY, .sum = 0};
+        memset(acc + i * n_embd + begin * head_dim, 0, (end - begin) * head_dim * sizeof *acc);
     }
     const uint32_t pos = s->rows[row].pos;
-    for (uint32_t begin = 0; begin < pos + n; begin += INKI_TILE) { // a tile is a page
-        const uint32_t first = begin > pos ? begin - pos : 0;       // the first row that sees it
-        const uint32_t n_seen = pos + first + 1 - begin;
-        kernels->attend[kv->layout.kv_type](
-            acc + first * n_embd, n_embd, state + first, q + 3 * first * n_embd, 3 * n_embd,
-            n - first, inki_kv_keys(kv, begin / INKI_TILE, s->layer, head),
-            inki_kv_values(kv, begin / INKI_TILE, s->layer, head),
-            n_seen < INKI_TILE ? n_seen : INKI_TILE, head_dim, s->scale);
+    for (uint32_t tile = 0; tile < pos + n; tile += INKI_TILE) { // a tile is a page
+        const uint32_t first = tile > pos ? tile - pos : 0;      // the first row that sees it
+        const uint32_t n_seen = pos + first + 1 - tile;
+        for (size_t h = begin; h < end; h++)
+            kernels->attend[kv->layout.kv_type](
+                acc + first * n_embd + h * head_dim, n_embd, &state[h - begin][first],
+                q + 3 * first * n_embd + h * head_dim, 3 * n_embd, n - first,
+                inki_kv_keys(kv, tile / INKI_TILE, s->layer, (uint32_t)h),
+                inki_kv_values(kv, tile / INKI_TILE, s->layer, (uint32_t)h),
+                n_seen < INKI_TILE ? n_seen : INKI_TILE, head_dim, s->scale);
     }
     for (uint32_t i = 0; i < n; i++)
-        kernels->scale(acc + i * n_embd, 1.0f / state[i].sum, head_dim);
+        for (size_t h = begin; h < end; h++)
+            kernels->scale(acc + i * n_embd + h * head_dim, 1.0f / state[h - begin][i].sum,
+                           head_dim);
 }
 
-// Heads [begin, end) of a row whose cache has no other row here, page by page: the tiles of a
-// page's heads lie side by side, so the memory is read straight on, each kernel fetching what the
-// next one needs. HEAD_BLOCK heads at a time.
-static void attend_alone(const attention_stage *s, uint32_t row, size_t begin, size_t end) {
-    const inki_weights *w = s->forward->weights;
-    const inki_kernels *kernels = s->forward->kernels;
-    const inki_kv *kv = s->rows[row].kv;
-    const size_t head_dim = w->head_dim;
-    const uint32_t n_seen = s->rows[row].pos + 1;
-    const float *q = s->qkv + 3 * (size_t)row * w->n_embd;
-    float *acc = s->out + (size_t)row * w->n_embd;
-    for (size_t first = begin; first < end; first += HEAD_BLOCK) {
-        const size_t last = end - first < HEAD_BLOCK ? end : first + HEAD_BLOCK;
-        inki_softmax state[HEAD_BLOCK];
-        for (size_t h = first; h < last; h++)
-            state[h - first] = (inki_softmax){.max = -INFINITY, .sum = 0};
-        memset(acc + first * head_dim, 0, (last - first) * head_dim * sizeof *acc);
-        for (uint32_t at = 0; at < n_seen; at += INKI_TILE)
-            for (size_t h = first; h < last; h++)
-                kernels->attend[kv->layout.kv_type](
-                    acc + h * head_dim, head_dim, &state[h - first], q + h * head_dim, head_dim, 1,
-                    inki_kv_keys(kv, at / INKI_TILE, s->layer, (uint32_t)h),
-                    inki_kv_values(kv, at / INKI_TILE, s->layer, (uint32_t)h),
-                    n_seen - at < INKI_TILE ? n_seen - at : INKI_TILE, head_dim, s->scale);
-        for (size_t h = first; h < last; h++)
-            kernels->scale(acc + h * head_dim, 1.0f / state[h - first].sum, head_dim);
-    }
-}
-
-// Rows [begin, end) of one cache.
-static void attend_rows(const attention_stage *s, uint32_t begin, uint32_t end, uint32_t head) {
-    for (uint32_t row = begin; row < end; row += QUERY_BLOCK)
-        attend_block(s, row, end - row < QUERY_BLOCK ? end - row : QUERY_BLOCK, head);
-}
-
-// Rows [row, row_end) for heads [begin, end).
+// Rows [row, row_end) for heads [begin, end). Many rows of one cache meet a head after the other,
+// whose tiles stay in the cache meanwhile.
 static void attend_heads(const attention_stage *s, uint32_t row, uint32_t row_end, size_t begin,
                          size_t end) {
     while (row < row_end) {
         uint32_t next = row + 1; // the first row of another cache
         while (next < row_end && s->rows[next].kv == s->rows[row].kv) next++;
-        if (next - row == 1)
-            attend_alone(s, row, begin, end);
-        else
-            for (size_t head = begin; head < end; head++) attend_rows(s, row, next, (uint32_t)head);
+        const size_t step = next - row > QUERY_BLOCK ? 1 : HEAD_BLOCK;
+        for (size_t h = begin; h < end; h += step)
+            for (uint32_t r = row; r < next; r += QUERY_BLOCK)
+                attend_block(s, r, next - r < QUERY_BLOCK ? next - r : QUERY_BLOCK, h,
+                             end - h < step ? end : h + step);
         row = next;
     }
 }

@@ -57,16 +57,47 @@ static void free_spare(inki_kv *kv) {
     while (kv->spare != NULL) page_free(kv, page_take(kv));
 }
 
-static void page_drop(const inki_kv *kv, uint32_t index) {
-    inki_kv_page *page = kv->pages[index];
-    kv->pages[index] = NULL;
-    // Release: our reads and writes of the page come before its end; acquire: so do the others'.
-    if (page != NULL && atomic_fetch_sub_explicit(&page->n_holders, 1, memory_order_acq_rel) == 1)
-        page_free(kv, page);
-}
-
 static bool page_is_shared(inki_kv_page *page) {
     return atomic_load_explicit(&page->n_holders, memory_order_acquire) != 1;
+}
+
+inki_kv_page *inki_kv_hold(const inki_kv *kv, uint32_t index) {
+    // Relaxed is enough to add a holder: the cache's own hold keeps the page alive.
+    atomic_fetch_add_explicit(&kv->pages[index]->n_holders, 1, memory_order_relaxed);
+    return kv->pages[index];
+}
+
+// Becomes a spare one if nobody else holds it.
+static bool page_leave(inki_kv *kv, inki_kv_page *page) {
+    // Release: our reads and writes of the page come before its end; acquire: so do the others'.
+    if (atomic_fetch_sub_explicit(&page->n_holders, 1, memory_order_acq_rel) != 1) return false;
+    atomic_store_explicit(&page->n_holders, 1, memory_order_relaxed);
+    page->next = kv->spare;
+    kv->spare = page;
+    return true;
+}
+
+static void page_drop(inki_kv *kv, uint32_t index) {
+    inki_kv_page *page = kv->pages[index];
+    kv->pages[index] = NULL;
+    if (page != NULL && page_leave(kv, page)) page_free(kv, page_take(kv));
+}
+
+bool inki_kv_let_go(inki_kv *kv, inki_kv_page *page) {
+    if (page == NULL || !page_leave(kv, page)) return false;
+    // Others let go of pages too, which are then this cache's own beside the spare ones: so all are
+    // counted.
+    const uint64_t page_bytes = inki_kv_page_alloc_bytes(&kv->layout);
+    uint64_t n = inki_kv_held_bytes(kv, false) / page_bytes;
+    for (; n > kv->n_pages && kv->spare != NULL; n--) page_free(kv, page_take(kv));
+    return true;
+}
+
+void inki_kv_put(inki_kv *kv, uint32_t index, inki_kv_page *page) {
+    inki_kv_page *old = kv->pages[index];
+    atomic_fetch_add_explicit(&page->n_holders, 1, memory_order_relaxed);
+    kv->pages[index] = page;
+    inki_kv_let_go(kv, old);
 }
 
 ink_status inki_kv_init(inki_kv *kv, const inki_kv_layout *layout, inki_kv_page **table,
@@ -98,11 +129,7 @@ void inki_kv_free(inki_kv *kv) {
 void inki_kv_share(inki_kv *child, const inki_kv *parent, uint32_t n_past) {
     const uint32_t n = inki_kv_pages_for(n_past);
     drop_from(child, 0, false);
-    for (uint32_t i = 0; i < n; i++) {
-        // Relaxed is enough to add a holder: the parent's own hold keeps the page alive.
-        atomic_fetch_add_explicit(&parent->pages[i]->n_holders, 1, memory_order_relaxed);
-        child->pages[i] = parent->pages[i];
-    }
+    for (uint32_t i = 0; i < n; i++) child->pages[i] = inki_kv_hold(parent, i);
 }
 
 // Only positions below n are copied, for each layer's heads: the rest of a page is not written yet.
@@ -136,12 +163,8 @@ bool inki_kv_is_shared(const inki_kv *kv, uint32_t pos) {
 
 // All pages leave the table. Own ones serve again, wherever the cache needs a page next.
 static void spare_pages(inki_kv *kv) {
-    drop_from(kv, 0, true);
     for (uint32_t i = 0; i < kv->n_pages; i++) {
-        inki_kv_page *page = kv->pages[i];
-        if (page == NULL) continue;
-        page->next = kv->spare;
-        kv->spare = page;
+        if (kv->pages[i] != NULL) page_leave(kv, kv->pages[i]);
         kv->pages[i] = NULL;
     }
 }
@@ -160,10 +183,7 @@ ink_status inki_kv_branch(inki_kv *child, const inki_kv *parent, uint32_t n_shar
     const ink_status status = inki_kv_prepare(child, n_whole * INKI_TILE, n_past, error);
     if (status != INK_OK) return status;
     copy_pages(child, parent, n_whole, n_past);
-    for (uint32_t i = 0; i < n_whole; i++) {
-        atomic_fetch_add_explicit(&parent->pages[i]->n_holders, 1, memory_order_relaxed);
-        child->pages[i] = parent->pages[i];
-    }
+    for (uint32_t i = 0; i < n_whole; i++) child->pages[i] = inki_kv_hold(parent, i);
     return INK_OK;
 }
 

@@ -68,6 +68,16 @@ void inki_kv_rewind(inki_kv *kv, uint32_t n_past);
 // Gives reserve pages beyond n_past back to the allocator.
 void inki_kv_trim(inki_kv *kv, uint32_t n_past);
 
+// Pages are also held outside of a table. Each of these holds counts as that of a cache does.
+inki_kv_page *inki_kv_hold(const inki_kv *kv, uint32_t page); // one that is there
+// Place `page` of the table gets the one that the caller holds, and goes on to hold. What stood
+// there is let go.
+void inki_kv_put(inki_kv *kv, uint32_t page, inki_kv_page *held);
+// Gives up the caller's hold; kv: any cache of that layout and allocator. If nobody else holds the
+// page, it stays with the cache as reserve where that has less than its places may come to need,
+// else it is freed. True: nobody else does. NULL is allowed.
+bool inki_kv_let_go(inki_kv *kv, inki_kv_page *held);
+
 // Bytes of the pages it holds; `shared`: those too that others hold as well.
 uint64_t inki_kv_held_bytes(const inki_kv *kv, bool shared);
 

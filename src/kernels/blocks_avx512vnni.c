@@ -195,9 +195,10 @@ typedef struct panel_avx512vnni {
     size_t quads;
     bool has_min;
     size_t first, n_blocks; // the blocks of a row that are here
-    // The next panel's bytes, of which `step` lines are fetched with each sum of a tile.
+    // The next panel's bytes, of which `step` lines are fetched with each sum of a tile, and n_fill
+    // times as many with each unit of several blocks that is filled in.
     const uint8_t *next, *next_end;
-    size_t step;
+    size_t step, n_fill;
 } panel_avx512vnni;
 
 // A type's ways: one activation row; a few of them, with one group of weight rows and with two, or
@@ -211,6 +212,15 @@ typedef struct kind_avx512vnni {
     direct_fn_avx512vnni one, few, pairs;
     void (*fill)(panel_avx512vnni *p, size_t g, const uint8_t *w, size_t row_bytes);
 } kind_avx512vnni;
+
+INKI_TEMPLATE void panel_fetch_avx512vnni(panel_avx512vnni *p) {
+    for (size_t i = 0; i < p->step && p->next < p->next_end; i++, p->next += 64)
+        _mm_prefetch((const char *)p->next, _MM_HINT_T0);
+}
+
+INKI_APART void panel_fetch_filling_avx512vnni(panel_avx512vnni *p) {
+    for (size_t i = p->n_fill; i > 0; i--) panel_fetch_avx512vnni(p);
+}
 
 // Fills group g of the panel from the rows, which begin with its first block.
 INKI_TEMPLATE void panel_fill_avx512vnni(const type_avx512vnni *type, panel_avx512vnni *p, size_t g,
@@ -226,17 +236,13 @@ INKI_TEMPLATE void panel_fill_avx512vnni(const type_avx512vnni *type, panel_avx5
             p->min[first + j][g] = _mm512_load_ps(s.min[j]);
         for (size_t j = 0; j < n; j += unit) {
             __m512i w[8 * VNNI_MAX_UNIT_BLOCKS];
+            if (unit > 1 && p->n_fill > 0) panel_fetch_filling_avx512vnni(p);
             type->unpack(w, &r, j / unit);
             for (size_t k = 0; k < unit; k++) // by eights: these are unrolled
                 for (size_t t = 0; t < 8; t++) p->w[8 * (first + j + k) + t][g] = w[8 * k + t];
         }
         for (int i = 0; i < 4; i++) r.at[i] += type->is.chunk_bytes;
     }
-}
-
-INKI_TEMPLATE void panel_fetch_avx512vnni(panel_avx512vnni *p) {
-    for (size_t i = 0; i < p->step && p->next < p->next_end; i++, p->next += 64)
-        _mm_prefetch((const char *)p->next, _MM_HINT_T0);
 }
 
 // Adds the panel times n_tile activation rows from b0 on to their sums, which wait in `out` between
@@ -333,7 +339,11 @@ INKI_APART void panels_avx512vnni(const kind_avx512vnni *kind, float *out, size_
     panel_avx512vnni p;
     p.quads = a->fine ? 1 : 2;
     p.has_min = type->has_min;
-    p.step = VNNI_PANEL_ROWS * type->chunk_bytes / VNNI_CHUNK_BLOCKS / (64 * n_tiles) + 1;
+    // A few activation rows pass by so fast that what they ask for at once would be dropped: they
+    // ask for two thirds of it while the panel is filled.
+    p.n_fill = n_batch <= VNNI_MAX_SINGLE && type->unit_blocks > 1 ? type->unit_blocks : 0;
+    const size_t n_steps = n_tiles + (p.n_fill > 0 ? 2 : 0);
+    p.step = VNNI_PANEL_ROWS * type->chunk_bytes / VNNI_CHUNK_BLOCKS / (64 * n_steps) + 1;
     inki_prefetch((uintptr_t)weights, VNNI_PANEL_ROWS * row_bytes);
     for (size_t i = 0; i < n_rows; i += VNNI_PANEL_ROWS) {
         const size_t row = i < last ? i : last;

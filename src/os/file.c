@@ -79,9 +79,10 @@ static bool map_range(inki_file *file, int fd, uint64_t offset, size_t n, const 
     return true;
 }
 
-static ink_status open_range(inki_file *out, int fd, uint64_t offset, uint64_t n, bool copy,
-                             const inki_mem *mem, const char *name, ink_error *error) {
-    uint64_t size = 0;
+// *length becomes that of the range, if it was 0.
+static ink_status check_range(int fd, uint64_t offset, uint64_t *length, const char *name,
+                              ink_error *error) {
+    uint64_t size = 0, n = *length;
     const ink_status status = check_regular(fd, name, &size, error);
     if (status != INK_OK) return status;
     if (offset > size || n > size - offset)
@@ -93,6 +94,14 @@ static ink_status open_range(inki_file *out, int fd, uint64_t offset, uint64_t n
     if (n == 0) return inki_fail(error, INK_E_IO, name, offset, "the range is empty");
     if (n > SIZE_MAX / 2)
         return inki_fail(error, INK_E_LIMIT, name, 0, "the file is too large for this machine");
+    *length = n;
+    return INK_OK;
+}
+
+static ink_status open_range(inki_file *out, int fd, uint64_t offset, uint64_t n, bool copy,
+                             const inki_mem *mem, const char *name, ink_error *error) {
+    const ink_status status = check_range(fd, offset, &n, name, error);
+    if (status != INK_OK) return status;
     if (copy || offset % FILE_ALIGN != 0)
         return copy_range(out, fd, offset, (size_t)n, mem, name, error);
     if (map_range(out, fd, offset, (size_t)n, mem)) return INK_OK;
@@ -101,14 +110,19 @@ static ink_status open_range(inki_file *out, int fd, uint64_t offset, uint64_t n
     return file_trouble(error, name, "mapped", errno);
 }
 
+static ink_status open_file(int *fd, const char *path, ink_error *error) {
+    // Without O_NONBLOCK the opening of a FIFO would wait for a writer.
+    do *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    while (*fd < 0 && errno == EINTR);
+    return *fd < 0 ? file_trouble(error, path, "opened", errno) : INK_OK;
+}
+
 ink_status inki_os_open_path(inki_file *out, const char *path, bool copy, const inki_mem *mem,
                              ink_error *error) {
     int fd;
-    // Without O_NONBLOCK the opening of a FIFO would wait for a writer.
-    do fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    while (fd < 0 && errno == EINTR);
-    if (fd < 0) return file_trouble(error, path, "opened", errno);
-    const ink_status status = open_range(out, fd, 0, 0, copy, mem, path, error);
+    ink_status status = open_file(&fd, path, error);
+    if (status != INK_OK) return status;
+    status = open_range(out, fd, 0, 0, copy, mem, path, error);
     close(fd);
     return status;
 }
@@ -126,4 +140,27 @@ void inki_os_close(inki_file *file) {
 
 void inki_os_forget_pages(const inki_file *file) {
     if (file->map != NULL) madvise(file->map, file->map_bytes, MADV_DONTNEED);
+}
+
+// --- piece by piece ------------------------------------------------------------------------------
+
+ink_status inki_input_open(inki_input *in, ink_error *error) {
+    ink_status status = INK_OK;
+    if (in->path != NULL) status = open_file(&in->fd, in->path, error);
+    if (status == INK_OK && in->memory == NULL)
+        status = check_range(in->fd, in->offset, &in->bytes, in->name, error);
+    if (status != INK_OK) inki_input_close(in);
+    return status;
+}
+
+ink_status inki_input_read(const inki_input *in, uint64_t at, void *to, size_t n,
+                           ink_error *error) {
+    if (in->memory == NULL) return read_range(to, in->fd, in->offset + at, n, in->name, error);
+    memcpy(to, in->memory + at, n);
+    return INK_OK;
+}
+
+void inki_input_close(inki_input *in) {
+    if (in->path != NULL && in->fd >= 0) close(in->fd);
+    in->fd = -1;
 }

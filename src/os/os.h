@@ -33,6 +33,21 @@ void inki_os_close(inki_file *file); // zeroed and closed files are allowed
 // Any thread, also while others read; without effect on copies.
 void inki_os_forget_pages(const inki_file *file);
 
+// A file that is read piece by piece: whoever shrinks it meanwhile causes an error, where a mapping
+// would kill the process. Filled by the caller: path, or an fd that stays his, or memory.
+typedef struct inki_input {
+    const char *path, *name; // name: for errors
+    int fd;                  // of path: -1
+    const uint8_t *memory;   // [bytes]
+    uint64_t offset;         // of the fd: the first byte
+    uint64_t bytes;          // of the fd: 0 for all; known behind inki_input_open
+} inki_input;
+// Errors: those of inki_os_open_fd.
+ink_status inki_input_open(inki_input *in, ink_error *error);
+// bytes [at, at + n), which are among `bytes`. Any thread. Errors: INK_E_IO.
+ink_status inki_input_read(const inki_input *in, uint64_t at, void *to, size_t n, ink_error *error);
+void inki_input_close(inki_input *in); // also after a failure; twice is allowed
+
 double inki_os_now_ms(void);   // monotonic
 uint32_t inki_os_n_cpus(void); // processors that this process may use, at least 1
 // Memory and swap space of the whole machine in bytes, or the limit of the process's container

@@ -42,6 +42,8 @@ static ink_status read_client(ink_client *c, const ink_client_options *options, 
     if (status != INK_OK) return status;
     c->o.session = NULL;
     c->session_options.n_batch = s->o.n_rows;
+    inki_prefix_cache_ref(c->session_options.prefix_cache);
+    ink_model_ref(c->session_options.draft);
     inki_lock_take(&s->lock);
     ink_model *model = ink_model_ref(s->model);
     inki_lock_give(&s->lock);
@@ -49,9 +51,18 @@ static ink_status read_client(ink_client *c, const ink_client_options *options, 
     status = inki_adapters_check(o->adapters, o->n_adapters, model, error);
     if (status == INK_OK && model != NULL)
         status = inki_session_options_complete(&probe, &model->weights, error);
+    if (status == INK_OK && model != NULL && o->prefix_cache != NULL &&
+        inki_prefix_cache_model(o->prefix_cache) != model)
+        status = inki_fail(error, INK_E_ARG, "prefix_cache", 0, "is of another model");
     if (status == INK_OK) inki_adapters_copy(&c->adapters, &o->adapters, o->n_adapters);
     ink_model_unref(model);
     return status;
+}
+
+static void drop_options(ink_client *c) {
+    inki_adapters_drop(&c->adapters);
+    ink_prefix_cache_unref(c->session_options.prefix_cache);
+    ink_model_unref(c->session_options.draft);
 }
 
 static ink_status admit(ink_client *c, ink_error *error) {
@@ -86,7 +97,7 @@ ink_status ink_client_new(ink_client **out, ink_service *service, const ink_clie
     if (status == INK_OK) {
         *out = c;
     } else {
-        inki_adapters_drop(&c->adapters);
+        drop_options(c);
         inki_release(&service->mem, c, 1, sizeof *c);
     }
     return status;
@@ -96,7 +107,7 @@ static void release_client(ink_client *c) {
     ink_service *s = c->service;
     const inki_mem mem = s->mem;
     ink_session_free(c->session);
-    inki_adapters_drop(&c->adapters);
+    drop_options(c);
     inki_release(&mem, c->past, c->n_past, sizeof *c->past);
     inki_release(&mem, c, 1, sizeof *c);
     inki_service_unref(s);
@@ -226,7 +237,9 @@ ink_status inki_client_need_session(ink_client *c, bool fresh, ink_error *error)
         inki_session_hold(c->session, NULL); // without, some rows are evaluated again
         return INK_OK;
     }
-    const ink_status status = ink_session_new(&c->session, s->model, &c->session_options, error);
+    ink_session_options o = c->session_options;
+    if (o.prefix_cache == NULL) o.prefix_cache = s->prefix;
+    const ink_status status = ink_session_new(&c->session, s->model, &o, error);
     if (status == INK_OK && c->past != NULL) c->session->n_forgotten = c->n_forgotten;
     return status;
 }
@@ -249,6 +262,9 @@ uint64_t inki_client_trim(ink_client *c, uint32_t level) {
     ink_session_options o = session->options;
     o.n_held = 0;
     inki_session_bytes(&session->model->weights, &o, &heap, &kv, NULL);
+    // Of the pages those that nobody else holds.
+    heap -= session->kv.n_pages * (uint64_t)inki_kv_page_alloc_bytes(&session->kv.layout);
+    heap += inki_kv_held_bytes(&session->kv, false);
     ink_session_free(session);
     c->session = NULL;
     return bytes + heap;

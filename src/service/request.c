@@ -7,6 +7,14 @@
 
 // --- what was submitted --------------------------------------------------------------------------
 
+static ink_status check_strings(const char *const *list, size_t n, const char *what,
+                                ink_error *error) {
+    if (n > 0 && list == NULL) return inki_fail(error, INK_E_ARG, what, 0, "is NULL");
+    for (size_t i = 0; i < n; i++)
+        if (list[i] == NULL) return inki_fail(error, INK_E_ARG, what, 0, "entry %zu is NULL", i);
+    return INK_OK;
+}
+
 static ink_status read_request(ink_request *from, ink_generate_options *generate,
                                ink_sampler_options *sampling, const ink_request *source,
                                ink_error *error) {
@@ -33,7 +41,10 @@ static ink_status read_request(ink_request *from, ink_generate_options *generate
         return inki_fail(error, INK_E_ARG, "logit_bias", 0,
                          "is NULL although n_logit_bias is not 0");
     s = inki_prompt_check(generate, from->text, from->bytes, error);
-    return s == INK_OK ? inki_stops_check(generate->stop, generate->n_stop, error) : s;
+    if (s == INK_OK) s = check_strings(generate->required, generate->n_required, "required", error);
+    if (s == INK_OK)
+        s = check_strings(sampling->dry_breakers, sampling->n_dry_breakers, "dry_breakers", error);
+    return s == INK_OK ? inki_stops_check(generate->stop, generate->n_stop, "stop", error) : s;
 }
 
 static char *copy_string(inki_arena *arena, const char *string, size_t bytes) {
@@ -45,6 +56,16 @@ static char *copy_string(inki_arena *arena, const char *string, size_t bytes) {
     return copy;
 }
 
+// NULL while measuring, and for none.
+static const char **copy_strings(inki_arena *arena, const char *const *list, size_t n) {
+    const char **copies = inki_arena_take(arena, n, sizeof *copies);
+    for (size_t i = 0; i < n && !arena->overflow; i++) {
+        const char *copy = copy_string(arena, list[i], strlen(list[i]));
+        if (copies != NULL) copies[i] = copy;
+    }
+    return n > 0 ? copies : NULL;
+}
+
 // Called twice: without a base in the arena it measures, then it copies.
 static void copy_request(inki_request *r, inki_arena *arena, const ink_request *from,
                          const ink_generate_options *generate,
@@ -53,15 +74,13 @@ static void copy_request(inki_request *r, inki_arena *arena, const ink_request *
     const char *text = copy_string(arena, from->text, from->bytes);
     const char *chain =
         from->chain != NULL ? copy_string(arena, from->chain, strlen(from->chain)) : NULL;
-    const size_t n_bias = sampling->n_logit_bias, n_stop = generate->n_stop;
+    const size_t n_bias = sampling->n_logit_bias;
     ink_logit_bias *bias = inki_arena_take(arena, n_bias, sizeof *bias);
     const size_t n_ids = generate->n_prompt_tokens;
     ink_token *ids = inki_arena_take(arena, n_ids, sizeof *ids);
-    const char **stop = inki_arena_take(arena, n_stop, sizeof *stop);
-    for (size_t i = 0; i < n_stop && !arena->overflow; i++) {
-        const char *copy = copy_string(arena, generate->stop[i], strlen(generate->stop[i]));
-        if (r != NULL) stop[i] = copy;
-    }
+    const char **stop = copy_strings(arena, generate->stop, generate->n_stop);
+    const char **required = copy_strings(arena, generate->required, generate->n_required);
+    const char **breakers = copy_strings(arena, sampling->dry_breakers, sampling->n_dry_breakers);
     if (r == NULL) return;
     if (n_bias > 0) memcpy(bias, sampling->logit_bias, n_bias * sizeof *bias);
     if (n_ids > 0) memcpy(ids, generate->prompt_tokens, n_ids * sizeof *ids);
@@ -71,7 +90,9 @@ static void copy_request(inki_request *r, inki_arena *arena, const ink_request *
     r->sampling = *sampling;
     r->sampling.logit_bias = n_bias > 0 ? bias : NULL;
     r->generate = *generate;
-    r->generate.stop = n_stop > 0 ? stop : NULL;
+    r->generate.stop = stop;
+    r->generate.required = required;
+    r->sampling.dry_breakers = breakers;
     r->generate.prompt_tokens = n_ids > 0 ? ids : NULL;
     r->generate.sampler = NULL;
     r->generate.progress = NULL;
@@ -97,6 +118,7 @@ ink_status inki_request_new(inki_request **out, ink_client *client, const ink_re
     r->submitted_ms = inki_os_now_ms();
     atomic_init(&r->interrupt, 0);
     inki_filter_ref((ink_filter *)(uintptr_t)r->generate.filter);
+    inki_grammar_ref(r->generate.grammar);
     *out = r;
     return INK_OK;
 }
@@ -106,6 +128,7 @@ void inki_request_free(inki_request *r) {
     ink_sampler_free(r->sampler);
     inki_release(&mem, r->embedding, r->result.n_embedding, sizeof *r->embedding);
     ink_filter_unref((ink_filter *)(uintptr_t)r->generate.filter);
+    ink_grammar_unref(r->generate.grammar);
     inki_release(&mem, r->written.data, r->written.cap, 1);
     inki_release(&mem, r->told.data, r->told.cap, 1);
     inki_release(&mem, r, r->block_bytes, 1);
@@ -179,7 +202,7 @@ static inki_phase go_on(inki_request *r) {
 }
 
 // The run stands on the past of the session, be it in the cache or only in a list.
-static ink_status read_prompt(inki_request *r) {
+static ink_status read_request_prompt(inki_request *r) {
     ink_client *c = r->client;
     ink_session *session = c->session;
     if (c->past == NULL) return inki_prompt_read(&r->run, r->text, r->bytes);
@@ -204,7 +227,7 @@ inki_phase inki_request_begin(inki_request *r) {
     r->has_run = true;
     status = inki_run_begin(&r->run, c->session, &r->generate, r->sampler->chain, r->submitted_ms,
                             &r->error);
-    if (status == INK_OK) status = read_prompt(r);
+    if (status == INK_OK) status = read_request_prompt(r);
     return status == INK_OK ? go_on(r) : request_over(r, status);
 }
 

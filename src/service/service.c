@@ -50,6 +50,7 @@ static ink_status read_service(ink_service *s, const ink_service_options *option
 static void release_service(ink_service *s) {
     const inki_mem mem = s->mem;
     ink_runtime *runtime = s->runtime;
+    ink_prefix_cache_unref(s->prefix);
     ink_model_unref(s->model);
     inki_release(&mem, s->name, s->name_bytes, 1);
     inki_release(&mem, s->batch, s->o.n_batch, sizeof *s->batch);
@@ -171,6 +172,10 @@ ink_model *ink_service_model(const ink_service *service) {
     return model;
 }
 
+ink_prefix_cache *ink_service_prefix_cache(const ink_service *service) {
+    return ink_service_model(service) != NULL ? service->prefix : NULL; // both are set at once
+}
+
 ink_status ink_service_set_pace(ink_service *s, uint32_t n_threads, uint32_t percent) {
     if (s == NULL || percent == 0 || percent > 100) return INK_E_ARG;
     if (inki_service_is_orphan(s)) return INK_E_CLOSED;
@@ -255,8 +260,11 @@ ink_status ink_service_free(ink_service *s) {
     while (inki_service_tell_due(s) > 0) {}
     s->poller = 0;
     ink_model *model = s->model;
+    ink_prefix_cache *prefix = s->prefix;
     s->model = NULL;
+    s->prefix = NULL;
     inki_lock_give(&s->lock);
+    ink_prefix_cache_unref(prefix);
     ink_model_unref(model);
     inki_service_unref(s);
     return INK_OK;

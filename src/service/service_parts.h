@@ -8,6 +8,7 @@
 #define INKI_SERVICE_PARTS_H
 
 #include "engine/generate_run.h"
+#include "engine/prefix_cache.h"
 #include "os/lock.h"
 #include "typing/typing.h"
 
@@ -124,7 +125,8 @@ struct ink_service {
     inki_mem mem;
     int64_t pid; // of the process whose worker it is
     ink_runtime *runtime;
-    ink_model *model; // NULL: not open
+    ink_model *model;         // NULL: not open
+    ink_prefix_cache *prefix; // of clients that bring none; NULL: none
     ink_service_options o;
     ink_source source;
     char *name; // [name_bytes] of the source

@@ -9,6 +9,7 @@ bool inki_client_is_idle(const ink_client *c) {
 }
 
 void inki_service_drop_sessions(ink_service *s) {
+    ink_prefix_cache_trim(s->prefix, 0);
     for (inki_link *l = s->clients.next; l != &s->clients; l = l->next) {
         ink_client *c = (ink_client *)l;
         if (!inki_client_is_idle(c)) continue;
@@ -44,6 +45,9 @@ ink_status ink_service_trim(ink_service *s, uint32_t level, uint64_t *bytes) {
         given += trim_client((ink_client *)l, level);
     for (inki_link *l = s->typists.next; l != &s->typists && !closed; l = l->next)
         given += trim_typist(s, (inki_typist *)l, level);
+    // Behind the sessions: what they shared with it is free now.
+    if (!closed && level >= INK_TRIM_CACHE && s->prefix != NULL)
+        inki_prefix_cache_trim(s->prefix, 0, &given);
     if (!closed && level == INK_TRIM_FILE && s->model != NULL)
         inki_os_forget_pages(&s->model->file);
     inki_lock_give(&s->lock);

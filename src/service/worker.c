@@ -137,9 +137,18 @@ static void open_model(ink_service *s) {
     ink_model *model = NULL;
     ink_error reason = {.size = sizeof reason};
     inki_lock_give(&s->lock);
-    const ink_status status = ink_model_open(&model, s->runtime, &s->source, &o, &reason);
+    ink_status status = ink_model_open(&model, s->runtime, &s->source, &o, &reason);
+    ink_prefix_cache *prefix = NULL;
+    if (status == INK_OK && s->o.prefix_cache_bytes > 0)
+        status = ink_prefix_cache_new(&prefix, model, s->o.prefix_cache_bytes, &reason);
+    if (status == INK_E_LIMIT && model != NULL) status = INK_OK; // too little for one page
+    if (status != INK_OK) {
+        ink_model_unref(model);
+        model = NULL;
+    }
     inki_lock_take(&s->lock);
     s->model = model;
+    s->prefix = prefix;
     if (s->state == INK_SERVICE_CLOSED) return;
     s->state = status == INK_OK ? INK_SERVICE_READY : INK_SERVICE_FAILED;
     s->untold |= s->o.on_state != NULL ? 1u << s->state : 0;

@@ -389,7 +389,8 @@ static bool is_stale(const void *arg) {
 // Of a suggestion: the token that only writes the tail again is one more.
 static uint32_t n_new_tokens(const ink_typing *t) { return t->o.max_tokens + 1; }
 
-static ink_session_options session_options(const ink_typing *t) {
+static ink_status new_main_session(const ink_typing *t, ink_session **out, ink_error *error) {
+    ink_model *model = t->s->model;
     ink_session_options o;
     ink_session_options_init(&o, sizeof o);
     o.n_ctx = t->s->n_ctx;
@@ -401,7 +402,10 @@ static ink_session_options session_options(const ink_typing *t) {
     // comes back to.
     o.n_held = n_new_tokens(t) + MORE_HELD;
     if (o.n_held > o.n_ctx) o.n_held = o.n_ctx;
-    return o;
+    ink_status status = inki_session_options_complete(&o, &model->weights, error);
+    if (status == INK_OK) status = inki_adapters_check(o.adapters, o.n_adapters, model, error);
+    o.flags |= INKI_SESSION_GREEDY;
+    return status == INK_OK ? inki_session_make(out, model, &o, true, error) : status;
 }
 
 // All that a branch's run will ever need: a first begin, of the longest, which is then forgotten.
@@ -421,8 +425,7 @@ static ink_status reserve_run(ink_typing *t, inki_branch *b, ink_error *error) {
 static ink_status make_branch(ink_typing *t, uint32_t i, ink_error *error) {
     inki_suggester *s = t->s;
     inki_branch *b = &s->branches[i];
-    const ink_session_options o = session_options(t);
-    ink_status status = i == 0 ? ink_session_new(&b->session, s->model, &o, error)
+    ink_status status = i == 0 ? new_main_session(t, &b->session, error)
                                : inki_session_new_branch(&b->session, s->branches[0].session,
                                                          t->o.max_tokens, error);
     if (status != INK_OK) return status;
@@ -474,7 +477,8 @@ ink_status inki_suggester_new(inki_suggester **out, ink_typing *t, ink_model *mo
     if (s->text == NULL || s->tokens == NULL) return inki_fail_nomem(error, s->text_cap);
     ink_status status = find_window(t, model, s, error);
     if (status == INK_OK)
-        status = inki_chain_new(&s->chain, "greedy", NULL, model->weights.n_vocab, &t->mem, error);
+        status =
+            inki_chain_new(&s->chain, "greedy", NULL, model->weights.n_vocab, &t->mem, error);
     for (uint32_t i = 0; i < t->o.n_alternatives && status == INK_OK; i++)
         status = make_branch(t, i, error);
     return status;

@@ -90,7 +90,7 @@ static ink_status fill_typing(ink_typing *t, const ink_typing_options *o, ink_mo
                               ink_error *error) {
     t->o.filter = inki_filter_ref(o->filter);
     inki_adapters_copy(&t->adapters, &t->o.adapters, o->n_adapters);
-    ink_status status = inki_stops_copy(&t->stops, o->stop, o->n_stop, &t->mem, error);
+    ink_status status = inki_stops_copy(&t->stops, o->stop, o->n_stop, "stop", &t->mem, error);
     if (status != INK_OK) return status;
     t->text_cap = t->o.text_bytes;
     t->text = inki_alloc(&t->mem, t->text_cap, 1);

@@ -85,7 +85,7 @@ run '--help' 0 ink --help
 cp "$T/out" "$T/overview"
 run 'help' 0 ink help
 same 'help is --help' "$T/out" "$T/overview"
-for command in complete tokenize inspect convert quantize merge perplexity bench; do
+for command in complete tokenize inspect convert quantize merge score perplexity bench; do
     says "overview has $command" "$T/overview" "^  inkling $command "
     run "$command --help" 0 ink $command --help
     cp "$T/out" "$T/help_$command"
@@ -362,6 +362,11 @@ run 'standard output closed' 3 closed complete -n 4 --seed 1 --ignore-eos x
     echo $? >"$T/code"; } | head -c 1 >/dev/null
 is 'closed pipe, exit code' "$(cat "$T/code")" 0
 is 'closed pipe, silent' "$(wc -c <"$T/err" | tr -d ' ')" 0
+
+# shellcheck source=/dev/null
+. "$source_dir/tests/cli/run_complete.sh"
+# shellcheck source=/dev/null
+. "$source_dir/tests/cli/run_score.sh"
 
 # --- tokenize ------------------------------------------------------------------------------
 tab=$(printf '\t')

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Runs of `inkling train` that end in the middle, by a signal, a full disk, a NaN, and go on.
+#include "base/checksum.h"
 #include "cli/test_train_runs.h"
-#include "train/checksum.h"
 
 static bool same_bytes(const char *a, const char *b) {
     size_t n, m;

@@ -6,7 +6,7 @@
 #include "tests/train/checkpoint_fixture.h"
 #include "tiny_model.h"
 #include "train/adapt_parts.h"
-#include "train/checksum.h"
+#include "base/checksum.h"
 
 #include "fuzz.h"
 

@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: MIT
-// Any text is either refused or makes a chain whose printed form is read back to the same print,
-// and that chooses an id of the vocabulary.
+// Any text, JSON too, is either refused or makes a chain whose printed form is read back to the
+// same print, and that chooses an id of the vocabulary.
 #include "sampler/chain.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { VOCAB = 64, TEXT = 65536 };
+
+static inki_str piece(const void *arg, int32_t id) {
+    static const char *const pieces[] = {"\n", " a", "", "b:", "*"};
+    (void)arg;
+    const char *text = pieces[id % 5];
+    return (inki_str){text, strlen(text)};
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -38,6 +45,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     inki_candidate scratch[VOCAB];
     for (int i = 0; i < VOCAB; i++) logits[i] = (float)((i * 37 + (int)size) % VOCAB - 30) * 0.25f;
     for (int i = 0; i < 16; i++) history[i] = i * i % VOCAB;
+    double mu = 0, mu_next = 0;
+    const bool has_mu = inki_chain_has_mu(chain, &mu);
+    const inki_token_texts texts = {piece, NULL};
     const inki_draw draw = {.logits = logits,
                             .n_vocab = VOCAB,
                             .history = history,
@@ -45,6 +55,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                             .stream = 1,
                             .position = size,
                             .banned = 3,
+                            .mu = mu,
+                            .mu_next = has_mu ? &mu_next : NULL,
+                            .texts = &texts,
                             .scratch = scratch};
     const ink_status drawn = inki_chain_draw(chain, &draw, &a, &error);
     if (drawn != inki_chain_draw(again, &draw, &b, &error) || a != b) abort();

@@ -4,7 +4,7 @@
 // whether checksums and sizes are set right, so that what is behind them is reached; the rest is
 // the file, changes of a good one at places (2 bytes each) where that byte's top bit is set.
 #include "tests/train/checkpoint_fixture.h"
-#include "train/checksum.h"
+#include "base/checksum.h"
 
 #include "fuzz.h"
 

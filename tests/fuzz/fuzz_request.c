@@ -46,6 +46,49 @@ static void check_sampler(const ink_sampler_options *o) {
     }
 }
 
+static void check_range(double value, double low, double high) {
+    FUZZ_CHECK(value >= low && value <= high);
+}
+
+static void check_chain(const srv_completion *c) {
+    const ink_sampler_options *o = &c->sampler;
+    check_range((double)o->typical_p, 0, 1);
+    check_range((double)o->top_n_sigma, -1, 100);
+    check_range((double)o->dynatemp_range, 0, 2);
+    check_range((double)o->dynatemp_exponent, 0, 100);
+    check_range((double)o->xtc_probability, 0, 1);
+    check_range((double)o->xtc_threshold, 0, 1);
+    check_range((double)o->dry_multiplier, 0, 100);
+    check_range((double)o->dry_base, 0, 100);
+    check_range((double)o->mirostat_tau, 0, 100);
+    check_range((double)o->mirostat_eta, 0, 1);
+    FUZZ_CHECK(o->dry_allowed_length <= 1024 && o->no_repeat_ngram <= 1024);
+    FUZZ_CHECK(o->n_dry_breakers <= SRV_MAX_BREAKERS);
+    FUZZ_CHECK(o->n_dry_breakers == 0 || o->dry_breakers != NULL);
+    for (size_t i = 0; i < o->n_dry_breakers; i++)
+        check_text(o->dry_breakers[i], strlen(o->dry_breakers[i]));
+    if (c->chain != NULL) {
+        FUZZ_CHECK(strlen(c->chain) <= SRV_MAX_CHAIN_BYTES);
+        check_text(c->chain, strlen(c->chain));
+    }
+    FUZZ_CHECK(c->n_required <= SRV_MAX_REQUIRED);
+    for (size_t i = 0; i < c->n_required; i++) {
+        check_text(c->required[i], strlen(c->required[i]));
+        check_range((double)strlen(c->required[i]), 1, SRV_MAX_REQUIRED_BYTES);
+    }
+}
+
+// A schema is the text of an object by itself.
+static void check_rules(const srv_rules_text *rules) {
+    if (rules->text == NULL) return;
+    FUZZ_CHECK(rules->bytes > 0 && rules->bytes <= SRV_MAX_RULES_BYTES && rules->param != NULL);
+    check_text(rules->text, rules->bytes);
+    if (rules->kind != INK_GRAMMAR_JSON_SCHEMA) return;
+    json_t *schema = json_loadb(rules->text, rules->bytes, JSON_ALLOW_NUL, NULL);
+    FUZZ_CHECK(json_is_object(schema));
+    json_decref(schema);
+}
+
 static void check_request(const srv_completion *c, bool chat) {
     FUZZ_CHECK(c->chat == chat && c->root != NULL);
     FUZZ_CHECK(c->max_tokens <= INT32_MAX && c->deadline_ms <= INT32_MAX);
@@ -62,6 +105,8 @@ static void check_request(const srv_completion *c, bool chat) {
     for (size_t i = 0; i < c->n_phrases; i++) check_text(c->phrases[i], strlen(c->phrases[i]));
     check_prompts(c);
     check_sampler(&c->sampler);
+    check_chain(c);
+    check_rules(&c->rules);
 }
 
 static void check_failure(const srv_failure *why) {

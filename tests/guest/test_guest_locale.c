@@ -49,7 +49,7 @@ static void listen_to(ink_engine *engine, said *out) {
     // A number with a comma is malformed in every locale.
     ink_error error = {0};
     sampler = NULL;
-    out->status = ink_sampler_new(&sampler, model, "temp=0,5", &options, &error);
+    out->status = ink_sampler_new(&sampler, model, "top_p=0,5", &options, &error);
     assert_null(sampler);
     memcpy(out->message, error.message, sizeof out->message);
 

@@ -2,16 +2,19 @@
 // What the tests of the demo page share: a browser, pages that tell whatever goes wrong in them, and
 // that reach nothing but the server under test.
 import assert from "node:assert/strict";
-import { require } from "./harness.mjs";
+import { FOREVER_MS, require, until } from "./harness.mjs";
 
 const { chromium } = require("playwright-core");
-// No verdict hangs on it: it only ends a test that would wait for ever.
-const FOREVER_MS = 120000;
 
 export async function openBrowser() {
     return chromium.launch({
         executablePath: process.env.CHROMIUM,
-        args: ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
+        // Containers have little shared memory, and Chromium stands still without.
+        args: [
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        ],
     });
 }
 
@@ -63,12 +66,23 @@ export async function closePage(page) {
 /** The ghost text, once there is one that `wanted` takes. */
 export async function ghostText(page, wanted = () => true) {
     const ghost = page.locator("#ghost");
-    for (;;) {
-        await page.waitForFunction(() => document.getElementById("ghost").textContent !== "");
-        const text = await ghost.textContent();
-        if (text !== "" && wanted(text)) return text;
-        await page.waitForTimeout(20);
-    }
+    let text = "";
+    return until(
+        () => `a ghost text that ${wanted} takes, instead of ${JSON.stringify(text)}`,
+        async () => {
+            text = await ghost.textContent();
+            return text !== "" && wanted(text) && text;
+        },
+    );
+}
+
+/** The ghost text once it is whole and belongs to the text in the field: it is read out then. */
+export async function wholeGhostText(page) {
+    return until("a ghost text that is read out", async () => {
+        const said = await page.locator("[role=status]").textContent();
+        const text = said.match(/^Suggestion: (.*)$/su)?.[1];
+        return text && text === (await page.locator("#ghost").textContent()) && text;
+    });
 }
 
 export function fieldText(page) {

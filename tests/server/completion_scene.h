@@ -146,7 +146,7 @@ static long long number_at(const json_t *json, const char *path) {
     return json_integer_value(value);
 }
 
-static double real_at(const json_t *json, const char *path) {
+static inline double real_at(const json_t *json, const char *path) {
     const json_t *value = at(json, path);
     if (!json_is_number(value)) fail_msg("no number at %s", path);
     return json_number_value(value);
@@ -159,8 +159,8 @@ static scene_answer good(const char *path, const char *body) {
     return answer;
 }
 
-static void bad(const char *path, const char *body, unsigned status, const char *param,
-                const char *code) {
+static inline void bad(const char *path, const char *body, unsigned status, const char *param,
+                       const char *code) {
     scene_answer answer = post(path, body);
     if (answer.status != status) fail_msg("%s: %u %s", body, answer.status, answer.body);
     if (strcmp(text_at(answer.json, "error.param"), param) != 0) fail_msg("%s", answer.body);

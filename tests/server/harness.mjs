@@ -7,6 +7,7 @@ import os from "node:os";
 import path from "node:path";
 import { execFileSync, spawn } from "node:child_process";
 import { createRequire } from "node:module";
+import { after } from "node:test";
 import { writeLongModel } from "./long_model.mjs";
 
 const packages = process.env.SERVER_TEST_PACKAGES;
@@ -19,19 +20,21 @@ const root = process.env.INKLING_SOURCE_DIR ?? new URL("../..", import.meta.url)
 export const storyModel = process.env.INKLING_STORY ?? path.join(root, "models", "story.gguf");
 
 // No verdict hangs on this: it only ends a test that would wait for ever.
-const FOREVER_MS = 120000;
+export const FOREVER_MS = 120000;
 
 export function sleep(ms) {
     return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Waits until `condition` gives something true, and returns that. */
+/** Waits until `condition` gives something true, and returns that. `what`: a text, or what makes it. */
 export async function until(what, condition) {
     const end = Date.now() + FOREVER_MS;
     for (;;) {
         const value = await condition();
         if (value) return value;
-        if (Date.now() > end) throw new Error(`waited in vain for: ${what}`);
+        if (Date.now() > end) {
+            throw new Error(`waited in vain for: ${typeof what === "string" ? what : what()}`);
+        }
         await sleep(10);
     }
 }
@@ -42,6 +45,8 @@ process.on("exit", () => {
     for (const child of children) child.kill("SIGKILL");
     fs.rmSync(folder, { recursive: true, force: true });
 });
+// A test that fails leaves its server, and a script does not end before its children.
+after(() => setTimeout(() => children.forEach((child) => child.kill("SIGKILL")), 60000).unref());
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
 
 export function scratch(name) {

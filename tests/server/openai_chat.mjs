@@ -205,12 +205,104 @@ test("content may be a list of texts, and every role of texts is read", async ()
     assert.notEqual(answer.usage.prompt_tokens, (await ask({})).usage.prompt_tokens);
 });
 
+const catSchema = {
+    type: "object",
+    properties: {
+        name: { type: "string", minLength: 1, maxLength: 10 },
+        age: { type: "integer", minimum: 0, maximum: 30 },
+        colours: { type: "array", items: { enum: ["black", "white"] }, maxItems: 3 },
+    },
+    required: ["name", "age", "colours"],
+    additionalProperties: false,
+};
+const asCat = {
+    type: "json_schema",
+    json_schema: { name: "cat", strict: true, schema: catSchema },
+};
+
+function checkCat(text) {
+    const cat = JSON.parse(text);
+    assert.deepEqual(Object.keys(cat), ["name", "age", "colours"]);
+    assert.ok([...cat.name].length >= 1 && [...cat.name].length <= 10, text);
+    assert.ok(Number.isInteger(cat.age) && cat.age >= 0 && cat.age <= 30, text);
+    assert.ok(cat.colours.length <= 3, text);
+    for (const colour of cat.colours) assert.ok(["black", "white"].includes(colour), text);
+}
+
+test("response_format: every answer is valid for the schema, streamed or not", async () => {
+    const more = {
+        response_format: asCat,
+        temperature: 1.2,
+        max_completion_tokens: 120,
+        n: 4,
+        seed: 21,
+        logprobs: true,
+    };
+    const answer = await ask(more);
+    for (const choice of answer.choices) {
+        checkCat(choice.message.content);
+        assert.equal(choice.finish_reason, "stop");
+        const tokens = choice.logprobs.content.map((token) => token.token);
+        assert.equal(tokens.join(""), choice.message.content);
+    }
+    assert.ok(new Set(answer.choices.map((choice) => choice.message.content)).size > 1);
+    const completion = await client.chat.completions
+        .stream({ ...fields, ...more })
+        .finalChatCompletion();
+    assert.deepEqual(
+        completion.choices.map((choice) => choice.message.content),
+        answer.choices.map((choice) => choice.message.content),
+    );
+});
+
+test("response_format: the client's .parse() gives the object", async () => {
+    const parsed = await client.chat.completions.parse({
+        ...fields,
+        response_format: asCat,
+        max_completion_tokens: 120,
+    });
+    checkCat(parsed.choices[0].message.content);
+    const any = await ask({
+        response_format: { type: "json_object" },
+        max_completion_tokens: 8,
+        temperature: 1,
+    });
+    assert.equal(any.choices[0].message.content[0], "{");
+    const cut = await ask({ response_format: asCat, max_completion_tokens: 4 });
+    assert.equal(cut.choices[0].finish_reason, "length");
+    assert.ok('{"name": "'.startsWith(cut.choices[0].message.content.slice(0, 10)));
+});
+
+test("response_format: a schema that is not understood is refused by name and place", async () => {
+    const { BadRequestError } = t.require("openai");
+    const schema = { type: "object", properties: { a: { not: {} } } };
+    const error = await t.refused(
+        ask({ response_format: { type: "json_schema", json_schema: { name: "x", schema } } }),
+        BadRequestError,
+        { status: 400, param: "response_format.json_schema.schema", code: "unsupported" },
+    );
+    assert.match(error.message, /properties\/a\/not: line 1, column \d+/);
+    await t.refused(ask({ response_format: asCat, grammar: 'root ::= "a"' }), BadRequestError, {
+        param: "grammar",
+    });
+});
+
+test("llama.cpp's grammar and samplers go through the client", async () => {
+    const answer = await ask({
+        grammar: 'root ::= ("yes" | "no") "."',
+        samplers: ["top_k", "temperature"],
+        top_k: 5,
+    });
+    assert.match(answer.choices[0].message.content, /^(yes|no)\.$/);
+    assert.equal(answer.choices[0].finish_reason, "stop");
+});
+
 test("what changes the text and is not there is refused by name", async () => {
     const { BadRequestError } = t.require("openai");
     const cases = {
         tools: [{ type: "function", function: { name: "f", parameters: {} } }],
         functions: [{ name: "f" }],
-        response_format: { type: "json_object" },
+        response_format: { type: "xml" },
         modalities: ["text", "audio"],
         audio: { voice: "alloy", format: "mp3" },
         web_search_options: {},

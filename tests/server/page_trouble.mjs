@@ -67,6 +67,35 @@ test("a server that wants a key is given one", async () => {
     await server.stop();
 });
 
+test("a key given while the answer to a wrong one is under way", async () => {
+    const server = await t.startServer(["--api-key", "open-sesame"]);
+    const page = await b.openPage(browser, server.url, { expected: [/401/] });
+    let answer;
+    const answered = new Promise((resolve) => (answer = resolve));
+    let n_held = 0;
+    await page.context().route("**/v1/models", async (route) => {
+        if (route.request().headers().authorization === "Bearer wrong") {
+            n_held++;
+            await answered;
+        }
+        return route.continue();
+    });
+    const key = page.getByLabel("Key", { exact: true });
+    await key.fill("wrong");
+    await key.press("Enter");
+    await t.until("the list to be asked for", async () => n_held > 0);
+    await page.waitForFunction(() =>
+        /does not take this key/.test(document.querySelector("[role=alert]").textContent),
+    );
+    await key.fill("open-sesame");
+    await key.press("Enter");
+    await b.ghostText(page);
+    answer();
+    await t.until("the models", async () => (await page.locator("#model option").count()) === 1);
+    await b.closePage(page);
+    await server.stop();
+});
+
 test("a model that could not be opened is told; another one helps", async () => {
     const server = await t.startServer(["-m", t.storyModel, "--id", "good"]);
     const page = await b.openPage(browser, server.url, { goto: false });

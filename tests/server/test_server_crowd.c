@@ -110,7 +110,8 @@ static const char *stream_body(unsigned n_tokens, unsigned n, unsigned logprobs)
 
 // Every part of the server has been used once: what it keeps for good is there.
 static int start(void **state) {
-    const char *const args[] = {NULL};
+    // What may fill up later is small beside what is asserted below.
+    const char *const args[] = {"--prefix-cache", "4", NULL};
     struct rlimit files;
     ink_model *model = NULL;
     ink_model_info info = {.size = sizeof info};

@@ -208,6 +208,55 @@ static void test_format(void **state) {
                 figure(&now, "inkling_resident_memory_bytes", "") > 1e6);
     check_histogram(&now, "inkling_queue_seconds");
     check_histogram(&now, "inkling_first_token_seconds");
+    // Of the cache that its requests share; a model that could not be opened has none.
+    static const char *const prefix[] = {
+        "inkling_prefix_cache_bytes", "inkling_prefix_cache_lookups_total",
+        "inkling_prefix_cache_tokens_found_total", "inkling_prefix_cache_pages_evicted_total"};
+    for (size_t i = 0; i < sizeof prefix / sizeof *prefix; i++) {
+        assert_true(figure(&now, prefix[i], odd_id) == 0);
+        assert_true(figure(&now, prefix[i], "lost") == 0);
+    }
+}
+
+// A request looks its prompt up, and leaves the pages of what it read.
+static void test_prefix_cache(void **state) {
+    (void)state;
+    ink_service *service = app->models[0].service;
+    ink_prefix_cache_info info = {.size = sizeof info};
+    assert_int_equal(ink_prefix_cache_get_info(ink_service_prefix_cache(service), &info), INK_OK);
+    assert_int_equal(info.max_bytes, 64000000);
+    ink_client *client = NULL;
+    ink_request r;
+    ink_generate_options g;
+    char prompt[240]; // 80 to 240 tokens
+    memset(prompt, 'x', sizeof prompt);
+    for (size_t i = 0; i < sizeof prompt; i += 3) prompt[i] = ' ';
+    ink_generate_options_init(&g, sizeof g);
+    g.flags = INK_GENERATE_FRESH;
+    g.n_tokens = 1;
+    ink_request_init(&r, sizeof r);
+    r.text = prompt;
+    r.bytes = sizeof prompt;
+    r.generate = &g;
+    for (uint32_t i = 1; i <= 2; i++) { // of two clients
+        ink_session_options so;
+        ink_client_options co;
+        ink_session_options_init(&so, sizeof so);
+        ink_client_options_init(&co, sizeof co);
+        co.session = &so;
+        assert_int_equal(ink_client_new(&client, service, &co, NULL), INK_OK);
+        assert_int_equal(ink_client_submit(client, &r, NULL, NULL), INK_OK);
+        do {
+            read_figures(&now);
+        } while (figure(&now, "inkling_prefix_cache_lookups_total", odd_id) < i);
+        if (i == 2) break;
+        do {
+            read_figures(&now);
+        } while (figure(&now, "inkling_prefix_cache_bytes", odd_id) == 0);
+        assert_int_equal(ink_client_free(client), INK_OK);
+    }
+    assert_true(figure(&now, "inkling_prefix_cache_tokens_found_total", odd_id) >= 64);
+    assert_int_equal(ink_client_free(client), INK_OK);
 }
 
 static double wanted_404;
@@ -323,6 +372,7 @@ static void test_health_without_a_model(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_format),
+        cmocka_unit_test(test_prefix_cache),
         cmocka_unit_test(test_requests_are_counted),
         cmocka_unit_test(test_counting),
         cmocka_unit_test(test_health),

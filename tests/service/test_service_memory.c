@@ -202,12 +202,15 @@ static void test_decode_asks_for_nothing(void **state) {
 
 // --- no memory -----------------------------------------------------------------------------------
 
+static uint64_t prefix_bytes; // of the services below
+
 // Everything that a service does, step by step, so that the requests come in one order.
 static ink_status everything(served *s, uint32_t flags, bool *heard) {
     ink_error error = {0};
     watcher w = {0};
     ink_service_options o = served_options();
     o.flags = flags;
+    o.prefix_cache_bytes = prefix_bytes;
     *heard = true;
     ink_status status = served_try(s, &o, 1, &error);
     if (status == INK_OK) status = ink_service_wait(s->service, UINT32_MAX, &error);
@@ -217,7 +220,7 @@ static ink_status everything(served *s, uint32_t flags, bool *heard) {
         ask a = story;
         a.stop = "no such words";
         a.flags = i < 2 ? INK_GENERATE_FRESH : 0; // the last one goes on from a past given back
-        a.n_tokens = 5;
+        a.n_tokens = prefix_bytes > 0 ? 60 : 5;   // more than a page
         status = watcher_submit(&w, &a, NULL, &error);
         if (status != INK_OK) break;
         n_asked++;
@@ -272,6 +275,9 @@ static void test_no_memory(void **state) {
     (void)state;
     fail_each(0);
     fail_each(INK_SERVICE_POLL);
+    prefix_bytes = 1 << 20;
+    fail_each(0);
+    prefix_bytes = 0;
 }
 
 int main(void) {

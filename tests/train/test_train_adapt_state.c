@@ -3,7 +3,7 @@
 // memory. Each is told, the file is left as it was, and what was there goes on.
 #include "adapt_fixture.h"
 #include "checkpoint_fixture.h"
-#include "train/checksum.h"
+#include "base/checksum.h"
 
 #include <fcntl.h>
 #include <signal.h>

@@ -6,7 +6,7 @@
 #include "heap.h"
 #include "tests/train/checkpoint_fixture.h"
 #include "tiny_model.h"
-#include "train/checksum.h"
+#include "base/checksum.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -3,7 +3,7 @@
 #include "train/data.h"
 
 #include "tests/train/data_fixture.h"
-#include "train/checksum.h"
+#include "base/checksum.h"
 #include "train/data_parts.h"
 
 #include <math.h>

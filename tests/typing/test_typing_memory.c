@@ -65,6 +65,67 @@ static void test_measure(void **state) {
     measure_equals_heap(&o);
 }
 
+// Another alternative takes pages, a row of logits and its text. What a pass and a choice work with
+// is the first one's, and that has no list of candidates: a suggestion is the most likely text.
+static void test_what_another_alternative_takes(void **state) {
+    (void)state;
+    const ink_source source = story_source();
+    ink_typing_options o = typing_defaults();
+    ink_memory told[2] = {{0}};
+    for (uint32_t i = 0; i < 2; i++) {
+        o.n_alternatives = i + 1;
+        assert_int_equal(ink_typing_measure(&source, &o, &told[i], NULL), INK_OK);
+    }
+    opened story = opened_story(1, NULL);
+    ink_model_info info = {0};
+    assert_int_equal(ink_model_get_info(story.model, &info), INK_OK);
+    const uint64_t more = (told[1].session_heap_bytes - told[1].kv_bytes) -
+                          (told[0].session_heap_bytes - told[0].kv_bytes);
+    const uint64_t row = info.n_vocab * sizeof(float); // a list of candidates is two of them
+    assert_in_range(more, row, row + 16384);
+    ink_session_options of_session;
+    ink_session_options_init(&of_session, sizeof of_session);
+    // The flag for that is ours alone.
+    of_session.flags = INKI_SESSION_GREEDY;
+    ink_session *s = NULL;
+    assert_int_equal(ink_session_new(&s, story.model, &of_session, NULL), INK_E_UNSUPPORTED);
+    opened_close(&story);
+}
+
+// What that rests on: the chain "greedy" writes one candidate, whatever is banned or allowed.
+static void test_greedy_writes_one_candidate(void **state) {
+    (void)state;
+    enum { N = 1000 };
+    static float logits[N];
+    uint64_t random = 3, allowed[(N + 63) / 64];
+    const inki_mem mem = inki_mem_from(NULL);
+    inki_chain *chain = NULL;
+    assert_int_equal(inki_chain_new(&chain, "greedy", NULL, N, &mem, NULL), INK_OK);
+    for (int round = 0; round < 50; round++) {
+        for (size_t i = 0; i < N; i++) logits[i] = (float)next_number(&random, 1000);
+        for (size_t i = 0; i < N / 64 + 1; i++)
+            allowed[i] = (uint64_t)next_number(&random, UINT32_MAX) << 20;
+        const int32_t bans[] = {5, 70, 700};
+        inki_candidate scratch[] = {{0, 0}, {77, 77}, {77, 77}};
+        const inki_draw draw = {.logits = logits,
+                                .n_vocab = N,
+                                .banned = -1,
+                                .bans = bans,
+                                .n_bans = round % 2 ? 3 : 0,
+                                .allowed = round % 3 ? allowed : NULL,
+                                .scratch = scratch};
+        int32_t token = -1;
+        assert_int_equal(inki_chain_draw(chain, &draw, &token, NULL), INK_OK);
+        for (int i = 1; i < 3; i++) assert_true(scratch[i].id == 77 && scratch[i].logit == 77);
+        for (int32_t i = 0; i < N; i++) {
+            const bool banned = draw.n_bans > 0 && (i == 5 || i == 70 || i == 700);
+            if (banned || (draw.allowed != NULL && !(allowed[i / 64] >> i % 64 & 1))) continue;
+            assert_true(logits[i] < logits[token] || (logits[i] == logits[token] && i >= token));
+        }
+    }
+    inki_chain_free(chain);
+}
+
 // --- nothing after new ---------------------------------------------------------------------------
 
 // A little of everything; texts of up to text_bytes.
@@ -345,9 +406,14 @@ static void test_many_updates(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_measure),         cmocka_unit_test(test_nothing_after_new),
-        cmocka_unit_test(test_long_text),       cmocka_unit_test(test_each_request_fails),
-        cmocka_unit_test(test_failure_is_told), cmocka_unit_test(test_open_and_close),
+        cmocka_unit_test(test_measure),
+        cmocka_unit_test(test_what_another_alternative_takes),
+        cmocka_unit_test(test_greedy_writes_one_candidate),
+        cmocka_unit_test(test_nothing_after_new),
+        cmocka_unit_test(test_long_text),
+        cmocka_unit_test(test_each_request_fails),
+        cmocka_unit_test(test_failure_is_told),
+        cmocka_unit_test(test_open_and_close),
         cmocka_unit_test(test_many_updates),
     };
     return cmocka_run_group_tests_name("typing: memory", tests, NULL, NULL);

@@ -290,6 +290,58 @@ static void forks_on_threads(void **state) {
     assert_int_equal(h.wrong_releases, 0);
 }
 
+// A page that is held outside of a table stays as it is, whoever writes; what makes place for it in
+// another table is that one's reserve, and no cache keeps more pages than it has places.
+static void pages_held_outside(void **state) {
+    (void)state;
+    heap h = {0};
+    cache a, b;
+    cache_init(&a, &h, INK_KV_F16, true, NULL);
+    cache_init(&b, &h, INK_KV_F16, true, NULL);
+    const size_t n_allocs = h.n_allocs;
+    extend(&a, 1, 0, N_CTX);
+    extend(&b, 2, 0, N_CTX);
+    inki_kv_page *held = inki_kv_hold(&a.kv, 1), *first = inki_kv_hold(&a.kv, 0);
+    assert_true(inki_kv_is_shared(&a.kv, 64));
+    inki_kv_put(&b.kv, 1, held);
+    assert_true(rows_are(&b, 2, 0, 64) && rows_are(&b, 1, 64, 128) && rows_are(&b, 2, 128, N_CTX));
+    const inki_kv_layout l = layout_of(INK_KV_F16);
+    const uint64_t page = inki_kv_page_alloc_bytes(&l);
+    assert_int_equal(inki_kv_held_bytes(&b.kv, false), 4 * page);
+    extend(&b, 3, 100, 110); // a copy, in the page that it had before
+    assert_int_equal(h.n_allocs, n_allocs);
+    assert_true(rows_are(&b, 1, 64, 100) && rows_are(&b, 3, 100, 110));
+    assert_true(rows_are(&a, 1, 0, N_CTX));
+    inki_kv_put(&b.kv, 1, held);
+    inki_kv_put(&b.kv, 1, held); // it stands there already
+    inki_kv_put(&b.kv, 0, first);
+    assert_true(rows_are(&b, 1, 0, 128));
+    assert_false(inki_kv_let_go(&a.kv, held)); // both have it
+    assert_false(inki_kv_let_go(&a.kv, first));
+    assert_false(inki_kv_let_go(&a.kv, NULL));
+    inki_kv_rewind(&b.kv, 64); // without the second
+    extend(&a, 4, 0, 1);       // nobody else's any more but for the first
+    assert_int_equal(h.n_allocs, n_allocs + 1);
+    assert_true(rows_are(&b, 1, 0, 64));
+    // b's page that only the caller holds: a has all that it can need, b has not.
+    held = inki_kv_hold(&b.kv, 3);
+    first = inki_kv_hold(&b.kv, 2);
+    inki_kv_trim(&b.kv, 64);
+    assert_int_equal(inki_kv_held_bytes(&b.kv, true), page);
+    assert_int_equal(inki_kv_held_bytes(&a.kv, true), 4 * page);
+    const size_t n_blocks = h.live_blocks;
+    assert_true(inki_kv_let_go(&a.kv, held));
+    assert_int_equal(h.live_blocks, n_blocks - 1);
+    assert_int_equal(inki_kv_held_bytes(&a.kv, true), 4 * page);
+    assert_true(inki_kv_let_go(&b.kv, first));
+    assert_int_equal(h.live_blocks, n_blocks - 1);
+    assert_int_equal(inki_kv_held_bytes(&b.kv, true), 2 * page);
+    inki_kv_free(&a.kv);
+    inki_kv_free(&b.kv);
+    assert_int_equal(h.live_blocks, 0);
+    assert_int_equal(h.wrong_releases, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layout),
@@ -300,6 +352,7 @@ int main(void) {
         cmocka_unit_test(rewind_lets_shared_pages_go),
         cmocka_unit_test(without_memory),
         cmocka_unit_test(forks_on_threads),
+        cmocka_unit_test(pages_held_outside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

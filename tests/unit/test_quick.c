@@ -107,6 +107,106 @@ static void test_options_are_copied(void **state) {
     ink_close(ai);
 }
 
+static char *on_heap(const char *text) {
+    char *copy = malloc(strlen(text) + 1);
+    assert_non_null(copy);
+    return strcpy(copy, text);
+}
+
+// What else is behind a pointer is given back as soon as the engine is open; a second one keeps it.
+static void test_what_is_given_may_go(void **state) {
+    (void)state;
+    static collected texts[2];
+    const ink_model *model = NULL;
+    for (int k = 0; k < 4; k++) {
+        ink_sampler_options so;
+        ink_generate_options g;
+        ink_options options;
+        const bool goes = k % 2 != 0, has_grammar = k >= 2;
+        ink_sampler_options_init(&so, sizeof so);
+        ink_generate_options_init(&g, sizeof g);
+        ink_options_init(&options, sizeof options);
+        char *breaker = on_heap("e"), *word = on_heap("xy"), *rules = on_heap("root ::= [a-f]+");
+        const char **breakers = malloc(sizeof *breakers), **words = malloc(sizeof *words);
+        ink_token *tokens = malloc(3 * sizeof *tokens);
+        assert_true(breakers != NULL && words != NULL && tokens != NULL);
+        *breakers = breaker;
+        *words = word;
+        memcpy(tokens, (ink_token[]){72, 73, 74}, 3 * sizeof *tokens);
+        so.dry_multiplier = 0.8F;
+        so.dry_breakers = breakers;
+        so.n_dry_breakers = 1;
+        so.xtc_probability = 0.5F;
+        so.dynatemp_range = 0.3F;
+        so.seed_set = 1;
+        so.seed = 12;
+        g.n_tokens = 50;
+        g.prompt_tokens = tokens;
+        g.n_prompt_tokens = 3;
+        g.required = has_grammar ? NULL : words;
+        g.n_required = !has_grammar;
+        options.sampler = &so;
+        options.generate = &g;
+        ink_engine *other = open_or_fail(NULL); // whose model the grammar is of: the same file
+        if (has_grammar)
+            assert_int_equal(ink_grammar_new(&g.grammar, ink_engine_model(other), INK_GRAMMAR_GBNF,
+                                             rules, strlen(rules), NULL),
+                             INK_OK);
+        ink_engine *ai = open_or_fail(&options);
+        for (int part = 0; part < 2; part++) {
+            if ((part == 0) == goes) {
+                free(breaker);
+                free(word);
+                free(rules);
+                free(breakers);
+                free(words);
+                free(tokens);
+                ink_grammar_unref(g.grammar);
+                ink_close(other);
+            }
+            if (part == 0) generate(ai, "hello", &texts[goes]);
+        }
+        ink_close(ai);
+        if (goes) assert_string_equal(texts[0].text, texts[1].text);
+        if (!has_grammar) assert_non_null(strstr(texts[goes].text, "xy"));
+        if (has_grammar)
+            assert_int_equal(strspn(texts[goes].text, "abcdef"), strlen(texts[goes].text));
+    }
+    // As a session with that sampler says it: nothing of the options is lost in the chain's text.
+    static collected direct;
+    ink_sampler_options so;
+    ink_options options;
+    ink_sampler *sampler = NULL;
+    ink_sampler_options_init(&so, sizeof so);
+    ink_options_init(&options, sizeof options);
+    so.temperature = 1.1F;
+    so.top_k = 77;
+    so.dry_multiplier = 0.7F;
+    so.dry_breakers = (const char *const[]){"a", "\n\"", ";"};
+    so.n_dry_breakers = 3;
+    so.logit_bias = &(ink_logit_bias){5, -1.5F};
+    so.n_logit_bias = 1;
+    so.repeat_penalty = 1.3F;
+    so.typical_p = 0.97F;
+    so.seed_set = 1;
+    so.seed = 99;
+    options.sampler = &so;
+    ink_engine *ai = open_or_fail(&options);
+    generate(ai, "hello", &texts[0]);
+    model = ink_engine_model(ai);
+    assert_int_equal(ink_sampler_new(&sampler, model, NULL, &so, NULL), INK_OK);
+    ink_generate_options g;
+    ink_generate_options_init(&g, sizeof g);
+    g.flags = INK_GENERATE_FRESH;
+    g.sampler = sampler;
+    assert_int_equal(
+        ink_session_generate(ink_engine_session(ai), "hello", 5, &g, collect, &direct, NULL, NULL),
+        INK_OK);
+    assert_string_equal(direct.text, texts[0].text);
+    ink_sampler_free(sampler);
+    ink_close(ai);
+}
+
 static void expect_failed(const char *model, const ink_options *options, ink_status status,
                           const char *word) {
     ink_engine *ai = ink_open(model, options);
@@ -208,6 +308,7 @@ int main(void) {
         cmocka_unit_test(test_three_lines),
         cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_options_are_copied),
+        cmocka_unit_test(test_what_is_given_may_go),
         cmocka_unit_test(test_a_handle_even_on_failure),
         cmocka_unit_test(test_a_failure_leaves_the_engine_usable),
         cmocka_unit_test(test_inside_a_callback),

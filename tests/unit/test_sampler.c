@@ -115,7 +115,7 @@ static void ref_step(ref_state *r, const inki_chain *chain, inki_step step, cons
             r->t[i].logit = (float)((double)r->t[i].logit / (double)o->temperature);
         break;
     case INKI_STEP_GREEDY: r->n = 1; break;
-    case INKI_N_STEPS: break;
+    default: break;
     }
 }
 
@@ -266,7 +266,12 @@ static void a_large_vocabulary_agrees_too(void **state) {
                                         "greedy"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         inki_chain *chain = new_chain(texts[i], NULL, N);
-        const inki_draw draw = {logits, N, history, 64, 0, 0, 50256, scratch, NULL, 0, NULL};
+        const inki_draw draw = {.logits = logits,
+                                .n_vocab = N,
+                                .history = history,
+                                .n_history = 64,
+                                .banned = 50256,
+                                .scratch = scratch};
         ref_state r = {ref, 0};
         expect_like_reference(chain, &draw, &r);
         inki_chain_free(chain);
@@ -358,7 +363,8 @@ static void draws_follow_the_distribution(void **state) {
             inki_candidate scratch[N];
             ref_token tokens[N];
             ref_state r = {tokens, 0};
-            const inki_draw draw = {logits, N, NULL, 0, 0, 0, -1, scratch, NULL, 0, NULL};
+            const inki_draw draw = {
+                .logits = logits, .n_vocab = N, .banned = -1, .scratch = scratch};
             ref_filter(&r, chain, &draw);
             int counts[N] = {0};
             for (uint64_t i = 0; i < DRAWS; i++) counts[draw_one(chain, logits, N, -1, i)]++;
@@ -416,7 +422,7 @@ static void when_nothing_is_left_it_says_so(void **state) {
         "greedy;logit_bias=1:-inf"}; // a ban behind the choice
     const float logits[3] = {1.0f, 2.0f, 3.0f};
     inki_candidate scratch[3];
-    const inki_draw draw = {logits, 3, NULL, 0, 0, 0, 2, scratch, NULL, 0, NULL};
+    const inki_draw draw = {.logits = logits, .n_vocab = 3, .banned = 2, .scratch = scratch};
     for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
         inki_chain *chain = new_chain(texts[t], NULL, 3);
         int32_t id = 77;
@@ -427,7 +433,7 @@ static void when_nothing_is_left_it_says_so(void **state) {
         inki_chain_free(chain);
     }
     inki_chain *chain = new_chain("greedy", NULL, 1);
-    const inki_draw only = {logits, 1, NULL, 0, 0, 0, 0, scratch, NULL, 0, NULL};
+    const inki_draw only = {.logits = logits, .n_vocab = 1, .banned = 0, .scratch = scratch};
     int32_t id = 77;
     assert_int_equal(inki_chain_draw(chain, &only, &id, NULL), INK_E_NUMERIC);
     assert_int_equal(inki_chain_draw(chain, &draw, &id, NULL), INK_E_ARG); // not its vocabulary
@@ -457,8 +463,13 @@ static void broken_logits_do_no_harm(void **state) {
         for (int i = 0; i < 9; i++) history[i] = (int32_t)next_random(&random);
         const size_t n_texts = sizeof texts / sizeof *texts - 1; // the last one repeats a name
         inki_chain *chain = new_chain(texts[below(&random, (uint32_t)n_texts)], NULL, n);
-        const inki_draw draw = {logits, n,       history, 9, 0,   (uint64_t)round,
-                                -1,     scratch, NULL,    0, NULL};
+        const inki_draw draw = {.logits = logits,
+                                .n_vocab = n,
+                                .history = history,
+                                .n_history = 9,
+                                .position = (uint64_t)round,
+                                .banned = -1,
+                                .scratch = scratch};
         const ink_status status = inki_chain_draw(chain, &draw, &id, NULL);
         if (status == INK_OK)
             assert_in_range(id, 0, n - 1);
@@ -485,8 +496,13 @@ static void a_draw_allocates_nothing_and_stays_inside(void **state) {
         const inki_mem kept = chain->mem;
         chain->mem = (inki_mem){0}; // any allocation would jump to NULL
         for (uint64_t i = 0; i < 5; i++) {
-            const inki_draw draw = {logits,         n,       history, n, 0,   i,
-                                    n > 1 ? 0 : -1, scratch, NULL,    0, NULL};
+            const inki_draw draw = {.logits = logits,
+                                    .n_vocab = n,
+                                    .history = history,
+                                    .n_history = n,
+                                    .position = i,
+                                    .banned = n > 1 ? 0 : -1,
+                                    .scratch = scratch};
             int32_t id = -1;
             assert_int_equal(inki_chain_draw(chain, &draw, &id, NULL), INK_OK);
             assert_in_range(id, n > 1, n - 1);

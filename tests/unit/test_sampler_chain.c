@@ -50,10 +50,12 @@ static void defaults_are_as_documented(void **state) {
     assert_int_equal(o.seed_set, 0);
     assert_null(o.logit_bias);
     assert_int_equal(o.n_logit_bias, 0);
-    expect_text(NULL, NULL,
-                "logit_bias=none;penalties=1,64,0,0;top_k=40;top_p=0.95;min_p=0.05;temp=0.8");
-    expect_text(NULL, &o,
-                "logit_bias=none;penalties=1,64,0,0;top_k=40;top_p=0.95;min_p=0.05;temp=0.8");
+    static const char text[] =
+        "logit_bias=none;no_repeat_ngram=0;penalties=1,64,0,0;dry=0,1.75,2,4294967295,\"\\n\","
+        "\":\",\"\\\"\",\"*\";top_n_sigma=-1;top_k=40;typical=1;top_p=0.95;min_p=0.05;xtc=0,0.1;"
+        "temp=0.8,0,1";
+    expect_text(NULL, NULL, text);
+    expect_text(NULL, &o, text);
 }
 
 static void numbers_come_from_text_or_options(void **state) {
@@ -73,19 +75,19 @@ static void numbers_come_from_text_or_options(void **state) {
     o.seed_set = 1;
     o.logit_bias = bias;
     o.n_logit_bias = 2;
-    expect_text(NULL, &o,
+    expect_text("logit_bias;penalties;top_k;top_p;min_p;temp", &o,
                 "logit_bias=7:-inf,999:0.5;penalties=1.5,33,-0.5,2;top_k=7;top_p=0.5;min_p=0.125;"
-                "temp=0.25");
-    expect_text("top_k=40;temp=0.8", &o, "top_k=40;temp=0.8");
-    expect_text("temp;penalties=1.1;greedy", &o, "temp=0.25;penalties=1.1,33,-0.5,2;greedy");
+                "temp=0.25,0,1");
+    expect_text("top_k=40;temp=0.8", &o, "top_k=40;temp=0.8,0,1");
+    expect_text("temp;penalties=1.1;greedy", &o, "temp=0.25,0,1;penalties=1.1,33,-0.5,2;greedy");
     expect_text("penalties=1.1,64", &o, "penalties=1.1,64,-0.5,2");
     expect_text("penalties=1.1,64,0,0", &o, "penalties=1.1,64,0,0");
     expect_text("logit_bias=none", &o, "logit_bias=none");
     expect_text("logit_bias=3:1e-3", &o, "logit_bias=3:0.001");
     expect_text("greedy", &o, "greedy");
-    expect_text("temp=0", &o, "temp=0");
+    expect_text("temp=0", &o, "temp=0,0,1");
     expect_text(" top_k = 3 ;\tlogit_bias = 1 : 2 , 4:-inf ; temp = 1e0 ", &o,
-                "top_k=3;logit_bias=1:2,4:-inf;temp=1");
+                "top_k=3;logit_bias=1:2,4:-inf;temp=1,0,1");
     expect_text("top_k=4294967295;top_p=1;min_p=0", NULL, "top_k=4294967295;top_p=1;min_p=0");
 
     inki_chain *chain = new_chain("greedy", &o);
@@ -157,7 +159,7 @@ static void errors_name_the_place(void **state) {
         {"temp=1e39", INK_E_ARG, "temperature is \"1e39\""},
         {"temp=1e400", INK_E_ARG, "temperature is \"1e400\""},
         {"temp=0x1", INK_E_ARG, "temperature is \"0x1\""},
-        {"temp=0,5", INK_E_ARG, "temp takes 1 number at most"},
+        {"temp=0,5,1,1", INK_E_ARG, "column 12: temp takes 3 numbers at most"},
         {"top_p=1.5", INK_E_ARG, "column 7: top_p is \"1.5\", must be a number from 0 to 1"},
         {"top_p=-0.5", INK_E_ARG, "top_p"},
         {"min_p=2", INK_E_ARG, "min_p is \"2\""},
@@ -253,7 +255,7 @@ static void options_are_checked(void **state) {
 
 static void text_is_cut_to_the_buffer(void **state) {
     (void)state;
-    static const char whole[] = "top_k=40;temp=0.8";
+    static const char whole[] = "top_k=40;top_p=0.8";
     const size_t n = sizeof whole - 1;
     inki_chain *chain = new_chain(whole, NULL);
     assert_int_equal(inki_chain_text(chain, NULL, 0), n);
@@ -301,8 +303,7 @@ static void expect_same(const inki_chain *a, const inki_chain *b) {
                 assert_memory_equal(&a->bias[k].bias, &b->bias[k].bias, sizeof(float));
             }
             break;
-        case INKI_STEP_GREEDY:
-        case INKI_N_STEPS: break;
+        default: break;
         }
     }
 }

@@ -2,7 +2,7 @@
 // The sampler's arithmetic: its exponential against the C library's long double one, its random
 // numbers against published values and by statistics (fixed seeds, so the outcome is always the
 // same).
-#include "sampler/chain.h"
+#include "sampler/draw.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -43,6 +43,34 @@ static void the_exponential_is_exact_enough(void **state) {
     }
     assert_true(inki_sampler_log(1.0) == 0.0);
     assert_true(inki_sampler_log(2.0) == 0.0);
+}
+
+static void weights_are_exact_enough(void **state) {
+    (void)state;
+    uint64_t random = 18;
+    for (int round = 0; round < 20000; round++) {
+        const float best = (float)(40.0 * unit(&random) - 20.0);
+        float x[INKI_DRAW_BLOCK], weights[INKI_DRAW_BLOCK];
+        double below = 0.0;
+        long double sum = 0.0L, by_weight = 0.0L;
+        for (int k = 0; k < INKI_DRAW_BLOCK; k++) {
+            x[k] = best - (float)((round % 2 ? 100.0 : 2.0) * unit(&random));
+            if (round % 50 == k) x[k] = -INFINITY;
+            if (round % 7 == k) x[k] = best;
+        }
+        const double total = inki_block_weigh(x, best, weights, &below);
+        for (int k = 0; k < INKI_DRAW_BLOCK; k++) {
+            const float off = x[k] - best; // rounded, as it is there
+            const long double exact = off >= -86.0f ? expl((long double)off) : 0.0L;
+            if (fabsl((long double)weights[k] - exact) > 1.1e-7L * exact)
+                fail_msg("e^%.9g is %.9g", (double)off, (double)weights[k]);
+            if (off == 0.0f) assert_true(weights[k] == 1.0f);
+            sum += (long double)weights[k];
+            if (off >= -86.0f) by_weight += (long double)weights[k] * (long double)off;
+        }
+        assert_true(fabsl((long double)total - sum) <= 1e-15L * sum);
+        assert_true(fabsl((long double)below - by_weight) <= -1e-15L * by_weight);
+    }
 }
 
 static void the_random_number_is_the_documented_hash(void **state) {
@@ -119,6 +147,7 @@ static void random_numbers_are_uniform_and_unrelated(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_exponential_is_exact_enough),
+        cmocka_unit_test(weights_are_exact_enough),
         cmocka_unit_test(the_random_number_is_the_documented_hash),
         cmocka_unit_test(random_numbers_are_uniform_and_unrelated),
     };

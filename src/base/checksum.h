@@ -2,8 +2,8 @@
 // A 64-bit checksum against damage, not against forgers: bytes that differ in one of their 8-byte
 // words never have the same one, others by chance, once in 2^64. It does not depend on how the
 // bytes are cut into pieces. Files have it, so it stays as it is.
-#ifndef INKI_TRAIN_CHECKSUM_H
-#define INKI_TRAIN_CHECKSUM_H
+#ifndef INKI_BASE_CHECKSUM_H
+#define INKI_BASE_CHECKSUM_H
 
 #include <stddef.h>
 #include <stdint.h>

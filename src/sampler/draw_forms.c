@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+#include "sampler/draw.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+static void copy_logits(float *restrict to, const inki_candidate *restrict c, uint32_t n) {
+    if (n == INKI_DRAW_BLOCK)
+        for (int k = 0; k < INKI_DRAW_BLOCK; k++) to[k] = c[k].logit;
+    else
+        for (uint32_t k = 0; k < n; k++) to[k] = c[k].logit;
+}
+
+bool inki_block_next(const inki_draw_state *d, inki_block *b) {
+    const inki_draw *in = d->in;
+    const bool raw = d->form == INKI_DRAW_RAW;
+    const uint32_t n_all = inki_draw_most(d);
+    while (b->next < n_all) {
+        const uint32_t at = b->next, left = n_all - at,
+                       n = left < INKI_DRAW_BLOCK ? left : INKI_DRAW_BLOCK;
+        uint32_t gone = 0;
+        b->at = at;
+        b->next = at + INKI_DRAW_BLOCK;
+        b->n = n;
+        b->x = b->own;
+        if (raw) {
+            if (in->allowed != NULL) gone = (uint32_t)(~in->allowed[at / 64] >> at % 64) & 0xffff;
+            if (gone == 0xffff) continue;
+            const uint32_t banned = (uint32_t)in->banned - at;
+            if (banned < INKI_DRAW_BLOCK) gone |= 1u << banned;
+            for (; b->ban < in->n_bans && in->bans[b->ban] < (int32_t)b->next; b->ban++)
+                if (in->bans[b->ban] >= (int32_t)at)
+                    gone |= 1u << (in->bans[b->ban] & (INKI_DRAW_BLOCK - 1));
+            const float *x = (d->scaled ? inki_draw_scaled(d) : in->logits) + at;
+            if (n == INKI_DRAW_BLOCK && gone == 0 && !d->scaled) {
+                b->x = x;
+                return true;
+            }
+            if (n == INKI_DRAW_BLOCK) {
+                inki_block_copy(b->own, x, gone);
+                return true;
+            }
+            memcpy(b->own, x, n * sizeof *x);
+        } else {
+            copy_logits(b->own, d->c + at, n);
+        }
+        gone |= ~0u << n;
+        for (int k = 0; gone << 16 != 0 && k < INKI_DRAW_BLOCK; k++)
+            if (gone >> k & 1) b->own[k] = -INFINITY;
+        return true;
+    }
+    return false;
+}
+
+inki_candidate inki_draw_at(const inki_draw_state *d, uint32_t i) {
+    if (d->form != INKI_DRAW_RAW) return d->c[i];
+    inki_candidate c = {d->in->logits[i], (int32_t)i};
+    if (d->scaled) memcpy(&c.logit, inki_draw_scaled(d) + i, sizeof c.logit);
+    return c;
+}
+
+// The first of equals stays.
+inki_candidate inki_draw_best(const inki_draw_state *d) {
+    inki_candidate best = {-INFINITY, -1};
+    inki_block b = {0};
+    while (inki_block_next(d, &b) && !(d->sorted && b.at > 0)) {
+        if (!inki_block_above(b.x, best.logit)) continue;
+        for (uint32_t k = 0; k < INKI_DRAW_BLOCK; k++)
+            if (b.x[k] > best.logit) best = inki_draw_at(d, b.at + k);
+    }
+    return best;
+}
+
+void inki_draw_scale(inki_draw_state *d, double base, double factor) {
+    const bool raw = d->form == INKI_DRAW_RAW;
+    inki_block b = {0};
+    while (inki_block_next(d, &b)) {
+        float y[INKI_DRAW_BLOCK];
+        inki_block_scale(b.x, base, factor, y);
+        if (raw) memcpy(inki_draw_scaled(d) + b.at, y, b.n * sizeof *y);
+        for (uint32_t k = 0; !raw && k < b.n; k++) d->c[b.at + k].logit = y[k];
+    }
+    d->scaled = raw;
+}
+
+// Each candidate goes home, and the one it finds there goes on to its own home: in place, since ids
+// are distinct. A negative id marks an empty seat.
+static void spread_list(inki_candidate *c, uint32_t n, uint32_t n_vocab) {
+    for (uint32_t i = n; i < n_vocab; i++) c[i].id = -1;
+    for (uint32_t i = 0; i < n; i++) {
+        inki_candidate moving = c[i];
+        c[i].id = -1;
+        while (moving.id >= 0) {
+            const inki_candidate evicted = c[moving.id];
+            c[moving.id] = moving;
+            moving = evicted;
+        }
+    }
+    for (uint32_t i = 0; i < n_vocab; i++)
+        if (c[i].id < 0) c[i] = (inki_candidate){-INFINITY, (int32_t)i};
+}
+
+void inki_draw_spread(inki_draw_state *d) {
+    if (d->form == INKI_DRAW_SPREAD) return;
+    if (d->form == INKI_DRAW_RAW && !d->scaled) {
+        inki_block b = {0};
+        for (uint32_t i = 0; i < d->in->n_vocab; i++)
+            d->c[i] = (inki_candidate){-INFINITY, (int32_t)i};
+        while (inki_block_next(d, &b))
+            for (uint32_t k = 0; k < b.n; k++) d->c[b.at + k].logit = b.x[k];
+    } else {
+        inki_draw_list(d);
+        spread_list(d->c, d->n, d->in->n_vocab);
+    }
+    d->form = INKI_DRAW_SPREAD;
+    d->n = d->in->n_vocab;
+    d->sorted = d->ranked = false;
+}
+
+// Every candidate is written where the next one that stays belongs: no branch to be guessed. That
+// is never behind the place it was read from, in a list or among scaled logits.
+void inki_draw_above(inki_draw_state *d, float bound) {
+    const bool raw = d->form == INKI_DRAW_RAW;
+    uint32_t n = 0;
+    inki_block b = {0};
+    while (inki_block_next(d, &b)) {
+        if (!inki_block_above(b.x, bound)) continue;
+        const float *x = b.x, *end = x + b.n;
+        inki_candidate *c = d->c;
+        for (uint32_t at = b.at; x < end; at++) {
+            const float logit = *x++;
+            const int32_t id = raw ? (int32_t)at : c[at].id;
+            c[n] = (inki_candidate){logit, id};
+            n += logit > bound;
+        }
+    }
+    d->form = INKI_DRAW_LIST;
+    d->n = n;
+}
+
+void inki_draw_list(inki_draw_state *d) {
+    if (d->form != INKI_DRAW_LIST) inki_draw_above(d, -INFINITY);
+}
+
+bool inki_candidate_better(inki_candidate a, inki_candidate b) {
+    return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
+}
+
+void inki_heap_sift(inki_candidate *heap, uint32_t n, uint32_t i) {
+    const inki_candidate moved = heap[i];
+    for (;;) {
+        uint32_t child = 2 * i + 1;
+        if (child >= n) break;
+        if (child + 1 < n && inki_candidate_better(heap[child], heap[child + 1])) child++;
+        if (!inki_candidate_better(moved, heap[child])) break;
+        heap[i] = heap[child];
+        i = child;
+    }
+    heap[i] = moved;
+}
+
+void inki_heap_make(inki_candidate *heap, uint32_t n) {
+    for (uint32_t i = n / 2; i-- > 0;) inki_heap_sift(heap, n, i);
+}
+
+// Of a heap.
+void inki_draw_sort(inki_draw_state *d) {
+    for (uint32_t n = d->n; n > 1;) {
+        const inki_candidate worst = d->c[0];
+        d->c[0] = d->c[--n];
+        inki_heap_sift(d->c, n, 0);
+        d->c[n] = worst;
+    }
+    d->sorted = true;
+}
