@@ -37,7 +37,7 @@ INKI_TEMPLATE void store(float *p, lanes v, size_t n) {
         if (k_ < (n)) step(k_, (n)-k_);                                                            \
     } while (0)
 
-// exp as in kernels/exp_inline.h, where the constants are explained.
+// exp as in base/exp_inline.h, where the constants are explained.
 INKI_TEMPLATE lanes exp_of(lanes x) {
     const lanes magic = splat(12582912.0f);
     x = min_of(splat(89.0f), max_of(splat(-104.0f), x)); // NaN passes both

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/exp_inline.h"
+#include "base/exp_inline.h"
 
 INKI_TARGET_BEGIN_AVX512
 

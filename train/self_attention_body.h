@@ -18,7 +18,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/exp_inline.h"
+#include "base/exp_inline.h"
 
 // --- products ------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/exp_inline.h"
+#include "base/exp_inline.h"
 #include "kernels/neon_inline.h"
 
 #define LEVEL(name) name##_neon

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/exp_inline.h"
+#include "base/exp_inline.h"
 
 #define LEVEL(name) name##_portable
 #define VEC         inki_f4
@@ -44,7 +44,7 @@ INKI_TEMPLATE inki_f4 max_portable(inki_f4 a, inki_f4 b) {
     float x[WIDTH], y[WIDTH];
     inki_f4_store(x, a);
     inki_f4_store(y, b);
-    for (int i = 0; i < WIDTH; i++) x[i] = inki_exp_select(x[i] > y[i], x[i], y[i]);
+    for (int i = 0; i < WIDTH; i++) x[i] = inki_f32_select(x[i] > y[i], x[i], y[i]);
     return inki_f4_load(x);
 }
 INKI_TEMPLATE float fold_max_portable(inki_f4 v) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "engine/choices.h"
 
-#include "kernels/exp_inline.h"
+#include "base/exp_inline.h"
 
 #include <math.h>
 #include <string.h>

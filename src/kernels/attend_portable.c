@@ -3,7 +3,7 @@
 // far are scaled down when a tile brings a larger score, so that no exponent
 // ever overflows. Source: Milakov and Gimelshein, "Online normalizer
 // calculation for softmax", 2018.
-#include "kernels/exp_inline.h"
+#include "base/exp_inline.h"
 #include "kernels/lanes.h"
 #include "kernels/levels.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Work on rows of floats. Elementwise slots make every element by the same operations wherever it
 // stands, so that a row may be cut anywhere.
-#include "kernels/exp_inline.h"
+#include "base/exp_inline.h"
 #include "kernels/lanes.h"
 #include "kernels/levels.h"
 

@@ -4,29 +4,100 @@
 // has its own operations and sums have a fixed order, so the bytes are the same everywhere.
 #include "sampler/draw.h"
 
-#include "base/half.h"
+#include "base/exp_inline.h"
 
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
-bool inki_block_above(const float *x, float bound) {
-    int any = 0;
-    for (int k = 0; k < INKI_DRAW_BLOCK; k++) any |= x[k] > bound;
-    return any != 0;
-}
-
-static float if_bits(float value, int condition, float other) {
-    const uint32_t is = 0u - (uint32_t)condition;
-    return inki_f32_from_bits((inki_f32_bits(value) & is) | (inki_f32_bits(other) & ~is));
-}
-
-void inki_block_copy(float *restrict to, const float *restrict from, uint32_t gone) {
+// -INFINITY for those whose bit is set.
+static void copy_others(float *restrict to, const float *restrict from, uint32_t gone) {
     static const uint32_t bits[INKI_DRAW_BLOCK] = {
         1,      1 << 1, 1 << 2,  1 << 3,  1 << 4,  1 << 5,  1 << 6,  1 << 7,
         1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15,
     };
     for (int k = 0; k < INKI_DRAW_BLOCK; k++)
-        to[k] = if_bits(from[k], (gone & bits[k]) == 0, -INFINITY);
+        to[k] = inki_f32_select((gone & bits[k]) == 0, from[k], -INFINITY);
+}
+
+static void copy_logits(float *restrict to, const inki_candidate *restrict c, uint32_t n) {
+    if (n == INKI_DRAW_BLOCK)
+        for (int k = 0; k < INKI_DRAW_BLOCK; k++) to[k] = c[k].logit;
+    else
+        for (uint32_t k = 0; k < n; k++) to[k] = c[k].logit;
+}
+
+bool inki_block_next(const inki_draw_state *d, inki_block *b) {
+    const inki_draw *in = d->in;
+    const bool raw = d->form == INKI_DRAW_RAW;
+    const uint32_t n_all = inki_draw_most(d);
+    while (b->next < n_all) {
+        const uint32_t at = b->next, left = n_all - at,
+                       n = left < INKI_DRAW_BLOCK ? left : INKI_DRAW_BLOCK;
+        uint32_t gone = 0;
+        b->at = at;
+        b->next = at + INKI_DRAW_BLOCK;
+        b->n = n;
+        b->x = b->own;
+        if (raw) {
+            if (in->allowed != NULL) gone = (uint32_t)(~in->allowed[at / 64] >> at % 64) & 0xffff;
+            if (gone == 0xffff) continue;
+            const uint32_t banned = (uint32_t)in->banned - at;
+            if (banned < INKI_DRAW_BLOCK) gone |= 1u << banned;
+            for (; b->ban < in->n_bans && in->bans[b->ban] < (int32_t)b->next; b->ban++)
+                if (in->bans[b->ban] >= (int32_t)at)
+                    gone |= 1u << (in->bans[b->ban] & (INKI_DRAW_BLOCK - 1));
+            const float *x = (d->scaled ? inki_draw_scaled(d) : in->logits) + at;
+            if (n == INKI_DRAW_BLOCK && gone == 0 && !d->scaled) {
+                b->x = x;
+                return true;
+            }
+            if (n == INKI_DRAW_BLOCK) {
+                copy_others(b->own, x, gone);
+                return true;
+            }
+            memcpy(b->own, x, n * sizeof *x);
+        } else {
+            copy_logits(b->own, d->c + at, n);
+        }
+        gone |= ~0u << n;
+        for (int k = 0; gone << 16 != 0 && k < INKI_DRAW_BLOCK; k++)
+            if (gone >> k & 1) b->own[k] = -INFINITY;
+        return true;
+    }
+    return false;
+}
+
+static bool any_above(const float *x, float bound) {
+    int any = 0;
+    for (int k = 0; k < INKI_DRAW_BLOCK; k++) any |= x[k] > bound;
+    return any != 0;
+}
+
+// Where hardly a block has one: several at once are passed over, whatever the caller rules out of
+// them. Those among which there is one are not looked at together again.
+static void pass_over(const inki_draw_state *d, inki_block *b, float bound) {
+    enum { AT_ONCE = 4 * INKI_DRAW_BLOCK };
+    const uint32_t n = d->in->n_vocab;
+    if (b->next < b->mixed) return;
+    const float *x = d->scaled ? inki_draw_scaled(d) : d->in->logits;
+    for (; b->next < n && n - b->next >= AT_ONCE; b->next += AT_ONCE) {
+        const float *y = x + b->next;
+        int any = 0;
+        for (int k = 0; k < AT_ONCE; k++) any |= y[k] > bound;
+        b->mixed = b->next + AT_ONCE;
+        if (any != 0) return;
+    }
+}
+
+bool inki_block_next_above(const inki_draw_state *d, inki_block *b, float bound) {
+    do {
+        // Of scaled ones, a set leaves out some that were never written.
+        const bool all = d->form == INKI_DRAW_RAW && !(d->scaled && d->in->allowed != NULL);
+        if (all && bound > -INFINITY) pass_over(d, b, bound);
+        if (!inki_block_next(d, b)) return false;
+    } while (!any_above(b->x, bound));
+    return true;
 }
 
 // What overflows is infinite, as IEEE 754 has it, and far below the best one: it stays as low as a
@@ -34,12 +105,13 @@ void inki_block_copy(float *restrict to, const float *restrict from, uint32_t go
 void inki_block_scale(const float *restrict x, double base, double factor, float *restrict y) {
     for (int k = 0; k < INKI_DRAW_BLOCK; k++) {
         const float v = (float)(((double)x[k] - base) * factor);
-        y[k] = if_bits(if_bits(v, v >= -FLT_MAX, -FLT_MAX), x[k] > -INFINITY, x[k]);
+        const float kept = inki_f32_select(v >= -FLT_MAX, v, -FLT_MAX);
+        y[k] = inki_f32_select(x[k] > -INFINITY, kept, x[k]);
     }
 }
 
 // e^off of what is at most 86 below the best one, 0 of others, whose share no sum would show, and
-// off = 0. The relative error is below 1e-7; exp_inline.h of the kernels has the same steps.
+// off = 0. The relative error is below 1e-7.
 double inki_block_weigh(const float *restrict x, float best, float *restrict weights,
                         double *below) {
     float off[INKI_DRAW_BLOCK];
@@ -47,16 +119,8 @@ double inki_block_weigh(const float *restrict x, float best, float *restrict wei
         const float o = x[k] - best;
         const uint32_t counts = 0u - (uint32_t)(o >= -86.0f);
         const float v = inki_f32_from_bits(inki_f32_bits(o) & counts);
-        const float shifted = v * 1.44269504f + 12582912.0f; // the multiple of ln 2 in its low bits
-        const float multiple = shifted - 12582912.0f;
-        const float r = (v - multiple * 0.693359375f) + multiple * 2.12194440e-4f;
-        float p = 1.39262134e-3f;
-        p = p * r + 8.36320297e-3f;
-        p = p * r + 4.16665544e-2f;
-        p = p * r + 0.166665768f;
-        p = p * r + 0.5f;
-        p = (r * r) * p + r;
-        p = p + 1.0f;
+        float shifted;
+        const float p = inki_exp_reduce(v, &shifted);
         const uint32_t bits = inki_f32_bits(p) + (inki_f32_bits(shifted) << 23);
         off[k] = v;
         weights[k] = inki_f32_from_bits(bits & counts);

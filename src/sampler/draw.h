@@ -35,13 +35,13 @@ enum { INKI_DRAW_BLOCK = 16 };
 typedef struct inki_block {
     const float *x;
     uint32_t at, n, next; // n: places of the form
+    uint32_t mixed;       // some before it are above the bound that was asked for
     size_t ban;
     float own[INKI_DRAW_BLOCK];
 } inki_block;
 bool inki_block_next(const inki_draw_state *d, inki_block *b); // false: there are no more
-bool inki_block_above(const float *x, float bound);            // one of them is
-// -INFINITY for those whose bit is set.
-void inki_block_copy(float *restrict to, const float *restrict from, uint32_t gone);
+// ... that has one above `bound`, which may only rise
+bool inki_block_next_above(const inki_draw_state *d, inki_block *b, float bound);
 // y = (x - base) * factor; what overflows downwards is as low as a logit may be, -inf stays.
 void inki_block_scale(const float *restrict x, double base, double factor, float *restrict y);
 // e^(x - best), 0 below e^-86. Returns their sum and adds that of their products with x - best.

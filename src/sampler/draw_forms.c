@@ -5,54 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-static void copy_logits(float *restrict to, const inki_candidate *restrict c, uint32_t n) {
-    if (n == INKI_DRAW_BLOCK)
-        for (int k = 0; k < INKI_DRAW_BLOCK; k++) to[k] = c[k].logit;
-    else
-        for (uint32_t k = 0; k < n; k++) to[k] = c[k].logit;
-}
-
-bool inki_block_next(const inki_draw_state *d, inki_block *b) {
-    const inki_draw *in = d->in;
-    const bool raw = d->form == INKI_DRAW_RAW;
-    const uint32_t n_all = inki_draw_most(d);
-    while (b->next < n_all) {
-        const uint32_t at = b->next, left = n_all - at,
-                       n = left < INKI_DRAW_BLOCK ? left : INKI_DRAW_BLOCK;
-        uint32_t gone = 0;
-        b->at = at;
-        b->next = at + INKI_DRAW_BLOCK;
-        b->n = n;
-        b->x = b->own;
-        if (raw) {
-            if (in->allowed != NULL) gone = (uint32_t)(~in->allowed[at / 64] >> at % 64) & 0xffff;
-            if (gone == 0xffff) continue;
-            const uint32_t banned = (uint32_t)in->banned - at;
-            if (banned < INKI_DRAW_BLOCK) gone |= 1u << banned;
-            for (; b->ban < in->n_bans && in->bans[b->ban] < (int32_t)b->next; b->ban++)
-                if (in->bans[b->ban] >= (int32_t)at)
-                    gone |= 1u << (in->bans[b->ban] & (INKI_DRAW_BLOCK - 1));
-            const float *x = (d->scaled ? inki_draw_scaled(d) : in->logits) + at;
-            if (n == INKI_DRAW_BLOCK && gone == 0 && !d->scaled) {
-                b->x = x;
-                return true;
-            }
-            if (n == INKI_DRAW_BLOCK) {
-                inki_block_copy(b->own, x, gone);
-                return true;
-            }
-            memcpy(b->own, x, n * sizeof *x);
-        } else {
-            copy_logits(b->own, d->c + at, n);
-        }
-        gone |= ~0u << n;
-        for (int k = 0; gone << 16 != 0 && k < INKI_DRAW_BLOCK; k++)
-            if (gone >> k & 1) b->own[k] = -INFINITY;
-        return true;
-    }
-    return false;
-}
-
 inki_candidate inki_draw_at(const inki_draw_state *d, uint32_t i) {
     if (d->form != INKI_DRAW_RAW) return d->c[i];
     inki_candidate c = {d->in->logits[i], (int32_t)i};
@@ -64,11 +16,9 @@ inki_candidate inki_draw_at(const inki_draw_state *d, uint32_t i) {
 inki_candidate inki_draw_best(const inki_draw_state *d) {
     inki_candidate best = {-INFINITY, -1};
     inki_block b = {0};
-    while (inki_block_next(d, &b) && !(d->sorted && b.at > 0)) {
-        if (!inki_block_above(b.x, best.logit)) continue;
+    while (inki_block_next_above(d, &b, best.logit) && !(d->sorted && b.at > 0))
         for (uint32_t k = 0; k < INKI_DRAW_BLOCK; k++)
             if (b.x[k] > best.logit) best = inki_draw_at(d, b.at + k);
-    }
     return best;
 }
 
@@ -124,8 +74,7 @@ void inki_draw_above(inki_draw_state *d, float bound) {
     const bool raw = d->form == INKI_DRAW_RAW;
     uint32_t n = 0;
     inki_block b = {0};
-    while (inki_block_next(d, &b)) {
-        if (!inki_block_above(b.x, bound)) continue;
+    while (inki_block_next_above(d, &b, bound)) {
         const float *x = b.x, *end = x + b.n;
         inki_candidate *c = d->c;
         for (uint32_t at = b.at; x < end; at++) {

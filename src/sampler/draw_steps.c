@@ -18,8 +18,7 @@ void inki_step_top_k(inki_draw_state *d) {
     uint32_t n = 0;
     inki_block b = {0};
     float bound = -INFINITY; // of what goes into the heap
-    while (inki_block_next(d, &b)) {
-        if (!inki_block_above(b.x, bound)) continue;
+    while (inki_block_next_above(d, &b, bound)) {
         for (uint32_t i = 0; i < b.n; i++) {
             if (!(b.x[i] > bound)) continue;
             const inki_candidate c = {b.x[i], inki_draw_at(d, b.at + i).id};
@@ -116,12 +115,6 @@ void inki_step_top_n_sigma(inki_draw_state *d) {
     if (m.n > 1) keep_within(d, best, -(double)d->chain->o.top_n_sigma * sqrt(m.variance));
 }
 
-static bool next_likely(const inki_draw_state *d, inki_block *b, float bound) {
-    while (inki_block_next(d, b))
-        if (inki_block_above(b->x, bound)) return true;
-    return false;
-}
-
 // Now and then all that are likely enough are left out but for the least likely of them.
 // Source: https://github.com/oobabooga/text-generation-webui/pull/6335 (XTC, "exclude top choices")
 // and llama.cpp's sampler.
@@ -138,7 +131,7 @@ void inki_step_xtc(inki_draw_state *d) {
     const float none = -INFINITY, low_logit = below_float((double)w.best.logit + low);
     inki_candidate last = w.best;
     inki_block b = {0};
-    while (next_likely(d, &b, low_logit))
+    while (inki_block_next_above(d, &b, low_logit))
         for (uint32_t k = 0; k < b.n; k++) {
             const inki_candidate c = {b.x[k], inki_draw_at(d, b.at + k).id};
             if (c.logit > low_logit && (double)c.logit - (double)w.best.logit >= low &&
@@ -148,7 +141,7 @@ void inki_step_xtc(inki_draw_state *d) {
     // The others become none, in a copy of the logits where there is nothing else to write to.
     if (d->form == INKI_DRAW_RAW) inki_draw_scale(d, 0.0, 1.0);
     b = (inki_block){0};
-    while (next_likely(d, &b, low_logit))
+    while (inki_block_next_above(d, &b, low_logit))
         for (uint32_t k = 0; k < b.n; k++)
             if (inki_candidate_better(inki_draw_at(d, b.at + k), last))
                 memcpy(d->form == INKI_DRAW_RAW ? inki_draw_scaled(d) + b.at + k

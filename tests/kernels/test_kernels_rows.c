@@ -4,7 +4,7 @@
 #include "each_level.h"
 #include "guarded.h"
 
-#include "kernels/exp_inline.h"
+#include "base/exp_inline.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
