@@ -124,10 +124,27 @@ static void put_last_page(saving *w, const inki_kv_layout *l, const uint8_t *fro
     }
 }
 
+// A page has a checksum of its own, so that several threads can read a file.
+static void put_page(saving *w, uint32_t i) {
+    const ink_session *s = w->s;
+    const uint32_t n = s->n_past - i * INKI_TILE;
+    const uint8_t *rows = inki_kv_keys(&s->kv, i, 0, 0);
+    put_waiting(w);
+    inki_checksum before = w->sum;
+    inki_checksum_init(&w->sum);
+    if (n < INKI_TILE)
+        put_last_page(w, &s->kv.layout, rows, n);
+    else
+        put_data(w, rows, s->kv.layout.page_bytes);
+    put_waiting(w);
+    const uint64_t sum = inki_checksum_end(&w->sum);
+    inki_checksum_add(&before, &sum, sizeof sum);
+    w->sum = before;
+}
+
 static void put_session(saving *w) {
     const ink_session *s = w->s;
     const char *texts = w->texts != NULL ? w->texts : ""; // NULL + 0 is undefined
-    const uint32_t n_past = s->n_past, n_last = n_past % INKI_TILE;
     inki_checksum_init(&w->sum);
     put_data(w, &w->head, sizeof w->head);
     put_part(w, INKI_SAVED_TOKENS, s->tokens);
@@ -139,10 +156,7 @@ static void put_session(saving *w) {
     }
     put_part(w, INKI_SAVED_NOTE, w->o.note);
     put_nothing(w, (size_t)(w->parts.at[INKI_SAVED_PAGES] - w->at));
-    for (uint32_t i = 0; i < n_past / INKI_TILE; i++)
-        put_data(w, inki_kv_keys(&s->kv, i, 0, 0), s->kv.layout.page_bytes);
-    if (n_last > 0)
-        put_last_page(w, &s->kv.layout, inki_kv_keys(&s->kv, n_past / INKI_TILE, 0, 0), n_last);
+    for (uint32_t i = 0; i < inki_kv_pages_for(s->n_past); i++) put_page(w, i);
     put_nothing(w, (size_t)(w->parts.at[INKI_SAVED_SUM] - w->at));
     put_waiting(w);
     const uint64_t sum = inki_checksum_end(&w->sum);

@@ -47,7 +47,7 @@ typedef enum inki_saved_part {
     INKI_SAVED_PHRASES,
     INKI_SAVED_NOTE,
     INKI_SAVED_PAGES,
-    INKI_SAVED_SUM, // of all before it
+    INKI_SAVED_SUM, // of what is before the pages and of the checksum of each
     INKI_SAVED_PARTS
 } inki_saved_part;
 typedef struct inki_saved_parts {

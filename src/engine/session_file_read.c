@@ -25,6 +25,7 @@ typedef struct restoring {
     inki_kv pages;        // for those, and for what it lacks of its own
     inki_kv_page **table; // [n_pages] of them
     size_t n_pages;
+    uint64_t *sums;     // [pages of the past] their checksums
     atomic_bool failed; // a page could not be read
     ink_error *error;
 } restoring;
@@ -123,6 +124,10 @@ static ink_status check_counts(restoring *r) {
     return INK_OK;
 }
 
+static uint32_t n_pages_of(const restoring *r) {
+    return inki_kv_pages_for((uint32_t)r->head.n_past);
+}
+
 // --- what is needed ------------------------------------------------------------------------------
 
 // A file that says it is whole and has a chain or phrases that are none was altered.
@@ -159,7 +164,9 @@ static bool needs_page(const restoring *r, uint32_t i) {
 
 static ink_status make_pages(restoring *r) {
     const inki_kv *kv = &r->s->kv;
-    const uint32_t n = inki_kv_pages_for((uint32_t)r->head.n_past);
+    const uint32_t n = n_pages_of(r);
+    if (n > 0 && (r->sums = inki_alloc(&r->s->mem, n, sizeof *r->sums)) == NULL)
+        return inki_fail_nomem(r->error, n * sizeof *r->sums);
     r->n_kept = inki_kv_pages_for(r->s->n_past);
     for (uint32_t i = 0; i < n; i++) r->n_pages += needs_page(r, i);
     if (r->n_pages == 0) return INK_OK;
@@ -187,6 +194,7 @@ static void drop_parts(restoring *r) {
     inki_release(mem, r->note, (size_t)r->head.note_bytes, 1);
     inki_kv_free(&r->pages);
     inki_release(mem, r->table, r->n_pages, sizeof *r->table);
+    inki_release(mem, r->sums, n_pages_of(r), sizeof *r->sums);
     inki_release(mem, r->front, r->front_bytes, 1);
     ink_sampler_free(r->sampler);
     ink_filter_unref(r->filter);
@@ -204,14 +212,18 @@ static uint8_t *page_room(const restoring *r, uint32_t i) {
 
 static ink_status read_page(const restoring *r, uint32_t i, ink_error *error) {
     const size_t page_bytes = r->s->kv.layout.page_bytes;
-    return inki_input_read(&r->in, r->parts.at[INKI_SAVED_PAGES] + (uint64_t)i * page_bytes,
-                           page_room(r, i), page_bytes, error);
+    const uint64_t at = r->parts.at[INKI_SAVED_PAGES] + (uint64_t)i * page_bytes;
+    uint8_t *room = page_room(r, i);
+    if (needs_page(r, i)) inki_os_touch(room, page_bytes);
+    const ink_status status = inki_input_read(&r->in, at, room, page_bytes, error);
+    if (status == INK_OK) r->sums[i] = inki_checksum_of(room, page_bytes);
+    return status;
 }
 
 static void read_share(void *arg, uint32_t part, uint32_t n_parts) {
     restoring *r = arg;
     size_t begin, end;
-    inki_pool_share(inki_kv_pages_for((uint32_t)r->head.n_past), 1, part, n_parts, &begin, &end);
+    inki_pool_share(n_pages_of(r), 1, part, n_parts, &begin, &end);
     for (; begin < end; begin++)
         if (read_page(r, (uint32_t)begin, NULL) != INK_OK) atomic_store(&r->failed, true);
 }
@@ -220,7 +232,7 @@ static void read_share(void *arg, uint32_t part, uint32_t n_parts) {
 // the reading takes, and threads share that.
 static ink_status read_pages(restoring *r) {
     ink_session *s = r->s;
-    const uint32_t n = inki_kv_pages_for((uint32_t)r->head.n_past), n_mu = s->n_mu;
+    const uint32_t n = n_pages_of(r), n_mu = s->n_mu;
     // Nothing more is known of what lies behind the past, and what others share of that is let go:
     // whether they still do may change at any time.
     inki_rewind_entered(s, s->n_past);
@@ -239,8 +251,6 @@ static ink_status read_pages(restoring *r) {
 }
 
 static ink_status check_sum(restoring *r) {
-    const size_t page_bytes = r->s->kv.layout.page_bytes;
-    const uint32_t n = inki_kv_pages_for((uint32_t)r->head.n_past);
     uint8_t tail[INKI_SAVED_ALIGN + sizeof(uint64_t)];
     const uint64_t at = r->parts.at[INKI_SAVED_PAGES] + r->parts.bytes[INKI_SAVED_PAGES];
     const size_t n_tail = (size_t)(r->parts.file_bytes - at), n_zeros = n_tail - sizeof(uint64_t);
@@ -249,7 +259,7 @@ static ink_status check_sum(restoring *r) {
     inki_checksum sum;
     inki_checksum_init(&sum);
     inki_checksum_add(&sum, r->front, r->front_bytes);
-    for (uint32_t i = 0; i < n; i++) inki_checksum_add(&sum, page_room(r, i), page_bytes);
+    inki_checksum_add(&sum, r->sums, n_pages_of(r) * sizeof *r->sums);
     inki_checksum_add(&sum, tail, n_zeros);
     if (inki_load_u64(tail + n_zeros) != inki_checksum_end(&sum))
         return refuse(r, INK_E_FORMAT, "is altered: its checksum is another");
@@ -277,7 +287,7 @@ static ink_status read_file(restoring *r) {
 // What was the session's goes with what is dropped.
 static void take_pages(restoring *r) {
     inki_kv *kv = &r->s->kv;
-    const uint32_t n = inki_kv_pages_for((uint32_t)r->head.n_past);
+    const uint32_t n = n_pages_of(r);
     size_t next = 0;
     for (uint32_t i = 0; i < n; i++) {
         if (!needs_page(r, i)) continue;

@@ -55,6 +55,9 @@ uint32_t inki_os_n_cpus(void); // processors that this process may use, at least
 uint64_t inki_os_memory_bytes(void);
 uint64_t inki_os_random(void); // for seeds, not for secrets
 int64_t inki_os_pid(void);     // to notice a fork
+// Memory that is about to be written, whose pages may never have been: the system gives them all at
+// once, where each would be a fault of its own. The bytes stay as they are. A hint.
+void inki_os_touch(void *memory, size_t bytes);
 // What an errno means, in English whatever the locale; 0-terminated, cut to cap.
 void inki_os_error_text(int code, char *out, size_t cap);
 

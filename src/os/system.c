@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -81,6 +82,18 @@ uint64_t inki_os_random(void) {
     value ^=
         inki_mix64((uint64_t)t.tv_nsec ^ (uint64_t)getpid() << 32) ^ (uint64_t)(uintptr_t)&value;
     return inki_mix64(value);
+}
+
+void inki_os_touch(void *memory, size_t bytes) {
+#if defined(MADV_POPULATE_WRITE) // Linux 5.14; an older one refuses it
+    const long page = sysconf(_SC_PAGESIZE);
+    const size_t size = page > 0 ? (size_t)page : 1, lead = (0 - (uintptr_t)memory) % size;
+    if (bytes > lead && bytes - lead >= size)
+        madvise((uint8_t *)memory + lead, (bytes - lead) / size * size, MADV_POPULATE_WRITE);
+#else
+    (void)memory;
+    (void)bytes;
+#endif
 }
 
 int64_t inki_os_pid(void) { return (int64_t)getpid(); }

@@ -196,6 +196,27 @@ static void of_others(void **state) {
     scene_end(&t);
 }
 
+// Each page has a checksum of its own: they count in their order.
+static void pages_in_another_order(void **state) {
+    (void)state;
+    scene t;
+    scene_begin(&t);
+    ink_session *from = opened_session(&t.o, 0, INK_KV_F16, 1);
+    for (int i = 0; i < 3; i++) opened_eval(from, ids, N_IDS, 0);
+    const saved file = saved_of(from, NULL), other = copy_of(&file);
+    const size_t page = (size_t)saved_get(&file, SAVED_PAGE_BYTES);
+    uint8_t *first = other.data + other.bytes - 8 - 2 * page;
+    memcpy(first, file.data + file.bytes - 8 - page, page);
+    refused(&t, &other, INK_E_FORMAT, "checksum");
+    memcpy(first + page, file.data + file.bytes - 8 - 2 * page, page);
+    refused(&t, &other, INK_E_FORMAT, "checksum");
+    assert_unchanged(&t);
+    free(file.data);
+    free(other.data);
+    ink_session_free(from);
+    scene_end(&t);
+}
+
 // A file whose checksums are right and whose contents are not: somebody made it so.
 static void forged(void **state) {
     (void)state;
@@ -348,9 +369,10 @@ static void no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good),      cmocka_unit_test(altered), cmocka_unit_test(cut),
-        cmocka_unit_test(of_others), cmocka_unit_test(forged),  cmocka_unit_test(poisoned_keys),
-        cmocka_unit_test(no_memory),
+        cmocka_unit_test(good),          cmocka_unit_test(altered),
+        cmocka_unit_test(cut),           cmocka_unit_test(pages_in_another_order),
+        cmocka_unit_test(of_others),     cmocka_unit_test(forged),
+        cmocka_unit_test(poisoned_keys), cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 // where bit 7 is set.
 #include "base/checksum.h"
 #include "engine/engine.h"
+#include "saved_sum.h"
 #include "tiny_model.h"
 
 #include "fuzz.h"
@@ -144,7 +145,7 @@ static bytes_of make_file(const uint8_t *data, size_t size, unsigned how, const 
     }
     if ((how & MEND_SUMS) == 0) return b;
     put_number(b.data + HEAD_SUM, inki_checksum_of(b.data, HEAD_SUM));
-    put_number(b.data + b.n - 8, inki_checksum_of(b.data, b.n - 8));
+    put_number(b.data + b.n - 8, saved_sum(b.data, b.n));
     return b;
 }
 

@@ -2,6 +2,7 @@
 #include "saved.h"
 
 #include "base/checksum.h"
+#include "saved_sum.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -51,7 +52,7 @@ void saved_put(const saved *file, size_t at, uint64_t value) {
 void saved_mend(const saved *file) {
     saved_put(file, SAVED_FILE_BYTES, file->bytes);
     saved_put(file, SAVED_HEAD_SUM, inki_checksum_of(file->data, SAVED_HEAD_SUM));
-    saved_put(file, file->bytes - 8, inki_checksum_of(file->data, file->bytes - 8));
+    saved_put(file, file->bytes - 8, saved_sum(file->data, file->bytes));
 }
 
 size_t saved_tokens_at(const saved *file) {
