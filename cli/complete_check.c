@@ -5,7 +5,6 @@
 
 #include "cli/complete_job.h"
 #include "cli/report.h"
-#include "cli/text.h"
 
 #define SEE_HELP " (see inkling complete --help)"
 
@@ -151,27 +150,34 @@ static int check_texts(void) {
     return code;
 }
 
+// Each word alone, so that it is told which of them is wrong.
+static int check_words(const char *option, const cli_list *words) {
+    for (size_t i = 0; i < words->n; i++) {
+        ink_error error = {0};
+        ink_filter *one = NULL;
+        const ink_status status = ink_filter_new(&one, NULL, &words->items[i], 1, &error);
+        ink_filter_unref(one);
+        if (status == INK_E_NOMEM) return cli_fail_memory();
+        const char *why = strstr(error.message, "]: "); // behind "phrases[0]"
+        if (status != INK_OK)
+            return cli_fail(CLI_USAGE, "complete: --%s: \"%.40s\" %s" SEE_HELP, option,
+                            words->items[i], why != NULL ? why + 3 : error.message);
+    }
+    return CLI_OK;
+}
+
 static int check_required(void) {
     const cli_list *require = &cli_complete_set.require;
     if (require->n > MAX_REQUIRED)
         return cli_fail(CLI_USAGE,
                         "complete: --require: %zu words, at most %d are possible" SEE_HELP,
                         require->n, MAX_REQUIRED);
-    for (size_t i = 0; i < require->n; i++) {
-        const char *words = require->items[i];
-        const size_t n = strlen(words);
-        uint32_t c;
-        if (n > MAX_REQUIRED_BYTES)
+    for (size_t i = 0; i < require->n; i++)
+        if (strlen(require->items[i]) > MAX_REQUIRED_BYTES)
             return cli_fail(CLI_USAGE,
                             "complete: --require: \"%.40s...\" is longer than %d bytes" SEE_HELP,
-                            words, MAX_REQUIRED_BYTES);
-        for (size_t at = 0, step; at < n; at += step)
-            if ((step = cli_text_decode(words + at, n - at, &c)) == 0)
-                return cli_fail(CLI_USAGE,
-                                "complete: --require: \"%.40s\" is not UTF-8 at byte %zu" SEE_HELP,
-                                words, at);
-    }
-    return CLI_OK;
+                            require->items[i], MAX_REQUIRED_BYTES);
+    return check_words("require", require);
 }
 
 static int check_values(void) {
@@ -195,6 +201,7 @@ int cli_complete_check(const char *prompt) {
     if (code == CLI_OK) code = check_texts();
     if (code == CLI_OK) code = check_stdin(prompt);
     if (code == CLI_OK) code = check_required();
+    if (code == CLI_OK) code = check_words("ban", &cli_complete_set.ban);
     if (code == CLI_OK) code = check_values();
     return code;
 }

@@ -100,8 +100,9 @@ static int new_sampler(cli_complete_job *j, const char *chain, const ink_sampler
     ink_error error = {0};
     ink_sampler *made = NULL;
     const ink_status status = ink_sampler_new(&made, j->model, chain, o, &error);
-    // A chain that is malformed was typed, it is no damaged file.
-    if (status == INK_E_FORMAT) return cli_fail_ink_as(CLI_USAGE, status, &error);
+    // What is malformed or too long was typed, it is no damaged file.
+    if (status == INK_E_FORMAT || status == INK_E_LIMIT)
+        return cli_fail_ink_as(CLI_USAGE, status, &error);
     if (status != INK_OK) return cli_fail_ink(status, &error);
     ink_sampler_free(j->sampler);
     j->sampler = made;

@@ -32,8 +32,10 @@ int cli_complete_check_save(void) {
     memcpy(folder, path, n);
     memcpy(folder + n, n > 0 ? "" : ".", n > 0 ? 1 : 2);
     int code = CLI_OK;
-    const bool exists = stat(path, &there) == 0;
-    if (exists && S_ISDIR(there.st_mode))
+    const bool exists = stat(path, &there) == 0, unknown = !exists && errno != ENOENT;
+    if (unknown)
+        code = cli_fail(CLI_FILE, "%s: cannot be saved: %s", path, strerror(errno));
+    else if (exists && S_ISDIR(there.st_mode))
         code = cli_fail(CLI_FILE, "%s: is a folder, a file to save to was expected", path);
     else if (exists && S_ISFIFO(there.st_mode)) // opening it would wait for a reader, for ever
         code = cli_fail(CLI_FILE, "%s: is a pipe, a file to save to was expected", path);

@@ -280,26 +280,13 @@ static int make_filter(const char *where, int code, const char *const *phrases, 
     return cli_fail(status == INK_E_NOMEM ? CLI_NOMEM : code, "%s: %s", where, error.message);
 }
 
-// Each word alone first: what is wrong with it is then told of this one.
-static int check_words(const cli_list *words) {
-    int code = CLI_OK;
-    for (size_t i = 0; i < words->n && code == CLI_OK; i++) {
-        ink_filter *one = NULL;
-        code = make_filter("--ban", CLI_USAGE, &words->items[i], 1, &one);
-        ink_filter_unref(one);
-    }
-    return code;
-}
-
 int cli_read_filter(const char *path, const cli_list *words, ink_filter **out) {
     static const cli_list none = {NULL, 0};
     cli_bytes file = {NULL, 0};
     size_t n = 0, lines = 1;
     if (words == NULL) words = &none;
     if (path == NULL && words->n == 0) return CLI_OK;
-    int code = check_words(words);
-    if (code == CLI_OK && path != NULL)
-        code = cli_read_file(path, MAX_FILTER_BYTES, "the list", &file);
+    int code = path != NULL ? cli_read_file(path, MAX_FILTER_BYTES, "the list", &file) : CLI_OK;
     if (code != CLI_OK) return code;
     for (size_t i = 0; i < file.n; i++) lines += file.data[i] == '\n';
     const char **phrases = malloc((lines + words->n) * sizeof *phrases);

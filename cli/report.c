@@ -9,16 +9,19 @@
 #include "cli/terminal.h"
 #include "cli/text.h"
 
-const char cli_exit_help[] =
-    "Exit codes:\n"
-    "  0    success (also when the reader of a pipe has gone)\n"
-    "  1    any other failure\n"
-    "  2    wrong usage: an option, its value, an argument\n"
-    "  3    a file or standard output cannot be read or written\n"
-    "  4    a model, session, grammar or schema is not usable: damaged, not supported, over a limit\n"
-    "  5    out of memory\n"
-    "  6    it does not fit into the context\n"
-    "  130  interrupted (Ctrl-C, SIGTERM); the text so far was printed\n";
+const char cli_exit_help[] = "Exit codes:\n"
+                             "  0    success (also when the reader of a pipe has gone)\n"
+                             "  1    any other failure\n"
+                             "  2    wrong usage: an option, its value, an argument\n"
+                             "  3    a file or standard output cannot be read or written; what a "
+                             "file has of words, rules or a\n"
+                             "       schema is wrong\n"
+                             "  4    a model or session is not usable: damaged, not supported, "
+                             "over a limit; a text went over\n"
+                             "       a limit of its grammar\n"
+                             "  5    out of memory\n"
+                             "  6    it does not fit into the context\n"
+                             "  130  interrupted (Ctrl-C, SIGTERM); the text so far was printed\n";
 
 int cli_exit_of(ink_status status) {
     switch (status) {
@@ -80,8 +83,10 @@ void cli_note(const char *format, ...) {
 static const char *option_of(const ink_error *error, size_t *n) {
     static const struct {
         const char *field, *option;
-    } named[] = {{"n_ctx", "--context"},         {"n_keep", "--keep"}, {"chain", "--samplers"},
-                 {"logit_bias", "--logit-bias"}, {"draft", "--draft"}, {"n_draft", "--draft-max"}};
+    } named[] = {{"n_ctx", "--context"},         {"n_keep", "--keep"},
+                 {"chain", "--samplers"},        {"dry_breakers", "--dry-sequence-breaker"},
+                 {"logit_bias", "--logit-bias"}, {"required", "--require"},
+                 {"draft", "--draft"},           {"n_draft", "--draft-max"}};
     for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
         *n = strlen(named[i].field);
         const bool meant = error->where[0] == 0 || strcmp(error->where, named[i].field) == 0;

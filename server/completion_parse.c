@@ -205,7 +205,7 @@ static void read_stream(srv_in *in, srv_completion *out) {
     } else {
         static const char *const known[] = {"include_usage", NULL};
         static const char *const ignored[] = {"include_obfuscation", NULL};
-        srv_in inner = {.object = options, .why = in->why};
+        srv_in inner = {.object = options, .why = in->why, .path = "stream_options."};
         srv_in_bool(&inner, "include_usage", &out->include_usage);
         srv_in_only(&inner, known, ignored, NULL);
         in->failed = inner.failed;

@@ -163,6 +163,20 @@ static int on_text(srv_job *job, const ink_piece *piece) {
     return 1;
 }
 
+// What only the engine can tell, and only while it is at work, by the name of the request's field.
+static void explain(const srv_run *run, ink_status status, const ink_error *error,
+                    srv_failure *why) {
+    const char *param = NULL;
+    // Its work with a grammar is bounded, whatever text it has come to.
+    if (status == INK_E_LIMIT && run->rules != NULL) param = run->request.rules.param;
+    // How many tokens they take.
+    if (error != NULL && strcmp(error->where, "required") == 0) param = "required_words";
+    if (error != NULL && param != NULL)
+        srv_fail_field(why, status, error, param);
+    else
+        srv_fail_status(why, status, error);
+}
+
 static void on_done(srv_job *job, ink_status status, const ink_result *result,
                     const ink_error *error) {
     srv_choice *choice = (srv_choice *)job;
@@ -171,10 +185,7 @@ static void on_done(srv_job *job, ink_status status, const ink_result *result,
     choice->result = *result;
     const bool wanted = !atomic_load(&run->stopping);
     if (status != INK_OK && wanted) {
-        srv_fail_status(&why, status, error);
-        // The engine bounds its work with a grammar, whatever text it has come to.
-        if (status == INK_E_LIMIT && run->rules != NULL)
-            srv_failure_name(&why, run->request.rules.param);
+        explain(run, status, error, &why);
         fail(run, &why);
     } else if (result->stop == INK_STOP_CANCELLED && wanted) {
         srv_fail(&why, 503, "server_error", "stopping", "The server is stopping.");

@@ -123,20 +123,29 @@ static bool check_prompts(srv_run *run, srv_failure *why) {
     return true;
 }
 
-static bool make_filter(const srv_completion *request, ink_filter **out, srv_failure *why) {
+// NULL in *out: no words.
+static bool make_filter(const char *param, const char *const *words, size_t n, ink_filter **out,
+                        srv_failure *why) {
     ink_error error = {.size = sizeof error};
     *out = NULL;
-    if (request->n_phrases == 0) return true;
-    const ink_status status =
-        ink_filter_new(out, NULL, request->phrases, request->n_phrases, &error);
-    if (status == INK_OK) return true;
-    srv_fail_status(why, status, &error);
-    return fail_param(why, "word_filter");
+    if (n == 0) return true;
+    const ink_status status = ink_filter_new(out, NULL, words, n, &error);
+    return status == INK_OK || srv_fail_field(why, status, &error, param);
+}
+
+// The engine looks for them as it looks for listed phrases, with the same demands.
+static bool check_required(const srv_completion *request, srv_failure *why) {
+    ink_filter *unused = NULL;
+    const bool good =
+        make_filter("required_words", request->required, request->n_required, &unused, why);
+    ink_filter_unref(unused);
+    return good;
 }
 
 // What is wrong with how tokens are to be chosen is known before anything waits for its turn.
 static bool check_sampling(const srv_completion *request, const ink_model *open, srv_failure *why) {
     static const char *const names[][2] = {{"chain", "samplers"},
+                                           {"logit_bias", "samplers"}, // check_biases knows ours
                                            {"dry_breakers", "dry_sequence_breakers"}};
     ink_error error = {.size = sizeof error};
     ink_sampler *sampler = NULL;
@@ -149,19 +158,10 @@ static bool check_sampling(const srv_completion *request, const ink_model *open,
         ink_sampler_new(&sampler, open, request->chain, &request->sampler, &error);
     ink_sampler_free(sampler);
     if (status == INK_OK) return true;
-    // "chain: column 3: …": our field takes the place of the engine's.
-    const size_t n = strlen(error.where);
-    if (n > 0 && strncmp(error.message, error.where, n) == 0 && error.message[n] == ':')
-        memmove(error.message, error.message + n + 2, strlen(error.message + n + 2) + 1);
-    if (status == INK_E_FORMAT) // of a chain that is JSON, and no model file's
-        srv_refuse(why, NULL, "%s", error.message);
-    else
-        srv_fail_status(why, status, &error);
     const char *param = error.where;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(error.where, names[i][0]) == 0) param = names[i][1];
-    if (why->status == 400) srv_failure_name(why, param);
-    return false;
+    return srv_fail_field(why, status, &error, param);
 }
 
 static srv_run *make_run(srv_call *call, srv_completion *request, srv_failure *why) {
@@ -177,9 +177,10 @@ static srv_run *make_run(srv_call *call, srv_completion *request, srv_failure *w
     bool good = check_biases(request, info.n_vocab, why);
     for (size_t i = 0; i < request->n_prompts && good; i++)
         good = check_ids(&request->prompts[i], info.n_vocab, why);
-    good = good && check_sampling(request, open, why);
+    good = good && check_sampling(request, open, why) && check_required(request, why);
     ink_filter *filter = NULL;
-    if (!good || !make_filter(request, &filter, why)) return NULL;
+    if (!good || !make_filter("word_filter", request->phrases, request->n_phrases, &filter, why))
+        return NULL;
     // The filter has its own copy, and a list of many words is many times as large in JSON.
     json_object_del(request->root, "word_filter");
     free(request->phrases);

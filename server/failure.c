@@ -85,6 +85,26 @@ void srv_failure_name(srv_failure *why, const char *param) {
     snprintf(why->param, sizeof why->param, "%s", param);
 }
 
+bool srv_fail_field(srv_failure *why, ink_status status, const ink_error *error,
+                    const char *param) {
+    ink_error said = *error;
+    char name[sizeof why->param];
+    const char *index = strchr(error->where, '[');
+    const size_t n = strlen(said.where);
+    snprintf(name, sizeof name, "%s%s", param, index != NULL ? index : "");
+    if (n > 0 && strncmp(said.message, said.where, n) == 0 &&
+        strncmp(said.message + n, ": ", 2) == 0)
+        memmove(said.message, said.message + n + 2, strlen(said.message + n + 2) + 1);
+    if (status == INK_E_FORMAT)
+        srv_refuse(why, NULL, "%s", said.message);
+    else
+        srv_fail_status(why, status, &said);
+    if (why->status != 400) return false;
+    srv_failure_name(why, name);
+    snprintf(why->param, sizeof why->param, "%s", param);
+    return false;
+}
+
 // Names and messages may hold bytes of the request or of a file.
 static json_t *text_or_null(const char *text) {
     if (text == NULL || text[0] == 0) return json_null();

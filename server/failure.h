@@ -27,6 +27,9 @@ bool srv_fail(srv_failure *why, unsigned status, const char *type, const char *c
 // What an ink_status stands for: INK_E_CONTEXT is 400 context_length_exceeded, INK_E_FULL 429,
 // INK_E_NOMEM 503, INK_E_FILTERED 400 content_filter, …; the engine's own line as message.
 bool srv_fail_status(srv_failure *why, ink_status status, const ink_error *error);
+// The same of a field of the engine's, or one of a list ("phrases[3]"), that has another name here:
+// param stands in that one's place. INK_E_FORMAT is the fault of the field, and of no model file.
+bool srv_fail_field(srv_failure *why, ink_status status, const ink_error *error, const char *param);
 // The field that is to blame, in `param` and before the message. Only a message without one.
 void srv_failure_name(srv_failure *why, const char *param);
 

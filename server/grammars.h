@@ -13,7 +13,7 @@
 struct srv_model;
 
 enum {
-    SRV_MAX_RULES_BYTES = 65536, // of a text: some ms as a rule, seconds where it is made for that
+    SRV_MAX_RULES_BYTES = 65536, // of a text: 1 ms as a rule, 200 where it is made for that
     SRV_KEPT_RULES = 32,
     SRV_KEPT_RULES_BYTES = 32 << 20,
     SRV_HELD_RULES_BYTES = 256 << 20, // of those in use too, after which no more are compiled

@@ -8,7 +8,7 @@
 
 // Deeper than any request of ours, the deepest being a schema of 64 levels in its
 // `response_format`, and far less than would trouble a stack.
-enum { MAX_DEPTH = 68, MAX_NAME = 56 };
+enum { MAX_DEPTH = 68, MAX_NAME = 56, NAME_BYTES = sizeof((srv_failure *)0)->param };
 
 // An empty object is two bytes of a body and 200 of memory, an integer two and 40: what is parsed
 // of the longest body stays within some 100 MB.
@@ -100,16 +100,29 @@ static const char *kind_of(const json_t *value) {
     }
 }
 
+// A field as refusals name it: behind the path to its object, cut where a character ends.
+static const char *full_name(const srv_in *in, const char *name, char out[NAME_BYTES]) {
+    const char *path = in->path != NULL ? in->path : "";
+    size_t n = strlen(path), fits = NAME_BYTES - 1 - n;
+    memcpy(out, path, n);
+    if (strlen(name) < fits) fits = strlen(name);
+    while (fits > 0 && ((unsigned char)name[fits] & 0xc0) == 0x80) fits--;
+    memcpy(out + n, name, fits);
+    out[n + fits] = 0;
+    return out;
+}
+
 static bool refuse(srv_in *in, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 static bool refuse(srv_in *in, const char *name, const char *format, ...) {
-    char what[200];
+    char what[200], full[NAME_BYTES];
     va_list args;
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
     in->failed = true;
-    return srv_refuse(in->why, name, "'%s' must be %s.", name, what);
+    full_name(in, name, full);
+    return srv_refuse(in->why, full, "'%s' must be %s.", full, what);
 }
 
 bool srv_in_refuse(srv_in *in, const char *param, const char *format, ...) {
@@ -137,6 +150,13 @@ static const json_t *find(const srv_in *in, const char *name) {
 }
 
 const json_t *srv_in_any(srv_in *in, const char *name) { return find(in, name); }
+
+const json_t *srv_in_inner(srv_in *in, const char *name) {
+    const json_t *value = find(in, name);
+    if (json_is_object(value)) return value;
+    if (!in->failed) refuse(in, name, "an object");
+    return NULL;
+}
 
 bool srv_in_bool(srv_in *in, const char *name, bool *out) {
     const json_t *value = find(in, name);
@@ -167,7 +187,7 @@ bool srv_in_uint(srv_in *in, const char *name, uint64_t low, uint64_t high, uint
     return true;
 }
 
-// The bounds are small whole numbers in practice; %g of those is the same in every locale.
+// The program never leaves the "C" locale where numbers are concerned: a bound has a point.
 bool srv_in_real(srv_in *in, const char *name, double low, double high, double *out) {
     const json_t *value = find(in, name);
     if (value == NULL) return false;
@@ -298,19 +318,20 @@ void srv_in_only(srv_in *in, const char *const *known, const char *const *ignore
     json_object_foreach((json_t *)(uintptr_t)in->object, name, value) {
         if (in->failed) return;
         if (is_in(known, name) || is_in(ignored, name)) continue;
-        char cut[MAX_NAME + 1];
+        char cut[MAX_NAME + 1], full[NAME_BYTES];
         size_t n = strlen(name);
         if (n > MAX_NAME) n = MAX_NAME;
         while (n > 0 && ((unsigned char)name[n] & 0xc0) == 0x80) n--;
         for (size_t i = 0; i < n; i++) cut[i] = (unsigned char)name[i] < 0x20 ? '?' : name[i];
         cut[n] = 0;
+        full_name(in, cut, full);
         if (is_in(refused, name)) {
             if (json_is_null(value)) continue;
             in->failed = true;
-            srv_refuse(in->why, cut, "'%s' is not supported.", cut);
+            srv_refuse(in->why, full, "'%s' is not supported.", full);
         } else {
             in->failed = true;
-            srv_refuse(in->why, cut, "Unrecognized request argument supplied: %s", cut);
+            srv_refuse(in->why, full, "Unrecognized request argument supplied: %s", full);
         }
     }
 }

@@ -17,6 +17,7 @@ typedef struct srv_in {
     const json_t *object;
     srv_failure *why;
     bool failed;
+    const char *path; // short: before the names of its fields in refusals, "a.b."; NULL: nothing
 } srv_in;
 
 // Refuses with a sentence of the caller's, naming param; nothing if something was refused before.
@@ -36,6 +37,8 @@ bool srv_in_text(srv_in *in, const char *name, const char **out, size_t *bytes);
 // One of names (NULL-terminated): *out is its index.
 bool srv_in_choice(srv_in *in, const char *name, const char *const *names, uint32_t *out);
 const json_t *srv_in_any(srv_in *in, const char *name);
+// An object that must be there. NULL: refused.
+const json_t *srv_in_inner(srv_in *in, const char *name);
 // An array of at most `most` strings without U+0000: *out [*n] is the caller's to free, the strings
 // are borrowed from the object. It is not NULL for an empty array.
 bool srv_in_strings(srv_in *in, const char *name, size_t most, const char ***out, size_t *n);

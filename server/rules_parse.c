@@ -5,9 +5,6 @@
 // https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
 #include "server/completion_parse.h"
 
-#include <stdio.h>
-#include <string.h>
-
 typedef struct rules_in {
     srv_in *in;
     srv_completion *out;
@@ -39,28 +36,14 @@ static void set_schema(rules_in *r, const char *param, const char *name, const c
         set_rules(r, param, INK_GRAMMAR_JSON_SCHEMA, text, bytes);
 }
 
-// Fields of an object inside of the request: `path` then stands before what is refused.
+// Fields of an object inside of the request. path: what stands before their names in refusals.
 static void read_inside(rules_in *r, const char *path, const json_t *object,
                         const char *const *known, void (*read)(srv_in *inner)) {
-    srv_in inner = {.object = object, .why = r->in->why, .failed = r->in->failed};
+    srv_in inner = {.object = object, .why = r->in->why, .failed = r->in->failed, .path = path};
     if (inner.failed) return;
     srv_in_only(&inner, known, NULL, NULL);
     read(&inner);
     r->in->failed = inner.failed;
-    if (!inner.failed) return;
-    char name[sizeof inner.why->param], *param = inner.why->param;
-    memcpy(name, param, sizeof name);
-    const int n = snprintf(param, sizeof name, "%s.", path);
-    size_t at = (size_t)n < sizeof name ? (size_t)n : sizeof name - 1, fits = strlen(name);
-    if (fits > sizeof name - 1 - at) fits = sizeof name - 1 - at;
-    while (fits > 0 && ((unsigned char)name[fits] & 0xc0) == 0x80) fits--;
-    memcpy(param + at, name, fits);
-    param[at + fits] = 0;
-}
-
-static void need_object(srv_in *in, const char *name) {
-    if (!json_is_object(srv_in_any(in, name)))
-        srv_in_refuse(in, name, "'%s' must be an object.", name);
 }
 
 static void read_schema_fields(srv_in *in) {
@@ -69,14 +52,14 @@ static void read_schema_fields(srv_in *in) {
     srv_in_text(in, "name", &text, NULL);
     srv_in_text(in, "description", &text, NULL);
     srv_in_bool(in, "strict", &strict);
-    need_object(in, "schema");
+    srv_in_inner(in, "schema");
 }
 
 static void read_no_fields(srv_in *in) { (void)in; }
 static void read_object_fields(srv_in *in) {
-    if (srv_in_any(in, "schema") != NULL) need_object(in, "schema");
+    if (srv_in_any(in, "schema") != NULL) srv_in_inner(in, "schema");
 }
-static void read_wrapper_fields(srv_in *in) { need_object(in, "json_schema"); }
+static void read_wrapper_fields(srv_in *in) { srv_in_inner(in, "json_schema"); }
 
 static void read_format(rules_in *r, const char *body, size_t bytes) {
     static const char any_object[] = "{\"type\":\"object\"}";
@@ -84,18 +67,16 @@ static void read_format(rules_in *r, const char *body, size_t bytes) {
                              *const in_object[] = {"type", "schema", NULL},
                              *const in_wrapper[] = {"type", "json_schema", NULL},
                              *const in_schema[] = {"name", "description", "schema", "strict", NULL};
-    static const char path[] = "response_format", inner[] = "response_format.json_schema";
-    const json_t *format = srv_in_any(r->in, path);
+    static const char name[] = "response_format", path[] = "response_format.",
+                      inner[] = "response_format.json_schema.";
+    if (srv_in_any(r->in, name) == NULL) return;
+    const json_t *format = srv_in_inner(r->in, name);
     if (format == NULL) return;
-    if (!json_is_object(format)) {
-        srv_in_refuse(r->in, path, "'%s' must be an object.", path);
-        return;
-    }
     size_t raw_bytes = 0;
-    const char *raw = srv_in_raw(body, bytes, path, &raw_bytes);
+    const char *raw = srv_in_raw(body, bytes, name, &raw_bytes);
     const json_t *type = json_object_get(format, "type");
     if (raw == NULL) {
-        srv_in_refuse(r->in, path, "The name of '%s' must be written without escapes.", path);
+        srv_in_refuse(r->in, name, "The name of '%s' must be written without escapes.", name);
     } else if (srv_in_is(type, "text")) {
         read_inside(r, path, format, in_text, read_no_fields);
     } else if (srv_in_is(type, "json_object")) {
@@ -105,7 +86,7 @@ static void read_format(rules_in *r, const char *body, size_t bytes) {
         if (has_schema)
             set_schema(r, "response_format.schema", "schema", raw, raw_bytes);
         else
-            set_rules(r, path, INK_GRAMMAR_JSON_SCHEMA, any_object, sizeof any_object - 1);
+            set_rules(r, name, INK_GRAMMAR_JSON_SCHEMA, any_object, sizeof any_object - 1);
     } else if (srv_in_is(type, "json_schema")) {
         read_inside(r, path, format, in_wrapper, read_wrapper_fields);
         read_inside(r, inner, json_object_get(format, "json_schema"), in_schema,
@@ -126,10 +107,14 @@ void srv_rules_read(srv_in *in, srv_completion *out, const char *body, size_t by
     const char *grammar = NULL;
     size_t grammar_bytes = 0;
     read_format(&r, body, bytes);
-    const json_t *schema = srv_in_any(in, "json_schema");
-    if (schema != NULL) need_object(in, "json_schema");
-    if (schema != NULL && !in->failed) set_schema(&r, "json_schema", "json_schema", body, bytes);
+    if (srv_in_any(in, "json_schema") != NULL && srv_in_inner(in, "json_schema") != NULL)
+        set_schema(&r, "json_schema", "json_schema", body, bytes);
     // llama.cpp's clients send an empty one where they want none.
     if (srv_in_text(in, "grammar", &grammar, &grammar_bytes) && grammar_bytes > 0)
         set_rules(&r, "grammar", INK_GRAMMAR_GBNF, grammar, grammar_bytes);
+    if (out->rules.text != NULL && out->n_required > 0)
+        srv_in_refuse(in, "required_words",
+                      "'required_words' and '%s' exclude each other; a grammar says itself what "
+                      "must stand.",
+                      out->rules.param);
 }

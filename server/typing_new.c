@@ -93,9 +93,7 @@ static bool make_filter(settings *s, srv_failure *why) {
     ink_error error = {0};
     if (s->n_phrases == 0) return true;
     const ink_status status = ink_filter_new(&s->o.filter, NULL, s->phrases, s->n_phrases, &error);
-    if (status == INK_OK) return true;
-    if (status == INK_E_NOMEM) return srv_fail_status(why, status, &error);
-    return srv_refuse(why, "word_filter", "%s", error.message);
+    return status == INK_OK || srv_fail_field(why, status, &error, "word_filter");
 }
 
 static srv_typing *begin_session(srv_app *app, settings *s, srv_failure *why) {

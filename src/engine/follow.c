@@ -152,7 +152,7 @@ static ink_status begin_required(inki_run *g) {
     }
     if (status == INK_OK && n_missing_tokens(g) > o->n_tokens)
         status = inki_fail(g->error, INK_E_ARG, "required", 0,
-                           "takes %u tokens, more than the continuation may have (%u)",
+                           "take more tokens (%u) than the continuation may have (%u)",
                            (unsigned)n_missing_tokens(g), (unsigned)o->n_tokens);
     return status;
 }

@@ -214,7 +214,7 @@ static ink_status read_page(const restoring *r, uint32_t i, ink_error *error) {
     const size_t page_bytes = r->s->kv.layout.page_bytes;
     const uint64_t at = r->parts.at[INKI_SAVED_PAGES] + (uint64_t)i * page_bytes;
     uint8_t *room = page_room(r, i);
-    if (needs_page(r, i)) inki_os_touch(room, page_bytes);
+    inki_os_touch(room, page_bytes);
     const ink_status status = inki_input_read(&r->in, at, room, page_bytes, error);
     if (status == INK_OK) r->sums[i] = inki_checksum_of(room, page_bytes);
     return status;

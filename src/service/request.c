@@ -56,14 +56,14 @@ static char *copy_string(inki_arena *arena, const char *string, size_t bytes) {
     return copy;
 }
 
-// NULL while measuring, and for none.
+// NULL while measuring, and where there is no list: one that is empty is another thing.
 static const char **copy_strings(inki_arena *arena, const char *const *list, size_t n) {
     const char **copies = inki_arena_take(arena, n, sizeof *copies);
     for (size_t i = 0; i < n && !arena->overflow; i++) {
         const char *copy = copy_string(arena, list[i], strlen(list[i]));
         if (copies != NULL) copies[i] = copy;
     }
-    return n > 0 ? copies : NULL;
+    return list != NULL ? copies : NULL;
 }
 
 // Called twice: without a base in the arena it measures, then it copies.

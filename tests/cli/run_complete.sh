@@ -57,6 +57,10 @@ run '--mirostat-tau and --mirostat-eta' 0 ink complete -n 1 --stats --mirostat 2
 says 'they are in the chain' "$T/err" 'mirostat=3,0\.5$'
 run '--dry-sequence-breaker' 0 ink complete -n 8 --dry-multiplier 1 --dry-sequence-breaker a --dry-sequence-breaker , "$once"
 run '--dry-sequence-breaker none' 0 ink complete -n 8 --dry-multiplier 1 --dry-sequence-breaker none "$once"
+for wrong in '' "$(printf '%070d' 1)"; do
+    run 'a breaker that is none' 2 ink complete --dry-sequence-breaker "$wrong" x
+    says 'a breaker that is none, named as it was typed' "$T/err" '^inkling: --dry-sequence-breaker: '
+done
 run 'a banned token' 0 ink complete --greedy -n 40 --logit-bias "$(ink tokenize , | cut -f1):-inf" "$once"
 is 'it is not written' "$(grep -c , "$T/out")" 0
 run 'logit-bias of no token' 2 ink complete --logit-bias 999999:1 x
@@ -155,6 +159,9 @@ says 'require, one word' "$T/out" 'dragon'
 says 'require, two words' "$T/out" 'purple house'
 usage 'require, empty' '--require needs a text' complete --require '' x
 usage 'require, not UTF-8' '--require: ".*" is not UTF-8 at byte 1' complete --require "$(printf 'a\351')" x
+usage 'require without a letter' 'complete: --require: "\.\.\." has no letter or digit' complete --require ok --require '...' x
+run 'require, more than there is room for' 2 ink complete -n 2 --require 'a purple house' x
+says 'require, more than there is room for, the words' "$T/err" '^inkling: --require: take more tokens .[0-9]+. than .* have .2.$'
 usage 'require, long' '--require: .* is longer than 256 bytes' complete --require "$(printf '%0300d' 1)" x
 run 'ban' 0 ink complete --greedy -n 40 --ban 'LITTLE girl' --ban 'little boy' "$once"
 cp "$T/out" "$T/banned"
@@ -164,8 +171,7 @@ run 'ban and list' 0 ink complete --greedy -n 40 --filter "$T/list" --ban was "$
 is 'ban and list, both' "$(grep -cE 'little (girl|boy)|was' "$T/out")" 0
 run 'ban, read' 1 ink complete --ban once "$once"
 usage 'ban, empty' '--ban needs a text' complete --ban '' x
-run 'ban without a letter' 2 ink complete --ban ok --ban '...' x
-says 'ban without a letter, the words' "$T/err" '^inkling: --ban: .*no letter or digit'
+usage 'ban without a letter' '^inkling: complete: --ban: "\.\.\." has no letter or digit' complete --ban ok --ban '...' x
 
 # --- probabilities -------------------------------------------------------------------------
 run 'logprobs' 0 ink complete -n 6 --seed 1 --logprobs 2 "$once"
@@ -348,6 +354,8 @@ done
 run 'session altered' 4 ink complete --load-session "$T/cut.ink"
 run 'save into a folder that is not there' 3 ink complete --save-session "$T/none/s.ink" x
 says 'save into a folder that is not there, before any work' "$T/err" 'cannot be saved'
+run 'save to a name that is too long' 3 ink complete --save-session "$T/$(printf '%0300d' 1)" x
+says 'save to a name that is too long, before any work' "$T/err" 'cannot be saved'
 run 'save to a folder' 3 ink complete --save-session "$T" x
 usage 'save to nothing' '--save-session needs a text' complete --save-session '' x
 cp "$T/s.ink" "$T/old.ink"

@@ -280,6 +280,45 @@ static void test_chains(void **state) {
     forget(&answer);
 }
 
+static int id_of(char letter) {
+    ink_token id = 0;
+    size_t n = 0;
+    assert_int_equal(ink_tokenize(ink_service_model(scene_app->models[0].service), &letter, 1, 0,
+                                  &id, 1, &n, NULL),
+                     INK_OK);
+    return (int)id;
+}
+
+// A list of breakers that is empty is one: nothing breaks the repetition at whose end "z" stands,
+// and that is taken only where it is none.
+static void test_no_breakers(void **state) {
+    (void)state;
+    static const char letters[] = "abc:defzabc:def";
+    static const struct {
+        const char *field;
+        bool breaks;
+    } cases[] = {{"", true},
+                 {",\"dry_sequence_breakers\":null", true},
+                 {",\"dry_sequence_breakers\":[\":\"]", true},
+                 {",\"dry_sequence_breakers\":[]", false},
+                 {",\"dry_sequence_breakers\":[\"x\"]", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char ids[256] = "", body[512];
+        for (size_t k = 0; letters[k] != 0; k++) {
+            const size_t n = strlen(ids);
+            snprintf(ids + n, sizeof ids - n, "%s%d", k > 0 ? "," : "", id_of(letters[k]));
+        }
+        snprintf(body, sizeof body,
+                 "{\"prompt\":[%s],\"max_tokens\":1,\"temperature\":0,\"dry_multiplier\":100,"
+                 "\"dry_base\":2,\"dry_allowed_length\":5,\"logit_bias\":{\"%d\":100}%s}",
+                 ids, id_of('z'), cases[i].field);
+        scene_answer answer = good(COMPLETIONS, body);
+        const bool taken = strcmp(text_at(answer.json, "choices[0].text"), "z") == 0;
+        if (taken != cases[i].breaks) fail_msg("%s: %s", body, answer.body);
+        forget(&answer);
+    }
+}
+
 // --- what is refused -----------------------------------------------------------------------------
 
 static void refused(const char *path, const char *body, const char *param, const char *code,
@@ -330,7 +369,14 @@ static void test_refused(void **state) {
         {"\"samplers\":\"[\\\"dry\\\"\"", "samplers", NULL, "'samplers': "},
         {"\"samplers\":\"mirostat;temp\"", "samplers", NULL, "mirostat"},
         {"\"samplers\":\"temp\",\"logit_bias\":{\"5\":1}", "logit_bias", NULL, "'samplers'"},
+        {"\"samplers\":\"logit_bias=5:1,5:2\"", "samplers", NULL, "'samplers': entry 2"},
         {"\"dry_sequence_breakers\":[\"\"]", "dry_sequence_breakers", NULL, "empty"},
+        {"\"required_words\":[\"cat\"],\"grammar\":\"root ::= [a]\"", "required_words", NULL,
+         "'required_words' and 'grammar' exclude each other"},
+        {"\"required_words\":[\"cat\",\"...\"]", "required_words", NULL,
+         "'required_words[1]': has no letter"},
+        {"\"word_filter\":[\"cat\",\"...\"]", "word_filter", NULL,
+         "'word_filter[1]': has no letter"},
         {"\"dry_sequence_breakers\":[\"1234567890123456789012345678901234567890123456789012345678"
          "90123456\"]",
          "dry_sequence_breakers", NULL, "64 bytes"},
@@ -350,6 +396,14 @@ static void test_refused(void **state) {
     assert_int_equal(after.n_kept, before.n_kept);
     assert_int_equal(after.held_bytes, before.held_bytes);
     while (srv_http_n_connections(scene_app->http) > 0) sched_yield();
+}
+
+// What the engine finds only when it has come to the text is told by the name of the field too.
+static void test_no_room(void **state) {
+    (void)state;
+    refused(COMPLETIONS,
+            "{\"prompt\":\"x\",\"max_tokens\":2,\"required_words\":[\"a purple house\"]}",
+            "required_words", NULL, "'required_words': take more tokens");
 }
 
 // Too long, and as long as may be; one that can be compiled, but that no text could begin with.
@@ -383,10 +437,11 @@ static void test_long(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_schema),     cmocka_unit_test(test_stream),
-        cmocka_unit_test(test_any_object), cmocka_unit_test(test_reasons),
-        cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_chains),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_long),
+        cmocka_unit_test(test_schema),      cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_any_object),  cmocka_unit_test(test_reasons),
+        cmocka_unit_test(test_same_bytes),  cmocka_unit_test(test_chains),
+        cmocka_unit_test(test_no_breakers), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_no_room),     cmocka_unit_test(test_long),
     };
     return cmocka_run_group_tests(tests, open_scene, close_scene);
 }
