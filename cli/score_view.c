@@ -92,6 +92,19 @@ static void print_colored(const char *text, size_t n, const char *color, bool li
     cli_out("%s", plain);
 }
 
+// The first token of an ending or of a later one: they stand in the endings' order.
+static size_t first_token(const cli_scores *s, size_t ending) {
+    size_t low = 0, high = s->n;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (s->tokens[middle].ending < ending)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 // Whether text [n] ends inside of a character, whose other bytes may be the next token's.
 static bool ends_inside(const char *text, size_t n) {
     for (size_t back = 1; back <= 3 && back <= n; back++) {
@@ -104,15 +117,14 @@ static bool ends_inside(const char *text, size_t n) {
 
 // The tokens of one ending. A character that several tokens make up has their probability together.
 static int print_view(const cli_scores *s, size_t ending, bool lines) {
+    const size_t from = first_token(s, ending), to = first_token(s, ending + 1);
     size_t most = 1, n = 0;
-    for (size_t i = 0; i < s->n; i++)
-        most += s->tokens[i].ending == ending ? s->tokens[i].bytes : 0;
+    for (size_t i = from; i < to; i++) most += s->tokens[i].bytes;
     char *group = malloc(most);
     if (group == NULL) return cli_fail_memory();
     double logprob = 0;
-    for (size_t i = 0; i < s->n; i++) {
+    for (size_t i = from; i < to; i++) {
         const cli_scored *t = &s->tokens[i];
-        if (t->ending != ending) continue;
         memcpy(group + n, t->text, t->bytes);
         n += t->bytes;
         logprob += (double)t->choice.logprob;
@@ -196,16 +208,17 @@ static const ink_ending **sorted(const cli_scores *s) {
     return order;
 }
 
-// Of an ending among all: as if one of them had to come. best: the largest logprob.
-static double share(const cli_scores *s, const ink_ending *e, double best) {
+// The logarithm of the probability that one of them comes. best: the largest logprob.
+static double log_sum(const cli_scores *s, double best) {
     double sum = 0;
     for (size_t i = 0; i < s->n_endings; i++) sum += exp(s->endings[i].logprob - best);
-    return exp(e->logprob - best) / sum;
+    return best + log(sum);
 }
 
-static int print_ending(const cli_scores *s, const ink_ending *e, double best) {
-    cli_out("%8.3f %% %11.4f %10.4f %7u  ", 100 * share(s, e, best), e->logprob,
-            e->logprob / e->n_tokens, (unsigned)e->n_tokens);
+// share: of it among all, as if one of them had to come.
+static int print_ending(const cli_scores *s, const ink_ending *e, double share) {
+    cli_out("%8.3f %% %11.4f %10.4f %7u  ", 100 * share, e->logprob, e->logprob / e->n_tokens,
+            (unsigned)e->n_tokens);
     int code = CLI_OK;
     if (s->color) {
         code = print_view(s, (size_t)(e - s->endings), false);
@@ -223,9 +236,10 @@ int cli_scores_print_endings(const cli_scores *s) {
     const ink_ending **order = sorted(s);
     if (order == NULL) return cli_fail_memory();
     cli_out("     share     logprob    a token  tokens  ending\n");
+    const double all = log_sum(s, order[0]->logprob);
     int code = CLI_OK;
     for (size_t i = 0; i < s->n_endings && code == CLI_OK; i++)
-        code = print_ending(s, order[i], order[0]->logprob);
+        code = print_ending(s, order[i], exp(order[i]->logprob - all));
     if (s->color) {
         cli_out("\n");
         print_legend();
@@ -249,15 +263,15 @@ static json_t *token_json(const cli_scores *s, const cli_scored *t) {
     return value;
 }
 
-static void print_ending_json(const cli_scores *s, const ink_ending *e, double best) {
+static void print_ending_json(const cli_scores *s, const ink_ending *e, double share) {
+    const size_t index = (size_t)(e - s->endings), to = first_token(s, index + 1);
     json_t *tokens = json_array();
-    for (size_t i = 0; i < s->n; i++)
-        if (s->tokens[i].ending == (size_t)(e - s->endings))
-            json_array_append_new(tokens, token_json(s, &s->tokens[i]));
+    for (size_t i = first_token(s, index); i < to; i++)
+        json_array_append_new(tokens, token_json(s, &s->tokens[i]));
     cli_out_json(json_pack("{so sI sI sf sf sf so}", "ending", cli_text_json(e->text, e->bytes),
-                           "index", (json_int_t)(e - s->endings), "n_tokens",
-                           (json_int_t)e->n_tokens, "logprob", e->logprob, "logprob_per_token",
-                           e->logprob / e->n_tokens, "share", share(s, e, best), "tokens", tokens));
+                           "index", (json_int_t)index, "n_tokens", (json_int_t)e->n_tokens,
+                           "logprob", e->logprob, "logprob_per_token", e->logprob / e->n_tokens,
+                           "share", share, "tokens", tokens));
 }
 
 int cli_scores_print_json(const cli_scores *s, bool endings) {
@@ -265,7 +279,9 @@ int cli_scores_print_json(const cli_scores *s, bool endings) {
     if (endings) {
         const ink_ending **order = sorted(s);
         if (order == NULL) return cli_fail_memory();
-        for (size_t i = 0; i < s->n_endings; i++) print_ending_json(s, order[i], order[0]->logprob);
+        const double all = log_sum(s, order[0]->logprob);
+        for (size_t i = 0; i < s->n_endings; i++)
+            print_ending_json(s, order[i], exp(order[i]->logprob - all));
         cli_out_json(json_pack("{s{sI sI}}", "summary", "n_endings", (json_int_t)s->n_endings,
                                "best", (json_int_t)(order[0] - s->endings)));
         free((void *)order);

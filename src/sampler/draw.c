@@ -47,8 +47,8 @@ bool inki_block_next(const inki_draw_state *d, inki_block *b) {
             for (; b->ban < in->n_bans && in->bans[b->ban] < (int32_t)b->next; b->ban++)
                 if (in->bans[b->ban] >= (int32_t)at)
                     gone |= 1u << (in->bans[b->ban] & (INKI_DRAW_BLOCK - 1));
-            const float *x = (d->scaled ? inki_draw_scaled(d) : in->logits) + at;
-            if (n == INKI_DRAW_BLOCK && gone == 0 && !d->scaled) {
+            const float *x = (d->own ? inki_draw_own(d) : in->logits) + at;
+            if (n == INKI_DRAW_BLOCK && gone == 0 && !d->own) {
                 b->x = x;
                 return true;
             }
@@ -80,7 +80,7 @@ static void pass_over(const inki_draw_state *d, inki_block *b, float bound) {
     enum { AT_ONCE = 4 * INKI_DRAW_BLOCK };
     const uint32_t n = d->in->n_vocab;
     if (b->next < b->mixed) return;
-    const float *x = d->scaled ? inki_draw_scaled(d) : d->in->logits;
+    const float *x = d->own ? inki_draw_own(d) : d->in->logits;
     for (; b->next < n && n - b->next >= AT_ONCE; b->next += AT_ONCE) {
         const float *y = x + b->next;
         int any = 0;
@@ -92,9 +92,7 @@ static void pass_over(const inki_draw_state *d, inki_block *b, float bound) {
 
 bool inki_block_next_above(const inki_draw_state *d, inki_block *b, float bound) {
     do {
-        // Of scaled ones, a set leaves out some that were never written.
-        const bool all = d->form == INKI_DRAW_RAW && !(d->scaled && d->in->allowed != NULL);
-        if (all && bound > -INFINITY) pass_over(d, b, bound);
+        if (d->form == INKI_DRAW_RAW && bound > -INFINITY) pass_over(d, b, bound);
         if (!inki_block_next(d, b)) return false;
     } while (!any_above(b->x, bound));
     return true;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 // What one choice works on; shared by its steps.
 //
-// The candidates have three forms. RAW: nothing was written yet, the logits themselves are the
-// list, but for the ids that the caller rules out. SPREAD: scratch[id] belongs to id, and what is
-// gone has the logit -inf; the form in which steps that name ids work. LIST: n candidates, by
-// rising id or, when `sorted`, from the best down. Better is a higher logit, then the lower id: a
-// total order, so every way of sorting gives the same list.
+// The candidates have two forms. RAW: a logit for each id, those of the caller or a copy in which
+// what is gone has -inf; either way without the ids that the caller rules out. LIST: n candidates,
+// by rising id or, when `sorted`, from the best down. Better is a higher logit, then the lower id:
+// a total order, so every way of sorting gives the same list.
 #ifndef INKI_SAMPLER_DRAW_H
 #define INKI_SAMPLER_DRAW_H
 
@@ -13,16 +12,16 @@
 
 #include <math.h>
 
-typedef enum inki_draw_form { INKI_DRAW_RAW, INKI_DRAW_SPREAD, INKI_DRAW_LIST } inki_draw_form;
+typedef enum inki_draw_form { INKI_DRAW_RAW, INKI_DRAW_LIST } inki_draw_form;
 
 typedef struct inki_draw_state {
     const inki_draw *in;
     const inki_chain *chain;
     inki_candidate *c;
-    uint32_t n; // of c; n_vocab in SPREAD
+    uint32_t n; // of c, in LIST
     inki_draw_form form;
     bool sorted;
-    bool scaled; // RAW: the logits are those of inki_draw_scaled
+    bool own;    // RAW: the logits are those of inki_draw_own
     bool ranked; // a choice goes through the candidates from the best down, sorted or not
 } inki_draw_state;
 
@@ -67,8 +66,9 @@ static inline uint32_t inki_draw_most(const inki_draw_state *d) {
     return d->form == INKI_DRAW_RAW ? d->in->n_vocab : d->n;
 }
 
-// Where RAW has logits of its own: the second half of the scratch.
-static inline float *inki_draw_scaled(const inki_draw_state *d) {
+// Where RAW has logits of its own: the second half of the scratch. The first half serves steps that
+// name ids, for a number each.
+static inline float *inki_draw_own(const inki_draw_state *d) {
     return (float *)(void *)d->c + d->in->n_vocab;
 }
 
@@ -103,8 +103,9 @@ uint64_t inki_draw_distance(float logit, double middle);
 
 // --- forms (draw_forms.c) ------------------------------------------------------------------------
 
-void inki_draw_spread(inki_draw_state *d); // any form → SPREAD
-void inki_draw_list(inki_draw_state *d);   // any form → LIST
+// → RAW with logits of its own, so that each id's can be changed
+void inki_draw_spread(inki_draw_state *d);
+void inki_draw_list(inki_draw_state *d); // → LIST
 // ... of those whose logit is above `bound`, in their order
 void inki_draw_above(inki_draw_state *d, float bound);
 

@@ -8,7 +8,7 @@
 inki_candidate inki_draw_at(const inki_draw_state *d, uint32_t i) {
     if (d->form != INKI_DRAW_RAW) return d->c[i];
     inki_candidate c = {d->in->logits[i], (int32_t)i};
-    if (d->scaled) memcpy(&c.logit, inki_draw_scaled(d) + i, sizeof c.logit);
+    if (d->own) memcpy(&c.logit, inki_draw_own(d) + i, sizeof c.logit);
     return c;
 }
 
@@ -20,18 +20,6 @@ inki_candidate inki_draw_best(const inki_draw_state *d) {
         for (uint32_t k = 0; k < INKI_DRAW_BLOCK; k++)
             if (b.x[k] > best.logit) best = inki_draw_at(d, b.at + k);
     return best;
-}
-
-void inki_draw_scale(inki_draw_state *d, double base, double factor) {
-    const bool raw = d->form == INKI_DRAW_RAW;
-    inki_block b = {0};
-    while (inki_block_next(d, &b)) {
-        float y[INKI_DRAW_BLOCK];
-        inki_block_scale(b.x, base, factor, y);
-        if (raw) memcpy(inki_draw_scaled(d) + b.at, y, b.n * sizeof *y);
-        for (uint32_t k = 0; !raw && k < b.n; k++) d->c[b.at + k].logit = y[k];
-    }
-    d->scaled = raw;
 }
 
 // Each candidate goes home, and the one it finds there goes on to its own home: in place, since ids
@@ -52,24 +40,36 @@ static void spread_list(inki_candidate *c, uint32_t n, uint32_t n_vocab) {
 }
 
 void inki_draw_spread(inki_draw_state *d) {
-    if (d->form == INKI_DRAW_SPREAD) return;
-    if (d->form == INKI_DRAW_RAW && !d->scaled) {
-        inki_block b = {0};
-        for (uint32_t i = 0; i < d->in->n_vocab; i++)
-            d->c[i] = (inki_candidate){-INFINITY, (int32_t)i};
-        while (inki_block_next(d, &b))
-            for (uint32_t k = 0; k < b.n; k++) d->c[b.at + k].logit = b.x[k];
-    } else {
-        inki_draw_list(d);
-        spread_list(d->c, d->n, d->in->n_vocab);
+    const uint32_t n = d->in->n_vocab;
+    float *own = inki_draw_own(d);
+    if (d->form == INKI_DRAW_LIST) {
+        spread_list(d->c, d->n, n);
+        // From the end on, where a logit is behind all pairs that are still to be read.
+        for (uint32_t i = n; i-- > 0;) own[i] = d->c[i].logit;
+    } else if (!d->own) {
+        memcpy(own, d->in->logits, n * sizeof *own);
     }
-    d->form = INKI_DRAW_SPREAD;
-    d->n = d->in->n_vocab;
+    d->form = INKI_DRAW_RAW;
+    d->own = true;
     d->sorted = d->ranked = false;
 }
 
+void inki_draw_scale(inki_draw_state *d, double base, double factor) {
+    const bool raw = d->form == INKI_DRAW_RAW;
+    inki_block b = {0};
+    // Blocks that a set rules out are passed over below, and yet none is to stay unwritten.
+    if (raw && d->in->allowed != NULL) inki_draw_spread(d);
+    while (inki_block_next(d, &b)) {
+        float y[INKI_DRAW_BLOCK];
+        inki_block_scale(b.x, base, factor, y);
+        if (raw) memcpy(inki_draw_own(d) + b.at, y, b.n * sizeof *y);
+        for (uint32_t k = 0; !raw && k < b.n; k++) d->c[b.at + k].logit = y[k];
+    }
+    d->own = raw;
+}
+
 // Every candidate is written where the next one that stays belongs: no branch to be guessed. That
-// is never behind the place it was read from, in a list or among scaled logits.
+// is never behind the place it was read from, in a list or among logits of its own.
 void inki_draw_above(inki_draw_state *d, float bound) {
     const bool raw = d->form == INKI_DRAW_RAW;
     uint32_t n = 0;

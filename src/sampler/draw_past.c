@@ -8,16 +8,11 @@ void inki_step_logit_bias(inki_draw_state *d) {
     const inki_chain *chain = d->chain;
     inki_draw_spread(d);
     for (size_t i = 0; i < chain->n_bias; i++) {
-        inki_candidate *c = &d->c[chain->bias[i].token];
-        if (c->logit == -INFINITY) continue;
+        float *logit = inki_draw_own(d) + chain->bias[i].token;
+        if (*logit == -INFINITY) continue;
         const float bias = chain->bias[i].bias;
-        c->logit = bias == -INFINITY ? bias : inki_finite_logit((double)c->logit + (double)bias);
+        *logit = bias == -INFINITY ? bias : inki_finite_logit((double)*logit + (double)bias);
     }
-}
-
-// The candidate of a token of the past in SPREAD; NULL: none.
-static inki_candidate *seat(const inki_draw_state *d, int32_t id) {
-    return id >= 0 && (uint32_t)id < d->in->n_vocab ? &d->c[id] : NULL;
 }
 
 // multiplier * base ^ over
@@ -27,18 +22,31 @@ static double dry_penalty(const ink_sampler_options *o, uint32_t over) {
     return penalty;
 }
 
+// Steps that look at the past mark tokens of it: a number for each id.
+static uint32_t *mark_of(const inki_draw_state *d, int32_t id) {
+    return id >= 0 && (uint32_t)id < d->in->n_vocab ? (uint32_t *)(void *)d->c + id : NULL;
+}
+
+static void begin_marks(inki_draw_state *d, const int32_t *window, size_t n) {
+    inki_draw_spread(d);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t *mark = mark_of(d, window[i]);
+        if (mark != NULL) *mark = 0;
+    }
+}
+
 static float marked_logit(const inki_draw_state *d, inki_step step, inki_candidate c,
                           uint32_t mark);
 
-// In SPREAD the id says nothing that the index does not: steps that look at the past mark a token
-// with -mark there, mark > 0. Here each gets its id back, and its new logit.
+// What is marked gets its new logit.
 static void settle_marks(inki_draw_state *d, inki_step step, const int32_t *window, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        inki_candidate *c = seat(d, window[i]);
-        if (c == NULL || c->id >= 0) continue;
-        const uint32_t mark = 0u - (uint32_t)c->id;
-        c->id = window[i];
-        if (c->logit != -INFINITY) c->logit = marked_logit(d, step, *c, mark);
+        uint32_t *mark = mark_of(d, window[i]);
+        if (mark == NULL || *mark == 0) continue;
+        float *logit = inki_draw_own(d) + window[i];
+        if (*logit != -INFINITY)
+            *logit = marked_logit(d, step, (inki_candidate){*logit, window[i]}, *mark);
+        *mark = 0;
     }
 }
 
@@ -48,16 +56,12 @@ void inki_step_penalties(inki_draw_state *d) {
     const inki_draw *in = d->in;
     const uint32_t last_n = d->chain->o.penalty_last_n;
     if (in->n_history == 0) return;
-    inki_draw_spread(d);
     const size_t n = in->n_history < last_n ? in->n_history : last_n;
     const int32_t *window = in->history + (in->n_history - n);
+    begin_marks(d, window, n);
     for (size_t i = 0; i < n; i++) { // the mark is how often it stands there
-        inki_candidate *c = seat(d, window[i]);
-        if (c == NULL) continue;
-        if (c->id >= 0)
-            c->id = -1;
-        else if (c->id > INT32_MIN)
-            c->id--;
+        uint32_t *mark = mark_of(d, window[i]);
+        if (mark != NULL && *mark < UINT32_MAX) ++*mark;
     }
     settle_marks(d, INKI_STEP_PENALTIES, window, n);
 }
@@ -65,12 +69,13 @@ void inki_step_penalties(inki_draw_state *d) {
 // How many of the tokens behind each place of the window are those at its end, by Z's algorithm
 // over the reversed window: every token is looked at twice at most. Lengths are counted up to
 // `longest` (at most INKI_CHAIN_ECHO_MAX), for no more of them are kept. Where it is at least
-// `shortest`, the token that came next is marked with the length + 1.
+// `shortest`, the token that came next is marked with the length + 1. False: none is.
 // Source: Gusfield, "Algorithms on Strings, Trees, and Sequences", 1997, section 1.3.
-static void mark_echoes(inki_draw_state *d, const int32_t *window, size_t n, size_t longest,
+static bool mark_echoes(inki_draw_state *d, const int32_t *window, size_t n, size_t longest,
                         size_t shortest, size_t last) {
     uint16_t lengths[INKI_CHAIN_ECHO_MAX];
     size_t left = 0, right = 0; // the match that reaches farthest
+    bool any = false;
     for (size_t k = 1; k <= last; k++) {
         size_t length = 0;
         if (k < right) length = lengths[k - left] < right - k ? lengths[k - left] : right - k;
@@ -83,10 +88,12 @@ static void mark_echoes(inki_draw_state *d, const int32_t *window, size_t n, siz
         }
         if (k < longest) lengths[k] = (uint16_t)length;
         if (length < shortest) continue;
-        inki_draw_spread(d);
-        inki_candidate *c = seat(d, window[n - k]);
-        if (c != NULL && c->id >= -1 - (int32_t)length) c->id = -1 - (int32_t)length;
+        if (!any) begin_marks(d, window, n);
+        any = true;
+        uint32_t *mark = mark_of(d, window[n - k]);
+        if (mark != NULL && *mark <= length) *mark = (uint32_t)length + 1;
     }
+    return any;
 }
 
 static inki_str token_bytes(const inki_draw *in, int32_t id) {
@@ -137,8 +144,8 @@ void inki_step_dry(inki_draw_state *d) {
     const int32_t *window = in->history + (in->n_history - n);
     const size_t near = n < INKI_CHAIN_ECHO_MAX ? n : INKI_CHAIN_ECHO_MAX;
     const size_t longest = behind_breaker(d, window + (n - near), near);
-    mark_echoes(d, window, n, longest, o->dry_allowed_length, n - 1);
-    if (d->form == INKI_DRAW_SPREAD) settle_marks(d, INKI_STEP_DRY, window, n);
+    if (mark_echoes(d, window, n, longest, o->dry_allowed_length, n - 1))
+        settle_marks(d, INKI_STEP_DRY, window, n);
 }
 
 // What would make n tokens stand there a second time is ruled out.
@@ -146,8 +153,8 @@ void inki_step_dry(inki_draw_state *d) {
 void inki_step_no_repeat_ngram(inki_draw_state *d) {
     const size_t n = d->in->n_history, before = d->chain->o.no_repeat_ngram - 1;
     if (n == 0) return;
-    mark_echoes(d, d->in->history, n, before, before, n);
-    if (d->form == INKI_DRAW_SPREAD) settle_marks(d, INKI_STEP_NO_REPEAT_NGRAM, d->in->history, n);
+    if (mark_echoes(d, d->in->history, n, before, before, n))
+        settle_marks(d, INKI_STEP_NO_REPEAT_NGRAM, d->in->history, n);
 }
 
 static float marked_logit(const inki_draw_state *d, inki_step step, inki_candidate c,

@@ -139,12 +139,12 @@ void inki_step_xtc(inki_draw_state *d) {
                 last = c;
         }
     // The others become none, in a copy of the logits where there is nothing else to write to.
-    if (d->form == INKI_DRAW_RAW) inki_draw_scale(d, 0.0, 1.0);
+    if (d->form == INKI_DRAW_RAW) inki_draw_spread(d);
     b = (inki_block){0};
     while (inki_block_next_above(d, &b, low_logit))
         for (uint32_t k = 0; k < b.n; k++)
             if (inki_candidate_better(inki_draw_at(d, b.at + k), last))
-                memcpy(d->form == INKI_DRAW_RAW ? inki_draw_scaled(d) + b.at + k
+                memcpy(d->form == INKI_DRAW_RAW ? inki_draw_own(d) + b.at + k
                                                 : &d->c[b.at + k].logit,
                        &none, sizeof none);
     if (d->form == INKI_DRAW_LIST) inki_draw_above(d, -INFINITY);
