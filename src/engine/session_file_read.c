@@ -87,6 +87,7 @@ static bool counts_agree(const restoring *r, const inki_saved_head *mine) {
            h->n_pending <= r->s->options.n_ctx - h->n_past && h->n_rows <= (h->n_past > 0) &&
            h->n_mu <= h->n_past + h->n_pending + 2 && h->is_cut <= 1 &&
            (h->is_cut || (h->n_pending | h->n_series) == 0) && h->n_unsaid <= h->n_series &&
+           h->n_series >> 62 == 0 && // goes on being counted
            h->note_bytes <= INKI_SAVED_NOTE_MAX && h->chain_bytes <= INKI_SAVED_CHAIN_MAX &&
            h->phrases_bytes <= INKI_SAVED_PHRASES_MAX;
 }

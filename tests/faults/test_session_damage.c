@@ -246,6 +246,7 @@ static void forged(void **state) {
                  {SAVED_IS_CUT, 2, INK_E_FORMAT},
                  {SAVED_N_UNSAID, N_PAST + 2, INK_E_FORMAT},
                  {SAVED_N_UNSAID, UINT64_MAX, INK_E_FORMAT},
+                 {SAVED_N_SERIES, (uint64_t)1 << 62, INK_E_FORMAT},
                  {SAVED_N_ROWS, 2, INK_E_FORMAT},
                  {SAVED_N_ROWS, UINT64_MAX, INK_E_FORMAT},
                  {SAVED_N_MU, N_PAST + 4, INK_E_FORMAT},
