@@ -27,98 +27,92 @@ typedef struct refusal {
     const char *message;
 } refusal;
 
+static const refusal refused[] = {
+    {"", INK_E_FORMAT, 0, "line 1, column 1: rule \"root\" is missing"},
+    {"# nothing\n", INK_E_FORMAT, 10, "line 2, column 1: rule \"root\" is missing"},
+    {"other ::= \"a\"", INK_E_FORMAT, 13, "line 1, column 14: rule \"root\" is missing"},
+    {"root ::= a\na ::= \"x\" bb", INK_E_FORMAT, 21, "line 2, column 11: rule \"bb\" is missing"},
+    {"root ::= \"a\"\n\n  root ::= \"b\"", INK_E_FORMAT, 16,
+     "line 3, column 3: rule \"root\" is there already"},
+    {"root ::= \"a\n", INK_E_FORMAT, 12, "line 2, column 1: a literal or class that does not end"},
+    {"root ::= [a-", INK_E_FORMAT, 12, "line 1, column 13: a literal or class that does not end"},
+    {"root ::= [a-z", INK_E_FORMAT, 13, "line 1, column 14: a literal or class that does not end"},
+    {"root ::= []", INK_E_FORMAT, 9, "line 1, column 10: a class without a character"},
+    {"root ::= [^]", INK_E_FORMAT, 9, "line 1, column 10: a class without a character"},
+    {"root ::= [\\uD800-\\uDFFF]", INK_E_FORMAT, 9,
+     "line 1, column 10: a class without a character"},
+    {"root ::= [^\\x00-\\U0010FFFF]", INK_E_FORMAT, 9,
+     "line 1, column 10: a class without a character"},
+    {"root ::= [az-a]", INK_E_FORMAT, 11, "line 1, column 12: a range that ends before it begins"},
+    {"root ::= \"\\ud83d\"", INK_E_FORMAT, 10, "line 1, column 11: a surrogate is no character"},
+    {"root ::= \"\\U00110000\"", INK_E_FORMAT, 10,
+     "line 1, column 11: no character is above U+10FFFF"},
+    {"root ::= \"\\x4g\"", INK_E_FORMAT, 13, "line 1, column 14: a hexadecimal digit was expected"},
+    {"root ::= \"\\q\"", INK_E_FORMAT, 10, NULL},
+    {"root ::= \"\\", INK_E_FORMAT, 10, NULL},
+    {"root = \"a\"", INK_E_FORMAT, 5, "line 1, column 6: \"::=\" was expected"},
+    {"root\n::= \"a\"", INK_E_FORMAT, 4, "line 1, column 5: \"::=\" was expected"},
+    {"root ::= (\"a\"", INK_E_FORMAT, 13, "line 1, column 14: \")\" or an item was expected"},
+    {"root ::= (\"a\" ]", INK_E_FORMAT, 14, "line 1, column 15: \")\" or an item was expected"},
+    {"root ::= \"a\")", INK_E_FORMAT, 12,
+     "line 1, column 13: an item or a line's end was expected"},
+    {"root ::= *", INK_E_FORMAT, 9, "line 1, column 10: an item or a line's end was expected"},
+    {"root ::= \"a\"\n| \"b\"", INK_E_FORMAT, 13,
+     "line 2, column 1: the name of a rule was expected"},
+    {"root ::= \"a\" <[12]>", INK_E_FORMAT, 13,
+     "line 1, column 14: tokens are not supported, only text"},
+    {"root ::= (!<end>)*", INK_E_FORMAT, 10,
+     "line 1, column 11: tokens are not supported, only text"},
+    {"root ::= \"a\" ;", INK_E_FORMAT, 13,
+     "line 1, column 14: an item or a line's end was expected"},
+    {"root ::= \"a\"{}", INK_E_FORMAT, 13, "line 1, column 14: a number was expected"},
+    {"root ::= \"a\"{,3}", INK_E_FORMAT, 13, "line 1, column 14: a number was expected"},
+    {"root ::= \"a\"{2 3}", INK_E_FORMAT, 15, "line 1, column 16: \"}\" was expected"},
+    {"root ::= \"a\"{1,2", INK_E_FORMAT, 16, "line 1, column 17: \"}\" was expected"},
+    {"root ::= \"a\"{3,2}", INK_E_FORMAT, 12,
+     "line 1, column 13: fewer repetitions at most than at least"},
+    {"root ::= \"a\"{4097}", INK_E_LIMIT, 13, "line 1, column 14: over 4096 repetitions"},
+    {"root ::= \"a\"{0,99999999999999999999}", INK_E_LIMIT, 15,
+     "line 1, column 16: over 4096 repetitions"},
+    {"root ::= \"a\"*****", INK_E_LIMIT, 16, "line 1, column 17: over 4 suffixes"},
+    {"root ::= (\"ab\"{4096}){4096} b\nb ::= ([a-c]* \"d\"){4096}{4096}{4096}", INK_OK, 0, NULL},
+    {"root ::= \"a\xff\"", INK_E_UTF8, 11, "line 1, column 12: the grammar is not UTF-8"},
+    {"root ::= root", INK_E_FORMAT, 0, "line 1, column 1: rule \"root\" can never end"},
+    {"root ::= root \"a\" | \"b\"", INK_E_FORMAT, 0,
+     "line 1, column 1: rule \"root\" is left-recursive"},
+    {"root ::= \"x\" a\na ::= b \"a\" | \"c\"\nb ::= c | \"d\"\nc ::= a \"e\"", INK_E_FORMAT, 15,
+     NULL},
+    {"root ::= \"x\" a\n a ::= e? ws a \"a\" | \"c\"\ne ::= \"e\"\nws ::= [ ]*", INK_E_FORMAT, 16,
+     "line 2, column 2: rule \"a\" is left-recursive"},
+    {"root ::= (\"\"* (root \"a\"){2,3})? \"b\"", INK_E_FORMAT, 0,
+     "line 1, column 1: rule \"root\" is left-recursive"},
+    {"root ::= \"a\" | b\nb ::= \"x\" c\nc ::= \"y\" c", INK_E_FORMAT, 29,
+     "line 3, column 1: rule \"c\" can never end"},
+    {"root ::= \"a\"\nunused ::= \"x\" unused", INK_E_FORMAT, 13,
+     "line 2, column 1: rule \"unused\" can never end"},
+    {"root ::= \"a\" | b\nb ::= (\"x\" (b \"y\" | b)){3}", INK_E_FORMAT, 17,
+     "line 2, column 1: rule \"b\" can never end"},
+};
+
 static void bad_grammars(void **state) {
     (void)state;
-    static const refusal list[] = {
-        {"", INK_E_FORMAT, 0, "line 1, column 1: rule \"root\" is missing"},
-        {"# nothing\n", INK_E_FORMAT, 10, "line 2, column 1: rule \"root\" is missing"},
-        {"other ::= \"a\"", INK_E_FORMAT, 13, "line 1, column 14: rule \"root\" is missing"},
-        {"root ::= a\na ::= \"x\" bb", INK_E_FORMAT, 21,
-         "line 2, column 11: rule \"bb\" is missing"},
-        {"root ::= \"a\"\n\n  root ::= \"b\"", INK_E_FORMAT, 16,
-         "line 3, column 3: rule \"root\" is there already"},
-        {"root ::= \"a\n", INK_E_FORMAT, 12,
-         "line 2, column 1: a literal or class that does not end"},
-        {"root ::= [a-", INK_E_FORMAT, 12,
-         "line 1, column 13: a literal or class that does not end"},
-        {"root ::= [a-z", INK_E_FORMAT, 13,
-         "line 1, column 14: a literal or class that does not end"},
-        {"root ::= []", INK_E_FORMAT, 9, "line 1, column 10: a class without a character"},
-        {"root ::= [^]", INK_E_FORMAT, 9, "line 1, column 10: a class without a character"},
-        {"root ::= [\\uD800-\\uDFFF]", INK_E_FORMAT, 9,
-         "line 1, column 10: a class without a character"},
-        {"root ::= [^\\x00-\\U0010FFFF]", INK_E_FORMAT, 9,
-         "line 1, column 10: a class without a character"},
-        {"root ::= [az-a]", INK_E_FORMAT, 11,
-         "line 1, column 12: a range that ends before it begins"},
-        {"root ::= \"\\ud83d\"", INK_E_FORMAT, 10,
-         "line 1, column 11: a surrogate is no character"},
-        {"root ::= \"\\U00110000\"", INK_E_FORMAT, 10,
-         "line 1, column 11: no character is above U+10FFFF"},
-        {"root ::= \"\\x4g\"", INK_E_FORMAT, 13,
-         "line 1, column 14: a hexadecimal digit was expected"},
-        {"root ::= \"\\q\"", INK_E_FORMAT, 10, NULL},
-        {"root ::= \"\\", INK_E_FORMAT, 10, NULL},
-        {"root = \"a\"", INK_E_FORMAT, 5, "line 1, column 6: \"::=\" was expected"},
-        {"root\n::= \"a\"", INK_E_FORMAT, 4, "line 1, column 5: \"::=\" was expected"},
-        {"root ::= (\"a\"", INK_E_FORMAT, 13, "line 1, column 14: \")\" or an item was expected"},
-        {"root ::= (\"a\" ]", INK_E_FORMAT, 14, "line 1, column 15: \")\" or an item was expected"},
-        {"root ::= \"a\")", INK_E_FORMAT, 12,
-         "line 1, column 13: an item or a line's end was expected"},
-        {"root ::= *", INK_E_FORMAT, 9, "line 1, column 10: an item or a line's end was expected"},
-        {"root ::= \"a\"\n| \"b\"", INK_E_FORMAT, 13,
-         "line 2, column 1: the name of a rule was expected"},
-        {"root ::= \"a\" <[12]>", INK_E_FORMAT, 13,
-         "line 1, column 14: tokens are not supported, only text"},
-        {"root ::= (!<end>)*", INK_E_FORMAT, 10,
-         "line 1, column 11: tokens are not supported, only text"},
-        {"root ::= \"a\" ;", INK_E_FORMAT, 13,
-         "line 1, column 14: an item or a line's end was expected"},
-        {"root ::= \"a\"{}", INK_E_FORMAT, 13, "line 1, column 14: a number was expected"},
-        {"root ::= \"a\"{,3}", INK_E_FORMAT, 13, "line 1, column 14: a number was expected"},
-        {"root ::= \"a\"{2 3}", INK_E_FORMAT, 15, "line 1, column 16: \"}\" was expected"},
-        {"root ::= \"a\"{1,2", INK_E_FORMAT, 16, "line 1, column 17: \"}\" was expected"},
-        {"root ::= \"a\"{3,2}", INK_E_FORMAT, 12,
-         "line 1, column 13: fewer repetitions at most than at least"},
-        {"root ::= \"a\"{4097}", INK_E_LIMIT, 13, "line 1, column 14: over 4096 repetitions"},
-        {"root ::= \"a\"{0,99999999999999999999}", INK_E_LIMIT, 15,
-         "line 1, column 16: over 4096 repetitions"},
-        {"root ::= \"a\"*****", INK_E_LIMIT, 16, "line 1, column 17: over 4 suffixes"},
-        {"root ::= (\"ab\"{4096}){4096} b\nb ::= ([a-c]* \"d\"){4096}{4096}{4096}", INK_OK, 0,
-         NULL},
-        {"root ::= \"a\xff\"", INK_E_UTF8, 11, "line 1, column 12: the grammar is not UTF-8"},
-        {"root ::= root", INK_E_FORMAT, 0, "line 1, column 1: rule \"root\" can never end"},
-        {"root ::= root \"a\" | \"b\"", INK_E_FORMAT, 0,
-         "line 1, column 1: rule \"root\" is left-recursive"},
-        {"root ::= \"x\" a\na ::= b \"a\" | \"c\"\nb ::= c | \"d\"\nc ::= a \"e\"", INK_E_FORMAT,
-         15, NULL},
-        {"root ::= \"x\" a\n a ::= e? ws a \"a\" | \"c\"\ne ::= \"e\"\nws ::= [ ]*", INK_E_FORMAT,
-         16, "line 2, column 2: rule \"a\" is left-recursive"},
-        {"root ::= (\"\"* (root \"a\"){2,3})? \"b\"", INK_E_FORMAT, 0,
-         "line 1, column 1: rule \"root\" is left-recursive"},
-        {"root ::= \"a\" | b\nb ::= \"x\" c\nc ::= \"y\" c", INK_E_FORMAT, 29,
-         "line 3, column 1: rule \"c\" can never end"},
-        {"root ::= \"a\"\nunused ::= \"x\" unused", INK_E_FORMAT, 13,
-         "line 2, column 1: rule \"unused\" can never end"},
-        {"root ::= \"a\" | b\nb ::= (\"x\" (b \"y\" | b)){3}", INK_E_FORMAT, 17,
-         "line 2, column 1: rule \"b\" can never end"},
-    };
     const inki_mem mem = inki_mem_from(NULL);
-    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         inki_grammar *g = (inki_grammar *)&mem;
         ink_error error = {0};
         const ink_status status =
-            inki_grammar_parse(&g, list[i].gbnf, strlen(list[i].gbnf), &mem, &error);
-        if (status != list[i].status) fail_msg("%d, %s: %s", status, error.message, list[i].gbnf);
+            inki_grammar_parse(&g, refused[i].gbnf, strlen(refused[i].gbnf), &mem, &error);
+        if (status != refused[i].status)
+            fail_msg("%d, %s: %s", status, error.message, refused[i].gbnf);
         if (status == INK_OK) {
             inki_grammar_free(g);
             continue;
         }
         assert_ptr_equal(g, &mem);
         assert_int_equal(error.status, status);
-        if (error.offset != list[i].at)
-            fail_msg("at %u, %s: %s", (unsigned)error.offset, error.message, list[i].gbnf);
-        if (list[i].message != NULL) assert_string_equal(error.message, list[i].message);
+        if (error.offset != refused[i].at)
+            fail_msg("at %u, %s: %s", (unsigned)error.offset, error.message, refused[i].gbnf);
+        if (refused[i].message != NULL) assert_string_equal(error.message, refused[i].message);
     }
 }
 

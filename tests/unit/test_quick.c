@@ -113,67 +113,88 @@ static char *on_heap(const char *text) {
     return strcpy(copy, text);
 }
 
-// What else is behind a pointer is given back as soon as the engine is open; a second one keeps it.
+// What options name, each on the heap: a use after its end is seen.
+typedef struct given {
+    char *breaker, *word, *rules;
+    const char **breakers, **words;
+    ink_token *tokens;
+    ink_engine *other; // whose model the grammar is of: the same file
+    ink_sampler_options so;
+    ink_generate_options g;
+} given;
+
+static void give(given *t, bool has_grammar) {
+    static const ink_token tokens[] = {72, 73, 74};
+    ink_sampler_options_init(&t->so, sizeof t->so);
+    ink_generate_options_init(&t->g, sizeof t->g);
+    t->breaker = on_heap("e");
+    t->word = on_heap("xy");
+    t->rules = on_heap("root ::= [a-f]+");
+    t->breakers = malloc(sizeof *t->breakers);
+    t->words = malloc(sizeof *t->words);
+    t->tokens = malloc(sizeof tokens);
+    assert_true(t->breakers != NULL && t->words != NULL && t->tokens != NULL);
+    *t->breakers = t->breaker;
+    *t->words = t->word;
+    memcpy(t->tokens, tokens, sizeof tokens);
+    t->so.dry_multiplier = 0.8F;
+    t->so.dry_breakers = t->breakers;
+    t->so.n_dry_breakers = 1;
+    t->so.xtc_probability = 0.5F;
+    t->so.dynatemp_range = 0.3F;
+    t->so.seed_set = 1;
+    t->so.seed = 12;
+    t->g.n_tokens = 50;
+    t->g.prompt_tokens = t->tokens;
+    t->g.n_prompt_tokens = 3;
+    t->g.required = has_grammar ? NULL : t->words;
+    t->g.n_required = !has_grammar;
+    t->other = open_or_fail(NULL);
+    if (has_grammar)
+        assert_int_equal(ink_grammar_new(&t->g.grammar, ink_engine_model(t->other),
+                                         INK_GRAMMAR_GBNF, t->rules, strlen(t->rules), NULL),
+                         INK_OK);
+}
+
+static void take_away(given *t) {
+    free(t->breaker);
+    free(t->word);
+    free(t->rules);
+    free(t->breakers);
+    free(t->words);
+    free(t->tokens);
+    ink_grammar_unref(t->g.grammar);
+    ink_close(t->other);
+}
+
+// What is behind a pointer is taken away before the engine is used, and after: it says the same.
 static void test_what_is_given_may_go(void **state) {
     (void)state;
     static collected texts[2];
-    const ink_model *model = NULL;
     for (int k = 0; k < 4; k++) {
-        ink_sampler_options so;
-        ink_generate_options g;
-        ink_options options;
         const bool goes = k % 2 != 0, has_grammar = k >= 2;
-        ink_sampler_options_init(&so, sizeof so);
-        ink_generate_options_init(&g, sizeof g);
+        given t;
+        ink_options options;
+        give(&t, has_grammar);
         ink_options_init(&options, sizeof options);
-        char *breaker = on_heap("e"), *word = on_heap("xy"), *rules = on_heap("root ::= [a-f]+");
-        const char **breakers = malloc(sizeof *breakers), **words = malloc(sizeof *words);
-        ink_token *tokens = malloc(3 * sizeof *tokens);
-        assert_true(breakers != NULL && words != NULL && tokens != NULL);
-        *breakers = breaker;
-        *words = word;
-        memcpy(tokens, (ink_token[]){72, 73, 74}, 3 * sizeof *tokens);
-        so.dry_multiplier = 0.8F;
-        so.dry_breakers = breakers;
-        so.n_dry_breakers = 1;
-        so.xtc_probability = 0.5F;
-        so.dynatemp_range = 0.3F;
-        so.seed_set = 1;
-        so.seed = 12;
-        g.n_tokens = 50;
-        g.prompt_tokens = tokens;
-        g.n_prompt_tokens = 3;
-        g.required = has_grammar ? NULL : words;
-        g.n_required = !has_grammar;
-        options.sampler = &so;
-        options.generate = &g;
-        ink_engine *other = open_or_fail(NULL); // whose model the grammar is of: the same file
-        if (has_grammar)
-            assert_int_equal(ink_grammar_new(&g.grammar, ink_engine_model(other), INK_GRAMMAR_GBNF,
-                                             rules, strlen(rules), NULL),
-                             INK_OK);
+        options.sampler = &t.so;
+        options.generate = &t.g;
         ink_engine *ai = open_or_fail(&options);
-        for (int part = 0; part < 2; part++) {
-            if ((part == 0) == goes) {
-                free(breaker);
-                free(word);
-                free(rules);
-                free(breakers);
-                free(words);
-                free(tokens);
-                ink_grammar_unref(g.grammar);
-                ink_close(other);
-            }
-            if (part == 0) generate(ai, "hello", &texts[goes]);
-        }
+        if (goes) take_away(&t);
+        generate(ai, "hello", &texts[goes]);
+        if (!goes) take_away(&t);
         ink_close(ai);
         if (goes) assert_string_equal(texts[0].text, texts[1].text);
         if (!has_grammar) assert_non_null(strstr(texts[goes].text, "xy"));
         if (has_grammar)
             assert_int_equal(strspn(texts[goes].text, "abcdef"), strlen(texts[goes].text));
     }
-    // As a session with that sampler says it: nothing of the options is lost in the chain's text.
-    static collected direct;
+}
+
+// As a session with that sampler says it: nothing of the options is lost in the chain's text.
+static void test_a_sampler_is_taken_whole(void **state) {
+    (void)state;
+    static collected quick, direct;
     ink_sampler_options so;
     ink_options options;
     ink_sampler *sampler = NULL;
@@ -192,9 +213,8 @@ static void test_what_is_given_may_go(void **state) {
     so.seed = 99;
     options.sampler = &so;
     ink_engine *ai = open_or_fail(&options);
-    generate(ai, "hello", &texts[0]);
-    model = ink_engine_model(ai);
-    assert_int_equal(ink_sampler_new(&sampler, model, NULL, &so, NULL), INK_OK);
+    generate(ai, "hello", &quick);
+    assert_int_equal(ink_sampler_new(&sampler, ink_engine_model(ai), NULL, &so, NULL), INK_OK);
     ink_generate_options g;
     ink_generate_options_init(&g, sizeof g);
     g.flags = INK_GENERATE_FRESH;
@@ -202,7 +222,7 @@ static void test_what_is_given_may_go(void **state) {
     assert_int_equal(
         ink_session_generate(ink_engine_session(ai), "hello", 5, &g, collect, &direct, NULL, NULL),
         INK_OK);
-    assert_string_equal(direct.text, texts[0].text);
+    assert_string_equal(direct.text, quick.text);
     ink_sampler_free(sampler);
     ink_close(ai);
 }
@@ -309,6 +329,7 @@ int main(void) {
         cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_options_are_copied),
         cmocka_unit_test(test_what_is_given_may_go),
+        cmocka_unit_test(test_a_sampler_is_taken_whole),
         cmocka_unit_test(test_a_handle_even_on_failure),
         cmocka_unit_test(test_a_failure_leaves_the_engine_usable),
         cmocka_unit_test(test_inside_a_callback),

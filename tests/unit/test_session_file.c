@@ -345,6 +345,35 @@ static void streams(void **state) {
     ink_session_free(to);
 }
 
+static void assert_same_samplers(const ink_sampler *a, const ink_sampler *b) {
+    char of_a[400], of_b[400];
+    size_t n = 0;
+    assert_int_equal(ink_sampler_chain(a, of_a, sizeof of_a, &n), INK_OK);
+    assert_int_equal(ink_sampler_chain(b, of_b, sizeof of_b, &n), INK_OK);
+    assert_string_equal(of_a, of_b);
+    assert_int_equal(ink_sampler_seed(a), ink_sampler_seed(b));
+}
+
+static void assert_same_finds(const ink_filter *a, const ink_filter *b, const char *text) {
+    size_t at[2], bytes[2];
+    assert_int_equal(ink_filter_find(a, text, strlen(text), &at[0], &bytes[0]), INK_OK);
+    assert_int_equal(ink_filter_find(b, text, strlen(text), &at[1], &bytes[1]), INK_OK);
+    assert_int_equal(bytes[0], bytes[1]);
+    if (bytes[0] > 0) assert_int_equal(at[0], at[1]);
+}
+
+// A caller who has no room for them in the report.
+static void assert_reports_of_other_sizes(ink_session *to, const saved *file) {
+    ink_restored restored = {.size = 8};
+    restore_or_fail(to, file, &restored);
+    assert_null(restored.sampler);
+    restored.size = 16;
+    restore_or_fail(to, file, &restored);
+    assert_non_null(restored.sampler);
+    assert_null(restored.filter);
+    ink_sampler_free(restored.sampler);
+}
+
 static void parts(void **state) {
     (void)state;
     static const char note[] = "chapter 3\0and bytes";
@@ -378,22 +407,10 @@ static void parts(void **state) {
     restore_or_fail(to, &file, &restored);
     assert_int_equal(restored.note_bytes, sizeof note);
     assert_memory_equal(restored.note, note, sizeof note);
-    char a[400], b[400];
-    size_t n = 0;
-    assert_int_equal(ink_sampler_chain(sampler, a, sizeof a, &n), INK_OK);
-    assert_int_equal(ink_sampler_chain(restored.sampler, b, sizeof b, &n), INK_OK);
-    assert_string_equal(a, b);
+    assert_same_samplers(sampler, restored.sampler);
     assert_int_equal(ink_sampler_seed(restored.sampler), 99);
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        size_t at[2], bytes[2];
-        assert_int_equal(ink_filter_find(filter, texts[i], strlen(texts[i]), &at[0], &bytes[0]),
-                         INK_OK);
-        assert_int_equal(
-            ink_filter_find(restored.filter, texts[i], strlen(texts[i]), &at[1], &bytes[1]),
-            INK_OK);
-        assert_int_equal(bytes[0], bytes[1]);
-        if (bytes[0] > 0) assert_int_equal(at[0], at[1]);
-    }
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        assert_same_finds(filter, restored.filter, texts[i]);
     assert_int_equal(inki_filter_reach(filter), inki_filter_reach(restored.filter));
     // They are the caller's, and another note takes the place of the first.
     o.sampler = restored.sampler;
@@ -402,20 +419,9 @@ static void parts(void **state) {
     assert_true(saved_equal(&file, &again));
     restore_or_fail(to, &file, NULL);
     const saved without = saved_of(to, NULL);
-    // A caller who has no room for them in the report.
     ink_filter_unref(restored.filter);
-    restored.filter = NULL;
     ink_sampler_free(restored.sampler);
-    restored.sampler = NULL;
-    restored.size = 8;
-    restore_or_fail(to, &file, &restored);
-    assert_null(restored.sampler);
-    restored.size = 16;
-    restore_or_fail(to, &file, &restored);
-    assert_non_null(restored.sampler);
-    assert_null(restored.filter);
-    ink_sampler_free(restored.sampler);
-    restored.size = sizeof restored;
+    assert_reports_of_other_sizes(to, &file);
     restore_or_fail(to, &without, &restored);
     assert_null(restored.note);
     assert_null(restored.sampler);
