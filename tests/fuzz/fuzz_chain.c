@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { VOCAB = 64, TEXT = 65536 };
+enum { VOCAB = 150, TEXT = 65536 }; // VOCAB: no whole number of blocks
 
 static inki_str piece(const void *arg, int32_t id) {
     static const char *const pieces[] = {"\n", " a", "", "b:", "*"};
