@@ -188,7 +188,7 @@ static void on_done(srv_job *job, ink_status status, const ink_result *result,
         explain(run, status, error, &why);
         fail(run, &why);
     } else if (result->stop == INK_STOP_CANCELLED && wanted) {
-        srv_fail(&why, 503, "server_error", "stopping", "The server is stopping.");
+        srv_fail_stopping(&why);
         fail(run, &why);
     } else if (wanted && run->request.stream) {
         begin_stream(run);

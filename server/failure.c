@@ -48,6 +48,12 @@ bool srv_fail(srv_failure *why, unsigned status, const char *type, const char *c
     return false;
 }
 
+bool srv_fail_stopping(srv_failure *why) {
+    srv_fail(why, 503, broken, "stopping", "The server is stopping.");
+    why->retry_after_s = 5;
+    return false;
+}
+
 bool srv_fail_status(srv_failure *why, ink_status status, const ink_error *error) {
     static const struct {
         ink_status status;

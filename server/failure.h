@@ -24,6 +24,7 @@ bool srv_refuse(srv_failure *why, const char *param, const char *format, ...)
 // Any status. code: static or NULL.
 bool srv_fail(srv_failure *why, unsigned status, const char *type, const char *code,
               const char *format, ...) __attribute__((format(printf, 5, 6)));
+bool srv_fail_stopping(srv_failure *why); // 503 with Retry-After: the server ends
 // What an ink_status stands for: INK_E_CONTEXT is 400 context_length_exceeded, INK_E_FULL 429,
 // INK_E_NOMEM 503, INK_E_FILTERED 400 content_filter, …; the engine's own line as message.
 bool srv_fail_status(srv_failure *why, ink_status status, const ink_error *error);

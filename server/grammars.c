@@ -114,12 +114,6 @@ static uint32_t keep_rules(srv_grammars *g, srv_rules *rules, srv_rules **gone) 
 
 // --- compiling: no lock is held ------------------------------------------------------------------
 
-static bool refuse_stopping(srv_failure *why) {
-    srv_fail(why, 503, "server_error", "stopping", "The server is stopping.");
-    why->retry_after_s = 5;
-    return false;
-}
-
 // Some can be compiled, and yet no text begun: that is told here and not in the middle of an
 // answer.
 static ink_status check_begin(const ink_grammar *grammar, ink_error *error) {
@@ -187,7 +181,7 @@ static void answer(srv_grammars *g, srv_rules_ask *ask, bool closed) {
     srv_failure why = {0};
     srv_rules *rules = NULL;
     if (closed)
-        refuse_stopping(&why);
+        srv_fail_stopping(&why);
     else if (!ask->wanted(ask))
         srv_fail(&why, 503, "server_error", NULL, "The client is gone.");
     else
@@ -224,7 +218,7 @@ void srv_grammars_ask(srv_grammars *g, srv_rules_ask *ask) {
     srv_rules *rules = g->closed ? NULL : find_rules(g, ask);
     const bool waits = !g->closed && rules == NULL && g->n_waiting < SRV_WAITING_RULES;
     if (g->closed) {
-        refuse_stopping(&why);
+        srv_fail_stopping(&why);
     } else if (waits) {
         ask->next = NULL;
         *(g->first == NULL ? &g->first : &g->last->next) = ask;

@@ -69,8 +69,7 @@ static bool judge_route(srv_call *call) {
 
 static bool judge(srv_call *call, const char *version) {
     if (!srv_http_judge_head(call)) return false;
-    if (atomic_load(&call->app->draining))
-        return srv_fail(&call->refused, 503, "server_error", "stopping", "the server is stopping");
+    if (atomic_load(&call->app->draining)) return srv_fail_stopping(&call->refused);
     if (strcmp(version, "HTTP/1.0") != 0 && srv_call_header(call, "Host") == NULL)
         return srv_refuse(&call->refused, NULL, "the request has no Host header");
     return srv_http_judge_origin(call) && judge_route(call);

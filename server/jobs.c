@@ -308,12 +308,6 @@ static void fill_slots(srv_slots *s) {
 
 // --- coming and going ----------------------------------------------------------------------------
 
-static bool refuse_stopping(srv_failure *why) {
-    srv_fail(why, 503, "server_error", "stopping", "The server is stopping.");
-    why->retry_after_s = 5;
-    return false;
-}
-
 static bool refuse_full(const srv_slots *s, srv_failure *why) {
     ink_error error = {.size = sizeof error, .status = INK_E_FULL};
     snprintf(error.message, sizeof error.message,
@@ -330,7 +324,7 @@ static bool take_jobs(srv_slots *s, srv_job **jobs, size_t n, srv_job **cancelle
                       srv_failure *why) {
     const uint32_t n_free = s->n - s->n_running;
     const size_t n_room = n_free + (s->n_queue > s->n_waiting ? s->n_queue - s->n_waiting : 0);
-    if (s->closed) return refuse_stopping(why);
+    if (s->closed) return srv_fail_stopping(why);
     if (n > n_room && !jobs[0]->goes_on) return refuse_full(s, why);
     const double now = srv_now_ms();
     // Who asks for much at once has a turn a round of the slots: others come in between.
@@ -360,7 +354,7 @@ bool srv_jobs_submit(srv_job **jobs, size_t n, srv_failure *why) {
     if (n == 0) return true;
     srv_model *model = jobs[0]->model;
     if (srv_model_open(model, why) == NULL) return false;
-    if (atomic_load(&model->app->draining) && !jobs[0]->goes_on) return refuse_stopping(why);
+    if (atomic_load(&model->app->draining) && !jobs[0]->goes_on) return srv_fail_stopping(why);
     srv_slots *s = model->slots;
     srv_job *cancelled = NULL;
     pthread_mutex_lock(&s->lock);

@@ -240,10 +240,7 @@ ink_model *srv_model_open(srv_model *model, srv_failure *why) {
                  model->id);
         why->retry_after_s = 1;
         return NULL;
-    default:
-        srv_fail(why, 503, "server_error", "stopping", "The server is stopping.");
-        why->retry_after_s = 5;
-        return NULL;
+    default: srv_fail_stopping(why); return NULL;
     }
 }
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 // Without the steps that it takes the place of, as llama.cpp has it; so has `inkling complete`.
-static const char mirostat_chain[] = "logit_bias;penalties;dry;temp;mirostat";
+static const char mirostat_chain[] = "logit_bias;no_repeat_ngram;penalties;dry;temp;mirostat";
 
 #define AT(member) offsetof(ink_sampler_options, member)
 static const struct {

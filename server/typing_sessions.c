@@ -96,9 +96,7 @@ bool srv_typing_missing(srv_failure *why) {
                     "minute is gone; begin another with POST /v1/typing.");
 }
 
-static bool stopping(srv_failure *why) {
-    return srv_fail(why, 503, "server_error", "stopping", "The server is stopping.");
-}
+static bool stopping(srv_failure *why) { return srv_fail_stopping(why); }
 
 // Takes what stands at *place out, with the table's reference. Under the lock.
 static srv_typing *unlink_session(srv_typings *t, srv_typing **place) {

@@ -127,12 +127,12 @@ ink_status inki_draft_check(const ink_session_options *options, const ink_model 
 ink_status inki_draft_bytes(const ink_session_options *options, const inki_weights *weights,
                             uint64_t *heap, uint64_t *kv, ink_error *error) {
     (void)options, (void)weights, (void)heap, (void)kv;
-    return inki_fail(error, INK_E_UNSUPPORTED, "n_draft", 0, left_out);
+    return inki_fail(error, INK_E_UNSUPPORTED, "draft", 0, left_out);
 }
 ink_status inki_draft_new(inki_draft **out, const ink_session_options *options, ink_model *model,
                           ink_error *error) {
     (void)out, (void)options, (void)model;
-    return inki_fail(error, INK_E_UNSUPPORTED, "n_draft", 0, left_out);
+    return inki_fail(error, INK_E_UNSUPPORTED, "draft", 0, left_out);
 }
 void inki_draft_free(inki_draft *draft) { (void)draft; }
 uint32_t inki_draft_propose(inki_draft *draft, const ink_session *session, const ink_token *tokens,

@@ -257,7 +257,7 @@ static void test_chains(void **state) {
         {"{\"samplers\":\"dry;top_k;temp\"}", "dry;top_k;temp"},
         {"{\"samplers\":[ \"dry\", {\"top_k\":4}]}", "[ \"dry\", {\"top_k\":4}]"},
         {"{\"samplers\":{\"temp\":0.10}}", "{\"temp\":0.10}"},
-        {"{\"mirostat\":2}", "logit_bias;penalties;dry;temp;mirostat"},
+        {"{\"mirostat\":2}", "logit_bias;no_repeat_ngram;penalties;dry;temp;mirostat"},
     };
     for (size_t i = 0; i < MANY(cases); i++) {
         srv_completion c = accepted(cases[i][0]);

@@ -319,6 +319,21 @@ static void test_no_breakers(void **state) {
     }
 }
 
+// What Mirostat does not take the place of is taken beside it.
+static void test_no_repetition(void **state) {
+    (void)state;
+    scene_answer answer =
+        good(COMPLETIONS, "{\"prompt\":[1,1],\"max_tokens\":40,\"mirostat\":2,\"mirostat_tau\":0.1,"
+                          "\"seed\":3,\"logprobs\":0,\"no_repeat_ngram_size\":1}");
+    const json_t *tokens = at(answer.json, "choices[0].logprobs.tokens");
+    for (size_t i = 0; i < json_array_size(tokens); i++)
+        for (size_t k = 0; k < i; k++)
+            if (json_equal(json_array_get(tokens, i), json_array_get(tokens, k)))
+                fail_msg("%s", answer.body);
+    assert_true(json_array_size(tokens) > 20);
+    forget(&answer);
+}
+
 // --- what is refused -----------------------------------------------------------------------------
 
 static void refused(const char *path, const char *body, const char *param, const char *code,
@@ -440,8 +455,9 @@ int main(void) {
         cmocka_unit_test(test_schema),      cmocka_unit_test(test_stream),
         cmocka_unit_test(test_any_object),  cmocka_unit_test(test_reasons),
         cmocka_unit_test(test_same_bytes),  cmocka_unit_test(test_chains),
-        cmocka_unit_test(test_no_breakers), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_no_room),     cmocka_unit_test(test_long),
+        cmocka_unit_test(test_no_breakers), cmocka_unit_test(test_no_repetition),
+        cmocka_unit_test(test_refused),     cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_long),
     };
     return cmocka_run_group_tests(tests, open_scene, close_scene);
 }
