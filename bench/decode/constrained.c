@@ -6,6 +6,7 @@
 // Each round decodes 200 tokens freely and 200 that a schema allows, in turns, both from the same
 // prompt; every constrained run begins with a matcher that knows no state yet. Told are the medians
 // of milliseconds a token and of the rounds' ratios, and the time of ink_grammar_new.
+#include "bench/median.h"
 #include "inkling/inkling.h"
 #include "os/os.h"
 
@@ -25,16 +26,6 @@ static const char schema[] =
     "\"weight\":{\"type\":\"number\"},"
     "\"tags\":{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"maxItems\":4}},"
     "\"required\":[\"name\",\"age\",\"kind\",\"tags\"],\"additionalProperties\":false}}";
-
-static int by_value(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int n) {
-    qsort(values, (size_t)n, sizeof *values, by_value);
-    return values[n / 2];
-}
 
 static double decode(ink_session *session, const ink_sampler *sampler, ink_grammar *grammar,
                      uint32_t *n) {
@@ -93,10 +84,12 @@ int main(int argc, char **argv) {
         ink_grammar_unref(grammar);
         ink_sampler_free(sampler);
     }
-    printf("compile     %.2f ms\n", median(compile, rounds));
-    printf("free        %.4f ms a token (%u tokens)\n", median(free_ms, rounds), (unsigned)n_free);
-    printf("constrained %.4f ms a token (%u tokens)\n", median(held_ms, rounds), (unsigned)n_held);
-    const double middle = median(ratios, rounds);
+    printf("compile     %.2f ms\n", median(compile, (size_t)rounds));
+    printf("free        %.4f ms a token (%u tokens)\n", median(free_ms, (size_t)rounds),
+           (unsigned)n_free);
+    printf("constrained %.4f ms a token (%u tokens)\n", median(held_ms, (size_t)rounds),
+           (unsigned)n_held);
+    const double middle = median(ratios, (size_t)rounds);
     printf("ratio       %.3f [%.3f, %.3f]\n", middle, ratios[rounds / 4], ratios[rounds * 3 / 4]);
     ink_session_free(session);
     ink_model_unref(model);

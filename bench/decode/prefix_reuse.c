@@ -7,6 +7,7 @@
 // Both are done in turns, each by a session that was just made (and not in its time). What a turn
 // leaves in the cache of its own tokens is of use to no other turn, but for what stands in a page
 // with the end of the shared ones.
+#include "bench/median.h"
 #include "inkling/inkling.h"
 
 #include <stdio.h>
@@ -22,16 +23,6 @@ static void check(ink_status status) {
     if (status == INK_OK) return;
     fprintf(stderr, "%s\n", error.message);
     exit(1);
-}
-
-static int by_size(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *times, size_t n) {
-    qsort(times, n, sizeof *times, by_size);
-    return times[n / 2];
 }
 
 // One token behind ids [n]. Returns the logits' session.

@@ -9,6 +9,7 @@
 // of the first column and of the fourth. Chains and decode steps take turns; the median of the
 // rounds counts. The logits are normal with a standard deviation of 2.5, which is flatter than text
 // is (top_p 0.95 keeps a third of all); the past is 1,000 tokens of which some come again.
+#include "bench/median.h"
 #include "os/os.h"
 #include "sampler/chain.h"
 
@@ -52,16 +53,6 @@ static double uniform(void) {
     state ^= state >> 7;
     state ^= state << 17;
     return (double)(state >> 11) * 0x1p-53;
-}
-
-static int by_size(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *list, int n) {
-    qsort(list, (size_t)n, sizeof *list, by_size);
-    return list[n / 2];
 }
 
 static inki_str piece(const void *arg, int32_t id) {
@@ -143,13 +134,13 @@ int main(int argc, char **argv) {
                 times[i][s][r] = (inki_os_now_ms() - start) * 1000 / AGAIN;
             }
     }
-    const double step = session != NULL ? median(times[N_CHAINS][0], rounds) : 0;
+    const double step = session != NULL ? median(times[N_CHAINS][0], (size_t)rounds) : 0;
     if (session != NULL) printf("decode step: %.0f us\n", step);
     printf("%-28s %9s %9s %9s %9s %7s%s\n", "chain", "all, us", "set, us", "300, us", "peaked, us",
            "ratio", step > 0 ? "        share" : "");
     for (int i = 0; i < N_CHAINS; i++) {
         double us[N_KINDS];
-        for (int s = 0; s < N_KINDS; s++) us[s] = median(times[i][s], rounds);
+        for (int s = 0; s < N_KINDS; s++) us[s] = median(times[i][s], (size_t)rounds);
         printf("%-28s %9.1f %9.1f %9.1f %9.1f %7.2f", chains[i].name, us[0], us[1], us[2], us[3],
                us[1] / us[0]);
         if (step > 0) printf(" %6.2f%% %6.2f%%", 100 * us[0] / step, 100 * us[3] / step);

@@ -6,6 +6,7 @@
 // Both are done in turns, each into a session that was just made (and not in its time), so that
 // either pays for the first touch of its pages. The file is warm: it was written a moment ago.
 #include "base/checksum.h"
+#include "bench/median.h"
 #include "inkling/inkling.h"
 #include "os/os.h"
 
@@ -28,16 +29,6 @@ static ink_session *new_session(ink_model *model) {
     ink_session *s = NULL;
     check(ink_session_new(&s, model, NULL, &error));
     return s;
-}
-
-static int by_size(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *times, size_t n) {
-    qsort(times, n, sizeof *times, by_size);
-    return times[n / 2];
 }
 
 static double evaluate_ms(ink_session *s, const ink_token *ids, size_t n) {

@@ -10,6 +10,7 @@
 // of a text is its prompt. Without files: a table, a source file, an edited text, and one in which
 // nothing comes again. MODEL's own vocabulary is used, or that of VOCABULARY ("builtin" for the
 // built-in model's): then a model of random weights does.
+#include "bench/median.h"
 #include "engine/draft.h"
 
 #include <math.h>
@@ -179,11 +180,6 @@ static void finish(way *w) {
     ink_session_free(w->s);
 }
 
-static int by_value(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 // first: byte of the text where the continuation begins; 0: after half of it.
 static void measure(const char *name, size_t first) {
     static ink_token ids[MAX_TEXT];
@@ -211,14 +207,14 @@ static void measure(const char *name, size_t first) {
                            ((drafts.ms - ms[1]) / (drafts.at > at[1] ? drafts.at - at[1] : 1));
         if (drafts.at == at[1]) rounds--; // it was ahead by a whole turn
     }
-    qsort(ratios, (size_t)rounds, sizeof *ratios, by_value);
     const double plain_ms = plain.ms / (plain.at - (double)before);
     const double draft_ms = drafts.ms / (drafts.at - (double)before);
     const double n_new = drafts.at - (double)before;
     printf("%-16s %5zu + %-5.0f %8.2f %8.2f   %5.2f x %5.2f %5.2f  %4u of %-4u  %5.2f  %4.0f %%\n",
-           name, before, n_new, plain_ms, draft_ms, plain_ms / draft_ms, ratios[rounds / 2],
-           n_new * best_pass[1] / drafts.best_ms, drafts.n_accepted, drafts.n_drafted,
-           n_new / drafts.n_passes, 100.0 * drafts.n_drafting / drafts.n_passes);
+           name, before, n_new, plain_ms, draft_ms, plain_ms / draft_ms,
+           rounds > 0 ? median(ratios, (size_t)rounds) : 0, n_new * best_pass[1] / drafts.best_ms,
+           drafts.n_accepted, drafts.n_drafted, n_new / drafts.n_passes,
+           100.0 * drafts.n_drafting / drafts.n_passes);
     fflush(stdout);
     finish(&plain);
     finish(&drafts);

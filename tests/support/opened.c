@@ -105,3 +105,13 @@ int collect(void *user, const ink_piece *piece) {
     c->n_pieces++;
     return c->stop_after != 0 && c->n_pieces >= c->stop_after;
 }
+
+ink_sampler *opened_sampler(const char *chain, uint64_t seed) {
+    ink_sampler_options o;
+    ink_sampler_options_init(&o, sizeof o);
+    o.seed_set = 1;
+    o.seed = seed;
+    ink_sampler *sampler = NULL;
+    assert_int_equal(ink_sampler_new(&sampler, opened_builtin, chain, &o, NULL), INK_OK);
+    return sampler;
+}

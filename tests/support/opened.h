@@ -31,6 +31,9 @@ int opened_small_begin(void **state);
 
 ink_session *opened_session(const opened *o, uint32_t n_ctx, uint32_t kv_type, uint32_t n_logits);
 
+// Of opened_builtin.
+ink_sampler *opened_sampler(const char *chain, uint64_t seed);
+
 // ids [n], all different for different seeds, below n_vocab - 1 (no end token).
 void opened_ids(ink_token *ids, size_t n, uint32_t n_vocab, uint64_t seed);
 

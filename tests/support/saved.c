@@ -39,6 +39,20 @@ ink_status saved_restore(ink_session *session, const saved *file, ink_restored *
     return ink_session_restore(session, &source, restored, error);
 }
 
+void saved_wake(ink_session *s, const saved *file, ink_restored *restored) {
+    ink_error error = {0};
+    if (saved_restore(s, file, restored, &error) != INK_OK) fail_msg("%s", error.message);
+}
+
+void assert_same_logits(const ink_session *a, const ink_session *b) {
+    size_t n = 0, n_b = 0;
+    const float *of_a = ink_session_logits(a, 0, &n), *of_b = ink_session_logits(b, 0, &n_b);
+    assert_non_null(of_a);
+    assert_non_null(of_b);
+    assert_int_equal(n, n_b);
+    assert_memory_equal(of_a, of_b, n * sizeof *of_a);
+}
+
 uint64_t saved_get(const saved *file, size_t at) {
     uint64_t value = 0;
     for (size_t i = 8; i-- > 0;) value = value << 8 | file->data[at + i];

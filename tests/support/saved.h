@@ -50,6 +50,9 @@ bool saved_equal(const saved *a, const saved *b);
 ink_status saved_restore(ink_session *session, const saved *file, ink_restored *restored,
                          ink_error *error);
 
+void saved_wake(ink_session *session, const saved *file, ink_restored *restored); // or fails
+void assert_same_logits(const ink_session *a, const ink_session *b);
+
 uint64_t saved_get(const saved *file, size_t at);
 void saved_put(const saved *file, size_t at, uint64_t value);
 // Makes both checksums right again, and the size in the head.

@@ -28,19 +28,9 @@ static ink_session *new_session(uint32_t n_draft) {
     return s;
 }
 
-static ink_sampler *new_sampler(const char *chain, uint64_t seed) {
-    ink_sampler_options o;
-    ink_sampler_options_init(&o, sizeof o);
-    o.seed_set = 1;
-    o.seed = seed;
-    ink_sampler *sampler = NULL;
-    assert_int_equal(ink_sampler_new(&sampler, opened_builtin, chain, &o, NULL), INK_OK);
-    return sampler;
-}
-
 static ink_result generate(ink_session *s, const char *prompt, ink_generate_options o,
                            const char *chain, uint64_t seed, collected *out) {
-    ink_sampler *sampler = new_sampler(chain, seed);
+    ink_sampler *sampler = opened_sampler(chain, seed);
     ink_result r = {0};
     memset(out, 0, sizeof *out);
     o.sampler = sampler;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The thread pool: every part once, results visible, no trace in the host's process.
+#include "fail_mem.h"
 #include "os/pool.h"
 
 #include <setjmp.h>
@@ -457,45 +458,26 @@ static void no_thread_is_left_behind(void **state) {
     inki_pool_free(pool);
 }
 
-typedef struct failing {
-    int left; // allocations that still succeed
-    long held;
-} failing;
-
-static void *failing_alloc(void *user, size_t bytes, size_t align) {
-    failing *f = user;
-    if (f->left-- <= 0) return NULL;
-    void *p = NULL;
-    if (posix_memalign(&p, align, bytes) != 0) return NULL;
-    f->held += (long)bytes;
-    return p;
-}
-
-static void failing_release(void *user, void *memory, size_t bytes) {
-    ((failing *)user)->held -= (long)bytes;
-    free(memory);
-}
-
 static void every_failed_allocation_is_survived(void **state) {
     (void)state;
-    int n = 0;
+    size_t n = 1;
     for (;; n++) {
-        failing f = {n, 0};
-        const inki_mem mem = {failing_alloc, failing_release, &f};
+        fail_mem f = {.fail_at = n};
+        const inki_mem mem = fail_mem_over(&f);
         inki_pool *pool = (inki_pool *)&f; // must stay untouched on failure
         ink_error error = {0};
         const ink_status status = inki_pool_new(&pool, &mem, 3, &error);
         if (status == INK_OK) {
             inki_pool_free(pool);
-            assert_int_equal(f.held, 0);
+            assert_int_equal(f.n_bytes, 0);
             break;
         }
         assert_int_equal(status, INK_E_NOMEM);
         assert_int_equal(error.status, INK_E_NOMEM);
         assert_ptr_equal(pool, &f);
-        assert_int_equal(f.held, 0);
+        assert_int_equal(f.n_bytes, 0);
     }
-    assert_true(n >= 1);
+    assert_true(n >= 2);
     await_tasks(n_own_tasks);
 }
 
@@ -505,15 +487,15 @@ static int starved_child(void) {
     if (geteuid() == 0 && setuid(54321) != 0) return 77;
     const struct rlimit limit = {3, 3};
     if (setrlimit(RLIMIT_NPROC, &limit) != 0) return 77;
-    failing f = {100, 0};
-    const inki_mem mem = {failing_alloc, failing_release, &f};
+    fail_mem f = {0};
+    const inki_mem mem = fail_mem_over(&f);
     inki_pool *pool = NULL;
     ink_error error = {0};
     const ink_status status = inki_pool_new(&pool, &mem, 16, &error);
     if (status == INK_OK) return 77;
     if (status != INK_E_SYSTEM || error.status != INK_E_SYSTEM || pool != NULL) return 1;
     if (strstr(error.message, "of 16") == NULL) return 2;
-    if (f.held != 0) return 3;
+    if (f.n_bytes != 0) return 3;
     if (n_own_tasks > 0) await_tasks(1); // no other thread came along
     return 0;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The choice itself, against a plain reference that sorts everything and counts in long double.
+#include "random_numbers.h"
 #include "sampler/chain.h"
 
 #include <setjmp.h>
@@ -12,21 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static uint64_t next_random(uint64_t *state) { // xorshift64*
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * 0x2545f4914f6cdd1du;
-}
-static uint32_t below(uint64_t *state, uint32_t n) {
-    return (uint32_t)((next_random(state) >> 32) % n);
-}
-static double unit(uint64_t *state) { return (double)(next_random(state) >> 11) * 0x1p-53; }
-static float normal(uint64_t *state) {
-    const double a = 1.0 - unit(state), b = unit(state);
-    return (float)(sqrt(-2.0 * log(a)) * cos(6.283185307179586 * b));
-}
 
 static inki_chain *new_chain(const char *text, const ink_sampler_options *o, uint32_t n_vocab) {
     const inki_mem mem = inki_mem_from(NULL);
@@ -202,7 +188,7 @@ static uint32_t furnish(room *m, ink_sampler_options *o, uint64_t *random) {
     const uint32_t n = sizes[below(random, sizeof sizes / sizeof *sizes)];
     const uint32_t kind = below(random, 4);
     for (uint32_t i = 0; i < n; i++) {
-        m->logits[i] = normal(random) * 4.0f;
+        m->logits[i] = (float)normal(random) * 4.0f;
         if (kind == 1) m->logits[i] = (float)below(random, 5); // many ties
         if (kind == 2) m->logits[i] = (float)i * 0.01f;        // rising: every one is a new best
         if (kind == 3) m->logits[i] -= 40.0f;                  // all negative
@@ -214,7 +200,7 @@ static uint32_t furnish(room *m, ink_sampler_options *o, uint64_t *random) {
     const uint32_t stride = 1 + below(random, 7);
     for (uint32_t id = below(random, 3); id < n && o->n_logit_bias < MAX_BIAS; id += stride)
         m->bias[o->n_logit_bias++] = (ink_logit_bias){
-            (int32_t)id, below(random, 3) == 0 ? -INFINITY : normal(random) * 3.0f};
+            (int32_t)id, below(random, 3) == 0 ? -INFINITY : (float)normal(random) * 3.0f};
     if (below(random, 2) == 0) o->n_logit_bias = 0;
     return n;
 }
@@ -255,7 +241,7 @@ static void a_large_vocabulary_agrees_too(void **state) {
     assert_true(logits != NULL && scratch != NULL && ref != NULL);
     uint64_t random = 12;
     int32_t history[64];
-    for (int i = 0; i < N; i++) logits[i] = normal(&random) * 3.0f;
+    for (int i = 0; i < N; i++) logits[i] = (float)normal(&random) * 3.0f;
     for (int i = 0; i < 64; i++) history[i] = (int32_t)below(&random, N);
     static const char *const texts[] = {NULL,
                                         "penalties=1.2,64,0.1,0.2;top_k=100;temp=0.7",
@@ -306,7 +292,7 @@ static void greedy_takes_the_first_of_the_highest(void **state) {
     for (uint32_t n = 2; n <= 70; n++)
         for (int round = 0; round < 20; round++) {
             for (uint32_t i = 0; i < n; i++)
-                logits[i] = round % 2 ? (float)below(&random, 4) - 5.0f : normal(&random);
+                logits[i] = round % 2 ? (float)below(&random, 4) - 5.0f : (float)normal(&random);
             const int32_t banned = round % 4 < 2 ? -1 : (int32_t)below(&random, n);
             int32_t best = -1;
             for (uint32_t i = 0; i < n; i++)
@@ -351,7 +337,7 @@ static void draws_follow_the_distribution(void **state) {
     enum { N = 24, DRAWS = 40000 };
     float logits[N];
     uint64_t random = 14;
-    for (int i = 0; i < N; i++) logits[i] = normal(&random) * 1.2f;
+    for (int i = 0; i < N; i++) logits[i] = (float)normal(&random) * 1.2f;
     static const char *const texts[] = {"temp=1", "top_k=10;temp=1.3", "top_p=0.9;temp=0.9",
                                         "min_p=0.1;temp=2"};
     for (size_t t = 0; t < sizeof texts / sizeof *texts; t++)
@@ -388,7 +374,7 @@ static void a_draw_depends_on_its_numbers_alone(void **state) {
     enum { N = 300 };
     float logits[N];
     uint64_t random = 15;
-    for (int i = 0; i < N; i++) logits[i] = normal(&random);
+    for (int i = 0; i < N; i++) logits[i] = (float)normal(&random);
     ink_sampler_options o;
     inki_sampler_defaults(&o);
     o.seed = 42;
@@ -459,7 +445,7 @@ static void broken_logits_do_no_harm(void **state) {
         int32_t history[9], id = -7;
         inki_candidate scratch[50];
         for (uint32_t i = 0; i < n; i++)
-            logits[i] = below(&random, 3) != 0 ? bad[below(&random, 6)] : normal(&random);
+            logits[i] = below(&random, 3) != 0 ? bad[below(&random, 6)] : (float)normal(&random);
         for (int i = 0; i < 9; i++) history[i] = (int32_t)next_random(&random);
         const size_t n_texts = sizeof texts / sizeof *texts - 1; // the last one repeats a name
         inki_chain *chain = new_chain(texts[below(&random, (uint32_t)n_texts)], NULL, n);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The sampler's options and its textual form.
 #include "base/number.h"
+#include "fail_mem.h"
+#include "random_numbers.h"
 #include "sampler/chain.h"
 
 #include <setjmp.h>
@@ -271,13 +273,6 @@ static void text_is_cut_to_the_buffer(void **state) {
     inki_chain_free(chain);
 }
 
-static uint64_t next_random(uint64_t *state) { // xorshift64*
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * 0x2545f4914f6cdd1du;
-}
-
 // Bit for bit the same numbers, read back under other options.
 static void expect_same(const inki_chain *a, const inki_chain *b) {
     assert_int_equal(a->n_steps, b->n_steps);
@@ -419,24 +414,6 @@ static void the_largest_bias_is_read_back(void **state) {
     free(bias);
 }
 
-typedef struct failing {
-    int left;
-    long held;
-} failing;
-
-static void *failing_alloc(void *user, size_t bytes, size_t align) {
-    failing *f = user;
-    void *p = NULL;
-    if (f->left-- <= 0 || posix_memalign(&p, align, bytes) != 0) return NULL;
-    f->held += (long)bytes;
-    return p;
-}
-
-static void failing_release(void *user, void *memory, size_t bytes) {
-    ((failing *)user)->held -= (long)bytes;
-    free(memory);
-}
-
 static void every_failed_allocation_is_survived(void **state) {
     (void)state;
     const ink_logit_bias bias = {5, 1.0f};
@@ -448,16 +425,16 @@ static void every_failed_allocation_is_survived(void **state) {
     for (size_t t = 0; t < 3; t++) {
         int n = 0;
         for (;; n++) {
-            failing f = {n, 0};
-            const inki_mem mem = {failing_alloc, failing_release, &f};
+            fail_mem f = {.fail_at = (size_t)n + 1};
+            const inki_mem failing = fail_mem_over(&f);
             inki_chain *chain = NULL;
             ink_error error = {0};
-            const ink_status status = inki_chain_new(&chain, texts[t], &o, VOCAB, &mem, &error);
+            const ink_status status = inki_chain_new(&chain, texts[t], &o, VOCAB, &failing, &error);
             if (status == INK_OK)
                 inki_chain_free(chain);
             else
                 assert_null(chain);
-            assert_int_equal(f.held, 0);
+            assert_int_equal(f.n_bytes, 0);
             if (status == INK_OK) break;
             assert_int_equal(status, INK_E_NOMEM);
             assert_int_equal(error.status, INK_E_NOMEM);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Chains written as JSON, other names, and the breakers of "dry" in both forms.
+#include "fail_mem.h"
 #include "sampler/chain.h"
 
 #include <setjmp.h>
@@ -239,24 +240,6 @@ static void breakers_are_bounded(void **state) {
     assert_null(chain);
 }
 
-typedef struct failing {
-    int left;
-    long held;
-} failing;
-
-static void *failing_alloc(void *user, size_t bytes, size_t align) {
-    failing *f = user;
-    void *p = NULL;
-    if (f->left-- <= 0 || posix_memalign(&p, align, bytes) != 0) return NULL;
-    f->held += (long)bytes;
-    return p;
-}
-
-static void failing_release(void *user, void *memory, size_t bytes) {
-    ((failing *)user)->held -= (long)bytes;
-    free(memory);
-}
-
 static void every_failed_allocation_is_survived(void **state) {
     (void)state;
     static const char *const texts[] = {
@@ -265,14 +248,14 @@ static void every_failed_allocation_is_survived(void **state) {
     static const ink_status ends[] = {INK_OK, INK_OK, INK_E_ARG, INK_E_ARG};
     for (size_t t = 0; t < 4; t++) {
         ink_status status = INK_E_NOMEM;
-        for (int n = 0; status == INK_E_NOMEM; n++) {
-            failing f = {n, 0};
-            const inki_mem mem = {failing_alloc, failing_release, &f};
+        for (size_t n = 1; status == INK_E_NOMEM; n++) {
+            fail_mem f = {.fail_at = n};
+            const inki_mem failing = fail_mem_over(&f);
             inki_chain *chain = NULL;
             ink_error error = {0};
-            status = inki_chain_new(&chain, texts[t], NULL, VOCAB, &mem, &error);
+            status = inki_chain_new(&chain, texts[t], NULL, VOCAB, &failing, &error);
             if (status == INK_OK) inki_chain_free(chain);
-            assert_int_equal(f.held, 0);
+            assert_int_equal(f.n_bytes, 0);
             assert_int_equal(error.status, status);
         }
         assert_int_equal(status, ends[t]);

@@ -2,6 +2,7 @@
 // Steps over whole vocabularies against a reference that sorts everything, in doubles and with the
 // C library's exponential: what is kept, with which probability, and which candidate a random
 // number falls on. Where a sum or a bound is met to less than a millionth, either answer is right.
+#include "random_numbers.h"
 #include "sampler/chain.h"
 
 #include <setjmp.h>
@@ -17,21 +18,6 @@
 
 enum { MAX_VOCAB = 4000, SEED = 11 };
 static const double NEAR = 1e-6;
-
-static uint64_t next_random(uint64_t *state) { // xorshift64*
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * 0x2545f4914f6cdd1du;
-}
-static uint32_t below(uint64_t *state, uint32_t n) {
-    return (uint32_t)((next_random(state) >> 32) % n);
-}
-static double unit(uint64_t *state) { return (double)(next_random(state) >> 11) * 0x1p-53; }
-static double normal(uint64_t *state) {
-    const double a = 1.0 - unit(state), b = unit(state);
-    return sqrt(-2.0 * log(a)) * cos(6.283185307179586 * b);
-}
 
 // --- the reference -------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 // The sampler's arithmetic: its exponential against the C library's long double one, its random
 // numbers against published values and by statistics (fixed seeds, so the outcome is always the
 // same).
+#include "random_numbers.h"
 #include "sampler/draw.h"
 
 #include <setjmp.h>
@@ -11,14 +12,6 @@
 #include <cmocka.h>
 #include <math.h>
 #include <string.h>
-
-static uint64_t next_random(uint64_t *state) { // xorshift64*
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * 0x2545f4914f6cdd1du;
-}
-static double unit(uint64_t *state) { return (double)(next_random(state) >> 11) * 0x1p-53; }
 
 static void the_exponential_is_exact_enough(void **state) {
     (void)state;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Samplers that look at the past or at the whole distribution, by other ways than the oracle's
 // cases: exhaustive references over long pasts, sampled distributions, properties of any chain.
+#include "random_numbers.h"
 #include "sampler/chain.h"
 
 #include <setjmp.h>
@@ -13,21 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static uint64_t next_random(uint64_t *state) { // xorshift64*
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * 0x2545f4914f6cdd1du;
-}
-static uint32_t below(uint64_t *state, uint32_t n) {
-    return (uint32_t)((next_random(state) >> 32) % n);
-}
-static double unit(uint64_t *state) { return (double)(next_random(state) >> 11) * 0x1p-53; }
-static float normal(uint64_t *state) {
-    const double a = 1.0 - unit(state), b = unit(state);
-    return (float)(sqrt(-2.0 * log(a)) * cos(6.283185307179586 * b));
-}
 
 static inki_chain *new_chain(const char *text, const ink_sampler_options *o, uint32_t n_vocab) {
     const inki_mem mem = inki_mem_from(NULL);
@@ -84,7 +70,7 @@ static void dry_counts_every_repetition(void **state) {
         o.dry_allowed_length = below(&random, 5);
         o.dry_last_n = below(&random, 2) == 0 ? UINT32_MAX : below(&random, 50);
         const size_t n = n_all < o.dry_last_n ? n_all : o.dry_last_n;
-        for (int i = 0; i < N; i++) logits[i] = normal(&random);
+        for (int i = 0; i < N; i++) logits[i] = (float)normal(&random);
         double expected[N];
         for (int id = 0; id < N; id++) {
             long longest = -1;
@@ -120,7 +106,7 @@ static void no_ngram_comes_twice(void **state) {
         const size_t n_past = below(&random, round % 20 == 0 ? MAX_PAST : 40);
         const size_t size = 1 + below(&random, round % 10 == 0 ? 1024 : 6);
         random_past(n_past, &random);
-        for (int i = 0; i < N; i++) logits[i] = normal(&random);
+        for (int i = 0; i < N; i++) logits[i] = (float)normal(&random);
         char text[64];
         snprintf(text, sizeof text, "no_repeat_ngram=%zu", size);
         inki_chain *chain = new_chain(text, NULL, N);
@@ -202,7 +188,7 @@ static void typical_is_the_exhaustive_set(void **state) {
     for (int round = 0; round < 3000; round++) {
         const uint32_t n = 1 + below(&random, round % 10 == 0 ? MAX_VOCAB : 80);
         const double spread = exp(3 * unit(&random) - 1.5), p = unit(&random);
-        for (uint32_t i = 0; i < n; i++) logits[i] = (float)spread * normal(&random);
+        for (uint32_t i = 0; i < n; i++) logits[i] = (float)spread * (float)normal(&random);
         if (round % 3 == 0) logits[below(&random, n)] += (float)(10 * unit(&random));
         ink_sampler_options o;
         inki_sampler_defaults(&o);
@@ -261,7 +247,7 @@ static void draws_follow_the_distribution(void **state) {
         "no_repeat_ngram=2;penalties=1.2;dry=0.5;typical=0.95;temp"};
     uint64_t random = 34;
     for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
-        for (int i = 0; i < N; i++) logits[i] = 1.2f * normal(&random);
+        for (int i = 0; i < N; i++) logits[i] = 1.2f * (float)normal(&random);
         for (int i = 0; i < 40; i++) past[i] = (int32_t)below(&random, 3);
         inki_chain *chain = new_chain(texts[t], NULL, N);
         inki_draw draw = plain_draw(N, 40);
@@ -321,7 +307,7 @@ static void mirostat_steers_the_surprise(void **state) {
     assert_true(inki_chain_has_mu(chain, &mu));
     assert_true(mu == 8.0);
     for (uint64_t i = 0; i < DRAWS; i++) {
-        for (int k = 0; k < N; k++) logits[k] = 2 * normal(&random);
+        for (int k = 0; k < N; k++) logits[k] = 2 * (float)normal(&random);
         double next = -1, total = 0;
         inki_draw draw = plain_draw(N, 0);
         draw.position = i;
@@ -365,7 +351,7 @@ static void the_temperature_goes_with_the_entropy(void **state) {
         const float t = (float)unit(&random), range = (float)(0.01 + unit(&random));
         const float exponent = round % 4 == 0 ? 0.0f : (float)(3 * unit(&random));
         const double spread = 4 * unit(&random);
-        for (int i = 0; i < N; i++) logits[i] = (float)spread * normal(&random);
+        for (int i = 0; i < N; i++) logits[i] = (float)spread * (float)normal(&random);
         double total = 0, entropy = 0;
         for (int i = 0; i < N; i++) total += exp((double)logits[i]);
         for (int i = 0; i < N; i++) {
@@ -452,7 +438,7 @@ static void random_logits(uint32_t n, uint64_t *random, bool broken) {
                                 FLT_TRUE_MIN, -INFINITY, NAN, INFINITY};
     const uint32_t kind = below(random, 6);
     for (uint32_t i = 0; i < n; i++) {
-        logits[i] = 3 * normal(random);
+        logits[i] = 3 * (float)normal(random);
         if (kind == 0) logits[i] = 2; // all alike
         if (kind == 1) logits[i] = (float)below(random, 3);
         if (kind == 2) logits[i] *= 1e37f;
@@ -554,7 +540,7 @@ static void steps_that_are_off_change_nothing(void **state) {
         {"temp=0.7,0,9", "temp=0.7"}};
     uint64_t random = 39;
     inki_candidate other[N];
-    for (int i = 0; i < N; i++) logits[i] = normal(&random);
+    for (int i = 0; i < N; i++) logits[i] = (float)normal(&random);
     for (int i = 0; i < 50; i++) past[i] = i % 2;
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         inki_chain *a = new_chain(pairs[i][0], NULL, N), *b = new_chain(pairs[i][1], NULL, N);

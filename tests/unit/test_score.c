@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Scores against sums of log-softmax over logits of sessions of their own, in doubles; embeddings
 // by flags against the hidden states that the head makes logits of.
+#include "countdown.h"
 #include "engine/engine.h"
 #include "opened.h"
 
@@ -406,14 +407,6 @@ static void wrong_calls(void **state) {
     scores(s, story, endings, 4);
     assert_int_equal(ink_session_score(NULL, story, 1, e, 2, 0, NULL, NULL, &error), INK_E_ARG);
     ink_session_free(s);
-}
-
-typedef struct countdown {
-    int left;
-} countdown;
-static bool counts_down(const void *arg) {
-    countdown *c = (countdown *)(uintptr_t)arg;
-    return c->left-- <= 0;
 }
 
 static void cancelled_at_any_time(void **state) {

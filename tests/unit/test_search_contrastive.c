@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Contrastive search against a slow one: each probability and each hidden state of a session that
 // reads the whole text from its beginning.
+#include "countdown.h"
 #include "engine/engine.h"
 #include "opened.h"
 
@@ -350,14 +351,6 @@ static void stopped_on_the_way(void **state) {
         assert_int_equal(ink_session_n_past(s), x.result.n_prompt + x.n);
     }
     ink_session_free(s);
-}
-
-typedef struct countdown {
-    int left;
-} countdown;
-static bool counts_down(const void *arg) {
-    countdown *c = (countdown *)(uintptr_t)arg;
-    return c->left-- <= 0;
 }
 
 static void cancelled_at_any_time(void **state) {

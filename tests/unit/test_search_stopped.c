@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Beam search that is stopped, fails or is asked for what cannot be: what is left of session and
 // memory.
+#include "countdown.h"
 #include "slow_beam.h"
 
 // --- stopped, failed -----------------------------------------------------------------------------
@@ -31,14 +32,6 @@ static void the_callback_stops(void **state) {
                             (n_past - x.result.n_prompt) * sizeof *past);
     }
     ink_session_free(s);
-}
-
-typedef struct countdown {
-    int left;
-} countdown;
-static bool counts_down(const void *arg) {
-    countdown *c = (countdown *)(uintptr_t)arg;
-    return c->left-- <= 0;
 }
 
 static void cancelled_at_any_time(void **state) {

@@ -32,20 +32,6 @@ static int end(void **state) {
     return 0;
 }
 
-static void restore_or_fail(ink_session *s, const saved *file, ink_restored *restored) {
-    ink_error error = {0};
-    if (saved_restore(s, file, restored, &error) != INK_OK) fail_msg("%s", error.message);
-}
-
-static void assert_same_logits(const ink_session *a, const ink_session *b) {
-    size_t n = 0, n_b = 0;
-    const float *of_a = ink_session_logits(a, 0, &n), *of_b = ink_session_logits(b, 0, &n_b);
-    assert_non_null(of_a);
-    assert_non_null(of_b);
-    assert_int_equal(n, n_b);
-    assert_memory_equal(of_a, of_b, n * sizeof *of_a);
-}
-
 static void assert_same_past(const ink_session *a, const ink_session *b) {
     size_t n = 0, n_b = 0;
     const ink_token *of_a = ink_session_tokens(a, &n), *of_b = ink_session_tokens(b, &n_b);
@@ -70,7 +56,7 @@ static void lengths(void **state) {
             // What the other session held before must not show.
             opened_eval(to, ids + 30, 150, 0);
             const saved file = saved_of(from, NULL);
-            restore_or_fail(to, &file, &restored);
+            saved_wake(to, &file, &restored);
             assert_int_equal(restored.n_past, n);
             assert_null(restored.sampler);
             assert_null(restored.filter);
@@ -105,7 +91,7 @@ static void nothing_yet(void **state) {
     ink_session *to = opened_session(&model, N_CTX, INK_KV_F16, 1);
     opened_eval(to, ids, 70, 0);
     const saved file = saved_of(from, NULL);
-    restore_or_fail(to, &file, NULL);
+    saved_wake(to, &file, NULL);
     assert_int_equal(ink_session_n_past(to), 0);
     assert_null(ink_session_logits(to, 0, NULL));
     opened_eval(from, ids, 5, 0);
@@ -127,7 +113,7 @@ static void rewound(void **state) {
         opened_eval(from, ids + 90, 60, 0);
         assert_int_equal(ink_session_rewind(from, 60), INK_OK);
         const saved without = saved_of(from, NULL);
-        restore_or_fail(to, &without, NULL);
+        saved_wake(to, &without, NULL);
         assert_null(ink_session_logits(to, 0, NULL));
         opened_eval(to, ids + 60, 9, 0);
         opened_eval(from, ids + 60, 9, 1);
@@ -158,8 +144,8 @@ static void forks(void **state) {
     const saved of_parent = saved_of(parent, NULL), of_child = saved_of(child, NULL);
     opened_eval(fresh, ids + 20, 100, 0);
     const saved of_fresh = saved_of(fresh, NULL);
-    restore_or_fail(parent, &of_fresh, NULL);
-    restore_or_fail(other, &of_child, NULL);
+    saved_wake(parent, &of_fresh, NULL);
+    saved_wake(other, &of_child, NULL);
     assert_same_logits(other, child);
     assert_same_logits(parent, fresh);
     const saved child_now = saved_of(child, NULL);
@@ -167,7 +153,7 @@ static void forks(void **state) {
     opened_eval(child, ids, 5, 0);
     opened_eval(other, ids, 5, 1);
     assert_same_logits(other, child);
-    restore_or_fail(child, &of_parent, NULL);
+    saved_wake(child, &of_parent, NULL);
     opened_eval(child, ids + 130, 5, 1);
     assert_int_equal(ink_session_rewind(fresh, 0), INK_OK);
     opened_eval(fresh, ids, 135, 0);
@@ -192,7 +178,7 @@ static void shared_behind_the_past(void **state) {
     const ink_token other = (ids[0] + 1) % (N_VOCAB - 1);
     inki_session_go_to(child, &other, 1);
     assert_int_equal(ink_session_n_past(child), 0);
-    restore_or_fail(child, &file, NULL);
+    saved_wake(child, &file, NULL);
     assert_same_logits(child, from);
     const saved after = saved_of(parent, NULL);
     assert_true(saved_equal(&before, &after));
@@ -214,8 +200,8 @@ static void other_contexts(void **state) {
     opened_eval(from, ids, 80, 0);
     opened_eval(small, ids, 3, 0);
     const saved file = saved_of(from, NULL);
-    restore_or_fail(large, &file, NULL);
-    restore_or_fail(just, &file, NULL);
+    saved_wake(large, &file, NULL);
+    saved_wake(just, &file, NULL);
     assert_same_logits(from, just);
     opened_eval(from, ids + 80, 20, 0);
     opened_eval(large, ids + 80, 20, 0);
@@ -244,7 +230,7 @@ static void held_rows(void **state) {
     opened_eval(from, ids, 20, 1);
     opened_eval(to, ids + 40, 21, 1);
     const saved file = saved_of(from, NULL);
-    restore_or_fail(to, &file, NULL);
+    saved_wake(to, &file, NULL);
     assert_same_logits(from, to);
     opened_eval(to, ids + 20, 2, 1);
     // Rows of what the session held before are not those of the same positions now.
@@ -298,7 +284,7 @@ static void slid(void **state) {
     const saved file = saved_of(from, &options);
     assert_true(saved_get(&file, SAVED_N_FORGOTTEN) > 0);
     ink_restored restored = {0};
-    restore_or_fail(to, &file, &restored);
+    saved_wake(to, &file, &restored);
     assert_int_equal(restored.size, sizeof restored);
     assert_int_equal(ink_sampler_seed(restored.sampler), 77);
     assert_int_equal(continue_text(from, sampler, 10, INK_OVERFLOW_SLIDE, "", &a), INK_OK);
@@ -335,8 +321,8 @@ static void streams(void **state) {
             opened_eval(to, &a, 1, 0);
         }
         if (after == 0) assert_true(n_same < 20);
-        restore_or_fail(to, &file, NULL);
-        restore_or_fail(from, &file, NULL);
+        saved_wake(to, &file, NULL);
+        saved_wake(from, &file, NULL);
     }
     assert_int_equal(n_same, 20);
     free(file.data);
@@ -365,10 +351,10 @@ static void assert_same_finds(const ink_filter *a, const ink_filter *b, const ch
 // A caller who has no room for them in the report.
 static void assert_reports_of_other_sizes(ink_session *to, const saved *file) {
     ink_restored restored = {.size = 8};
-    restore_or_fail(to, file, &restored);
+    saved_wake(to, file, &restored);
     assert_null(restored.sampler);
     restored.size = 16;
-    restore_or_fail(to, file, &restored);
+    saved_wake(to, file, &restored);
     assert_non_null(restored.sampler);
     assert_null(restored.filter);
     ink_sampler_free(restored.sampler);
@@ -404,7 +390,7 @@ static void parts(void **state) {
     o.note_bytes = sizeof note;
     const saved file = saved_of(from, &o);
     ink_restored restored = {.size = sizeof restored};
-    restore_or_fail(to, &file, &restored);
+    saved_wake(to, &file, &restored);
     assert_int_equal(restored.note_bytes, sizeof note);
     assert_memory_equal(restored.note, note, sizeof note);
     assert_same_samplers(sampler, restored.sampler);
@@ -417,12 +403,12 @@ static void parts(void **state) {
     o.filter = restored.filter;
     const saved again = saved_of(to, &o);
     assert_true(saved_equal(&file, &again));
-    restore_or_fail(to, &file, NULL);
+    saved_wake(to, &file, NULL);
     const saved without = saved_of(to, NULL);
     ink_filter_unref(restored.filter);
     ink_sampler_free(restored.sampler);
     assert_reports_of_other_sizes(to, &file);
-    restore_or_fail(to, &without, &restored);
+    saved_wake(to, &without, &restored);
     assert_null(restored.note);
     assert_null(restored.sampler);
     free(file.data);
@@ -450,7 +436,7 @@ static void continuation_under_way(void **state) {
     for (uint32_t i = 1; i <= 31; i++) from->mu[i] = i % 5 == 0 ? (double)NAN : i / 7.0;
     from->n_mu = 31;
     const saved file = saved_of(from, NULL);
-    restore_or_fail(to, &file, NULL);
+    saved_wake(to, &file, NULL);
     assert_true(to->is_cut);
     assert_int_equal(to->n_pending, 2);
     assert_memory_equal(to->tokens + 30, ids + 50, 2 * sizeof *ids);
@@ -464,7 +450,7 @@ static void continuation_under_way(void **state) {
     ink_session *plain = opened_session(&model, N_CTX, INK_KV_F16, 1);
     opened_eval(plain, ids, 30, 0);
     const saved other = saved_of(plain, NULL);
-    restore_or_fail(to, &other, NULL);
+    saved_wake(to, &other, NULL);
     assert_false(to->is_cut);
     assert_int_equal(to->n_pending, 0);
     assert_int_equal(to->n_mu, 0);
@@ -527,7 +513,7 @@ static void continued(void **state) {
             ink_sampler_free(with.sampler);
             ink_filter_unref(with.filter);
             s = opened_session(&model, n_ctx, kv_type, 1);
-            restore_or_fail(s, &file, &with);
+            saved_wake(s, &file, &with);
             free(file.data);
         }
         assert_true(whole.bytes > 20);

@@ -33,20 +33,6 @@ static int end(void **state) {
     return 0;
 }
 
-static void restore_or_fail(ink_session *s, const saved *file, ink_restored *restored) {
-    ink_error error = {0};
-    if (saved_restore(s, file, restored, &error) != INK_OK) fail_msg("%s", error.message);
-}
-
-static void assert_same_logits(const ink_session *a, const ink_session *b) {
-    size_t n = 0, n_b = 0;
-    const float *of_a = ink_session_logits(a, 0, &n), *of_b = ink_session_logits(b, 0, &n_b);
-    assert_non_null(of_a);
-    assert_non_null(of_b);
-    assert_int_equal(n, n_b);
-    assert_memory_equal(of_a, of_b, n * sizeof *of_a);
-}
-
 // --- adapters ------------------------------------------------------------------------------------
 
 static ink_adapter *adapter_of(uint64_t seed, uint8_t **bytes) {
@@ -162,7 +148,7 @@ static void files(void **state) {
     // Memory that lies askew.
     memcpy(read + 1, file.data, file.bytes);
     const saved askew = {read + 1, file.bytes};
-    restore_or_fail(to, &askew, NULL);
+    saved_wake(to, &askew, NULL);
     fclose(f);
 
     assert_int_equal(ink_session_save(from, missing, NULL, &error), INK_E_IO);

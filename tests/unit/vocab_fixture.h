@@ -4,6 +4,7 @@
 #ifndef INKLING_TESTS_VOCAB_FIXTURE_H
 #define INKLING_TESTS_VOCAB_FIXTURE_H
 
+#include "fail_mem.h"
 #include "tokenizer/tokenizer.h"
 
 #include <stdlib.h>
@@ -106,31 +107,6 @@ static inline void fixture_free(vocab_fixture *f) {
     free(f->tokens.data);
     free(f->merges.data);
     free(f->types);
-}
-
-// Counts blocks and bytes, and fails the n-th allocation (0: none).
-typedef struct fail_mem {
-    size_t n_calls, fail_at, n_blocks, n_bytes;
-} fail_mem;
-
-static inline void *fail_mem_alloc(void *user, size_t bytes, size_t align) {
-    fail_mem *m = user;
-    if (++m->n_calls == m->fail_at) return NULL;
-    void *p = NULL;
-    if (posix_memalign(&p, align, bytes) != 0) return NULL;
-    memset(p, 0xa5, bytes); // whoever trusts fresh memory to be 0 shall see
-    m->n_blocks++;
-    m->n_bytes += bytes;
-    return p;
-}
-static inline void fail_mem_release(void *user, void *memory, size_t bytes) {
-    fail_mem *m = user;
-    m->n_blocks--;
-    m->n_bytes -= bytes;
-    free(memory);
-}
-static inline inki_mem fail_mem_over(fail_mem *m) {
-    return (inki_mem){fail_mem_alloc, fail_mem_release, m};
 }
 
 // A fixed sequence of random numbers. Source: Marsaglia 2003, xorshift.
