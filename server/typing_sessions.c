@@ -96,8 +96,6 @@ bool srv_typing_missing(srv_failure *why) {
                     "minute is gone; begin another with POST /v1/typing.");
 }
 
-static bool stopping(srv_failure *why) { return srv_fail_stopping(why); }
-
 // Takes what stands at *place out, with the table's reference. Under the lock.
 static srv_typing *unlink_session(srv_typings *t, srv_typing **place) {
     srv_typing *s = *place;
@@ -138,7 +136,7 @@ bool srv_typings_room(srv_typings *t, const srv_model *model, srv_failure *why) 
         end_session(leaves, "expired");
         srv_typing_unref(leaves);
     }
-    if (closing) return stopping(why);
+    if (closing) return srv_fail_stopping(why);
     if (n < most || leaves != NULL) return true;
     srv_fail(why, 429, "rate_limit_error", "typing_sessions_full",
              "The model has %u typing sessions, which is the most. End one, or try again later.",
@@ -157,7 +155,7 @@ bool srv_typings_add(srv_typings *t, srv_typing *session, srv_failure *why) {
         t->n++;
     }
     pthread_mutex_unlock(&t->lock);
-    return closing ? stopping(why) : true;
+    return closing ? srv_fail_stopping(why) : true;
 }
 
 srv_typing *srv_typings_find(srv_typings *t, const char *id, srv_failure *why) {
