@@ -66,9 +66,8 @@ static int end(void **state) {
 // The exit code; *nll: what it told, NAN where it failed.
 static int score(const char *options, double *nll) {
     char command[1024];
-    snprintf(command, sizeof command,
-             "cd '%s' && '%s' perplexity --json -m model.gguf %s text 2>&1", folder, program,
-             options);
+    snprintf(command, sizeof command, "cd '%s' && '%s' perplexity --json -m model.gguf %s text",
+             folder, program, options);
     FILE *pipe = popen(command, "r");
     assert_non_null(pipe);
     json_t *answer = json_loadf(pipe, 0, NULL);

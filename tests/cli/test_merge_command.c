@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "progress_lines.h"
 #include "tiny_adapter.h"
 
 static char folder[] = "/tmp/inkling-merge-XXXXXX";
@@ -82,11 +83,12 @@ static int run(const char *arguments, char *said, size_t cap) {
     FILE *pipe = popen(command, "r");
     assert_non_null(pipe);
     said[fread(said, 1, cap - 1, pipe)] = 0;
+    drop_progress_lines(said);
     return WEXITSTATUS(pclose(pipe));
 }
 
 static void merge(const char *arguments) {
-    char command[512], said[1024];
+    char command[512], said[4096];
     snprintf(command, sizeof command, "merge model.gguf %s", arguments);
     if (run(command, said, sizeof said) != 0) fail_msg("%s: %s", command, said);
 }
@@ -165,7 +167,7 @@ static void what_is_refused(void **state) {
     };
     const size_t before = n_files();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char said[1024];
+        char said[4096];
         const int code = run(cases[i].arguments, said, sizeof said);
         if (code != cases[i].code || strstr(said, cases[i].words) == NULL ||
             strncmp(said, "inkling: ", 9) != 0 || strchr(said, '\n') != said + strlen(said) - 1)
