@@ -507,7 +507,8 @@ typedef struct ink_save_options {
 INK_API void ink_save_options_init(ink_save_options *options, size_t size);
 
 // Writes beside `path` [utf-8] and renames: there is the old file or the whole new one, whenever
-// the process dies. The session is as before. Errors: INK_E_ARG, INK_E_IO, INK_E_LIMIT (note_bytes;
+// the process dies; half a one beside it (.inkling-….tmp) is removed by the next save to that path.
+// The session is as before. Errors: INK_E_ARG, INK_E_IO, INK_E_LIMIT (note_bytes;
 // more than memory can hold), INK_E_NOMEM, INK_E_BUSY, INK_E_REENTRANT.
 INK_API ink_status ink_session_save(ink_session *session, const char *path,
                                     const ink_save_options *options, ink_error *error);

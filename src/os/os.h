@@ -62,7 +62,8 @@ void inki_os_touch(void *memory, size_t bytes);
 void inki_os_error_text(int code, char *out, size_t cap);
 
 // A file that appears under its name only when it is whole: written beside it under a temporary
-// name (same folder, mode 0666 less the umask), flushed to disk and renamed. A symbolic link stays
+// name (same folder, mode 0666 less the umask), flushed to disk and renamed. What a process that
+// was killed leaves of it is taken away by the next one that writes the same file. A symbolic link stays
 // one: the file behind it is replaced, or made. What exists and is no regular file (/dev/full,
 // /dev/stdout, a pipe) is written in place, piece by piece, so that its errors are seen. An
 // existing file without the right to write is refused.

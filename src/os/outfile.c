@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: MIT
+//
+// A temporary file has a name that follows from its target's, and its writer holds a lock on it. So
+// the next writer knows one whose writer was killed and takes it away: in a folder where processes
+// are killed day by day there is one at most for each file. Who finds the name taken by a writer
+// that lives, or by anything else, takes a name by chance.
 #include "os/os.h"
+
+#include "base/checksum.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,6 +14,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -94,15 +102,46 @@ static ink_status find_target(char *target, bool *through, const char *path, ink
     return INK_OK;
 }
 
-// A short name of its own and not the target's with a suffix: that could be longer than allowed.
+// Whether the name is still that of the open file.
+static bool is_named(int fd, const char *name, struct stat *st) {
+    struct stat named;
+    return fstat(fd, st) == 0 && lstat(name, &named) == 0 && st->st_dev == named.st_dev &&
+           st->st_ino == named.st_ino;
+}
+
+// Only a file that we may have made ourselves: in a folder of many users anybody takes the name.
+static void remove_leftover(const char *name) {
+    struct stat st;
+    const int fd = open_retry(name, O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) return;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && is_named(fd, name, &st) && S_ISREG(st.st_mode) &&
+        st.st_uid == geteuid())
+        unlink(name);
+    close(fd);
+}
+
+// False where somebody locked it first, who takes it for a leftover. Where nobody can lock files
+// nobody does.
+static bool keep_from_removal(int fd, const char *name) {
+    struct stat st;
+    return (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) && is_named(fd, name, &st);
+}
+
+// A short name and not the target's with a suffix: that could be longer than allowed.
 static ink_status open_temporary(inki_out *out, ink_error *error) {
     const size_t folder = folder_length(out->path), cap = folder + 40;
     char name[OUT_PATH_MAX + 40];
+    const char *target = out->path + folder;
+    uint64_t number = inki_checksum_of(target, strlen(target));
     memcpy(name, out->path, folder);
     for (int i = 0; i < OUT_MAX_TRIES; i++) {
-        snprintf(name + folder, cap - folder, ".inkling-%016" PRIx64 ".tmp", inki_os_random());
+        snprintf(name + folder, cap - folder, ".inkling-%016" PRIx64 ".tmp", number);
+        if (i == 0) remove_leftover(name);
         out->fd = open_retry(name, O_CREAT | O_EXCL);
-        if (out->fd >= 0 || errno != EEXIST) break;
+        if (out->fd >= 0 ? keep_from_removal(out->fd, name) : errno != EEXIST) break;
+        if (out->fd >= 0) close(out->fd);
+        out->fd = -1;
+        number = inki_os_random();
     }
     if (out->fd < 0) return out_trouble(error, out->path, "written", errno, 0);
     out->temporary = copy_text(&out->mem, name, strlen(name));
@@ -198,10 +237,13 @@ ink_status inki_out_commit(inki_out *out, ink_error *error) {
     while (result != 0 && errno == EINTR);
     if (result != 0 && errno != EINVAL && errno != ENOTSUP && errno != EROFS)
         code = errno; // pipes and devices cannot
+    // What closing says is waited for, and yet the lock is to be held until the rename.
+    const int lock = out->temporary != NULL ? fcntl(out->fd, F_DUPFD_CLOEXEC, 0) : -1;
     if (close(out->fd) != 0 && errno != EINTR && code == 0)
         code = errno; // after EINTR it is closed as well
     out->fd = -1;
     if (code == 0 && out->temporary != NULL && rename(out->temporary, out->path) != 0) code = errno;
+    if (lock >= 0) close(lock);
     ink_status status = INK_OK;
     if (code != 0) {
         status = out_trouble(error, out->path, "written", code, out->at);
