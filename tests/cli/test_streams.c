@@ -25,6 +25,7 @@
 #include "cli/interrupt.c" // the program links it
 
 enum { MAX_OUTPUT = 1 << 20, MAX_ARGS = 24 };
+enum { PATIENCE_MS = 240000 }; // after which a test has failed; nothing is measured by it
 
 // Far more than a pipe holds: its program cannot end before it is told to, however fast it is.
 #define LONG_STORY                                                                                 \
@@ -196,8 +197,14 @@ static text quiet(int code, const char *const *args) {
     return t;
 }
 
+// A turn of at least a millisecond in a loop that waits for `what`.
+static void wait_on(int *turns, const char *what) {
+    if (++*turns > PATIENCE_MS) fail_msg("waited in vain for %s", what);
+    poll(NULL, 0, 1);
+}
+
 static void await_full_pipe(const child *c) {
-    for (int waiting = 0; waiting < pipe_bytes; poll(NULL, 0, 1))
+    for (int waiting = 0, turns = 0; waiting < pipe_bytes; wait_on(&turns, "a full pipe"))
         assert_int_equal(ioctl(c->out, FIONREAD, &waiting), 0);
 }
 
@@ -289,7 +296,7 @@ static void interrupted_json_has_its_summary(void **state) {
 static char settled(const child *c) {
     char path[64], line[256], found = 0;
     snprintf(path, sizeof path, "/proc/%ld/status", (long)c->pid);
-    for (;; poll(NULL, 0, 1)) {
+    for (int turns = 0;; wait_on(&turns, "a program that sleeps")) {
         unsigned long long pending = 0, some;
         FILE *f = fopen(path, "r");
         if (f == NULL) return 0;
@@ -333,10 +340,9 @@ static void interrupt_while_waiting_for_input(void **state) {
     (void)state;
     child c = start_pipes(0, "complete", "-", NULL);
     assert_int_equal(write(c.in, "Once", 4), 4);
-    for (int left = 1; left > 0;) { // once it has read that, it is ready for signals
+    // Once it has read that, it is ready for signals.
+    for (int left = 1, turns = 0; left > 0; wait_on(&turns, "its input to be read"))
         assert_int_equal(ioctl(c.in, FIONREAD, &left), 0);
-        poll(NULL, 0, 1);
-    }
     kill(c.pid, SIGINT);
     text t = read_all(c.out);
     assert_int_equal(t.n, 0);

@@ -49,6 +49,15 @@ static void expect_same_run(const char *a, const char *b) {
     SMALL, "--steps", "200", "--dropout", "0.1", "--blank-lines", "0.3", "--checkpoint-steps",     \
         "8", "--validate-every", "50", "--threads", "1"
 
+// Until the run has made the file.
+static void await_file(const char *name, pid_t pid) {
+    for (bool gone = false; !is_there(name); poll(NULL, 0, 1)) {
+        siginfo_t end = {.si_pid = 0};
+        if (gone) fail_msg("the run ended without %s", name);
+        gone = waitid(P_PID, (id_t)pid, &end, WEXITED | WNOHANG | WNOWAIT) != 0 || end.si_pid != 0;
+    }
+}
+
 // A run that tells every step into a pipe that nobody reads cannot come to its end: it is stopped
 // in the middle, however fast the machine is. Returns the program's end of it when its first
 // checkpoint is there.
@@ -64,7 +73,7 @@ static pid_t start_stuck(const char *dir, int *out) {
     close(ends[1]);
     *out = ends[0];
     snprintf(path, sizeof path, "%s/checkpoint.bin", dir);
-    while (!is_there(path)) poll(NULL, 0, 1);
+    await_file(path, pid);
     return pid;
 }
 
@@ -231,7 +240,7 @@ static void two_runs_in_a_folder(void **state) {
     const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
     assert_true(nowhere >= 0);
     const pid_t first = start(args, nowhere, nowhere, 0);
-    while (!is_there("shared/checkpoint.bin")) poll(NULL, 0, 5);
+    await_file("shared/checkpoint.bin", first);
     FAILS(3, "another run", "train", "one.txt", "-o", "shared", SMALL, "--force-new");
     FAILS(3, "another run", "train", "--resume", "shared");
     kill(first, SIGKILL);

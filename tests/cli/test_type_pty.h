@@ -39,7 +39,7 @@ typedef struct editor {
     vt screen;
     bool ended;
     int status;
-    size_t after_end; // reads that found nothing after it
+    bool marked, whole; // behind the end the mark was written; and read
 } editor;
 
 static editor *open_terminal(void) {
@@ -90,20 +90,27 @@ static void show_screen(const editor *e) {
                 (unsigned)e->status);
 }
 
+// A byte that the program never lets through. What it wrote comes through a while after it has
+// ended; our own end of the terminal writes this behind it.
+static const char end_mark = '\x16';
+
 // What the program has written since; false when it has ended and nothing more is to come.
 static bool read_screen(editor *e) {
     struct pollfd out = {.fd = e->master, .events = POLLIN};
     char bytes[4096];
     const int ready = poll(&out, 1, 50);
     const ssize_t n = ready > 0 ? read(e->master, bytes, sizeof bytes) : 0;
-    for (ssize_t i = 0; i < n; i++) vt_byte(&e->screen, bytes[i]);
-    if (n > 0) return true;
-    if (!e->ended) {
-        const pid_t gone = waitpid(e->pid, &e->status, WNOHANG);
-        e->ended = gone == e->pid;
-        return true;
-    }
-    return ++e->after_end < 3;
+    for (ssize_t i = 0; i < n; i++)
+        if (e->marked && bytes[i] == end_mark)
+            e->whole = true;
+        else
+            vt_byte(&e->screen, bytes[i]);
+    if (n > 0 || e->whole) return !e->whole;
+    if (!e->ended)
+        e->ended = waitpid(e->pid, &e->status, WNOHANG) == e->pid;
+    else if (!e->marked)
+        e->marked = write(e->slave, &end_mark, 1) == 1;
+    return true;
 }
 
 typedef bool (*condition)(const editor *e, const void *what);
