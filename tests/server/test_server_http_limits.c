@@ -13,16 +13,17 @@
 
 // The call to /wait that w has made; NULL: it was hung up on before.
 static srv_call *try_wait(wire *w) {
-    srv_call *call;
     wire_open(w);
     wire_send(w->fd, WAIT);
-    while ((call = atomic_exchange(&scene_kept, NULL)) == NULL) {
+    for (;; scene_rest()) {
         char byte;
+        srv_call *call = atomic_exchange(&scene_kept, NULL);
+        if (call != NULL && !srv_call_is_gone(call)) return call;
+        // That of one before, which was hung up on just when its request had come.
+        if (call != NULL) srv_call_unref(call);
         const ssize_t n = recv(w->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-        if (n == 0 || (n < 0 && errno != EAGAIN)) return atomic_exchange(&scene_kept, NULL);
-        scene_rest();
+        if (n == 0 || (n < 0 && errno != EAGAIN)) return NULL;
     }
-    return call;
 }
 
 static void test_slow_head(void **state) {
