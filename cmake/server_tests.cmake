@@ -17,7 +17,7 @@ foreach(name openai browser)
     add_test(NAME server/${name} COMMAND sh ${PROJECT_SOURCE_DIR}/tests/server/${name}.sh ${PROJECT_BINARY_DIR})
     inkling_register(server/${name} server threads)
     # Machines with slow sockets take ten times the minute. packages.sh has limits of its own, which say more.
-    math(EXPR seconds "15 * ${test_seconds}")
+    math(EXPR seconds "5 * ${test_seconds}")
     set_tests_properties(server/${name} PROPERTIES RESOURCE_LOCK server_packages TIMEOUT ${seconds})
 endforeach()
 

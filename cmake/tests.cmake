@@ -5,7 +5,7 @@
 
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 
-set(test_seconds 300 CACHE STRING "Time limit of one test program")
+set(test_seconds 900 CACHE STRING "Time limit of one test program")
 # A locale that writes 0,5, for the tests that the host's locale changes nothing. They leave that out
 # where it cannot be made (Debian: package locales).
 set(locale_folder ${PROJECT_BINARY_DIR}/locale)

@@ -13,7 +13,7 @@ jobs=${JOBS:-2}
 summary=
 left_out=
 passed=0 failed=0 skipped=0
-options="-DINKLING_TESTS=ON -Dtest_seconds=${INKLING_TEST_LONG:+3}300"
+options="-DINKLING_TESTS=ON -Dtest_seconds=${INKLING_TEST_LONG:+3}900"
 # A contributor's newer compiler may warn of more; that is no reason for his check to fail.
 [ "${CI:-}" != true ] || options="$options -DINKLING_WERROR=ON"
 
