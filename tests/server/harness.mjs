@@ -82,8 +82,11 @@ export async function startServer(args = [], { port = 0, ready = true } = {}) {
             resolve({ code, signal });
         });
     });
-    const url = await until("the address of the server", () => {
-        if (child.exitCode !== null) throw new Error(`the server ended: ${log}`);
+    const url = await until("the address of the server", async () => {
+        if (child.exitCode !== null) {
+            await ended;
+            throw new Error(`the server ended: ${log}`);
+        }
         return log.match(/http:\/\/127\.0\.0\.1:\d+/)?.[0];
     });
     const server = {
@@ -114,6 +117,18 @@ export async function startServer(args = [], { port = 0, ready = true } = {}) {
         });
     }
     return server;
+}
+
+/** Starts it at a port that a connection of anybody may have for a while. */
+export async function startServerAt(port, args = []) {
+    return until(`port ${port} to be free`, async () => {
+        try {
+            return await startServer(args, { port });
+        } catch (error) {
+            if (!/in use/.test(error.message)) throw error;
+            return undefined;
+        }
+    });
 }
 
 // --- figures -------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ test("a server that dies is told, and one that comes back is found", async () =>
     await page.locator("#generate").waitFor();
     assert.equal(await b.fieldText(page), text);
 
-    const second = await t.startServer([], { port: first.port });
+    const second = await t.startServerAt(first.port);
     await page.locator("#text").focus();
     await page.keyboard.type(" big");
     await b.ghostText(page);
