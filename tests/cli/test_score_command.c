@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -177,6 +178,29 @@ static void endings(void **state) {
 
 // --- a terminal ---------------------------------------------------------------------------------
 
+// A terminal that its last user closes may drop what was not read yet. So our own end stays open,
+// and when the program has gone it writes a mark behind the program's text, of a byte that the
+// program never lets through.
+static void read_terminal(int master, int slave, pid_t pid, char *out, size_t cap) {
+    static const char mark = '\x16';
+    size_t n = 0;
+    for (bool gone = false, marked = false; n == 0 || out[n - 1] != mark;) {
+        struct pollfd one = {.fd = master, .events = POLLIN};
+        if (poll(&one, 1, 10) > 0) {
+            const ssize_t got = read(master, out + n, cap - n);
+            assert_true(got > 0);
+            n += (size_t)got;
+        } else if (gone) {
+            if (!marked) marked = write(slave, &mark, 1) == 1;
+        } else {
+            siginfo_t end = {.si_pid = 0};
+            waitid(P_PID, (id_t)pid, &end, WEXITED | WNOHANG | WNOWAIT);
+            gone = end.si_pid != 0;
+        }
+    }
+    out[n - 1] = 0;
+}
+
 // What the program prints to a terminal, with an environment variable set ("NAME=value") or NULL.
 static char *on_terminal(char *variable, char *color, char *text) {
     const int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -195,18 +219,13 @@ static char *on_terminal(char *variable, char *color, char *text) {
         execv(program, args);
         _exit(127);
     }
-    close(slave);
     char *out = calloc(1, MAX_TEXT + 1);
     assert_non_null(out);
-    for (size_t n = 0; n < MAX_TEXT;) {
-        const ssize_t got = read(master, out + n, MAX_TEXT - n);
-        if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) break; // EIO: the other end is closed
-        n += (size_t)got;
-    }
+    read_terminal(master, slave, pid, out, MAX_TEXT);
     int status = 0;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    close(slave);
     close(master);
     return out;
 }
