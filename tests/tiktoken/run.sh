@@ -27,8 +27,11 @@ installed=$(sed -n 's/^ *"version": "\(.*\)".*/\1/p' "$work/node_modules/tiktoke
 if [ "$installed" != "$version" ]; then
     command -v npm >/dev/null 2>&1 || skip "npm is not installed"
     cp "$here/package.json" "$work/package.json" || exit 2
-    npm install --prefix "$work" --loglevel=error --no-audit --no-fund --no-package-lock --ignore-scripts --fetch-retries=1 --fetch-timeout=60000 \
-        >"$work/npm.log" 2>&1 || skip "npm could not install tiktoken $version (see $work/npm.log)"
+    timeout -k 5 240 npm install --prefix "$work" --loglevel=error --no-audit --no-fund --no-package-lock --ignore-scripts \
+        --fetch-retries=1 --fetch-timeout=60000 >"$work/npm.log" 2>&1 || {
+        rm -rf "$work/node_modules" # half of it would be taken for the whole the next time
+        skip "npm could not install tiktoken $version (see $work/npm.log)"
+    }
 fi
 
 node "$here/make_cases.mjs" "$work" "$work/cases" "$ages" \
