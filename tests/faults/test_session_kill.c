@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -153,9 +154,12 @@ static void start_and_kill(bool let_save) {
     struct stat before = {0};
     int status = 0;
     if (stat(file, &before) != 0) let_save = true;
-    const pid_t pid = fork();
+    const pid_t parent = getpid(), pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
+        // It never ends by itself, nor may it stay behind a test that was ended.
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent) _exit(2);
         execl(program, program, "write", model_file, file, (char *)NULL);
         _exit(2);
     }
