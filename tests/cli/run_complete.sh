@@ -277,7 +277,7 @@ ln -s "$T/novel" "$T/link"
 run 'a link to an older session' 0 ink complete -n 2 --save-session "$T/link" x
 is 'a link, still' "$(test -L "$T/link" && echo yes)" yes
 mkfifo "$T/pipe"
-run 'a pipe that nobody reads' 3 timeout -s KILL 60 "$program" complete -n 2 --save-session "$T/pipe" x
+run 'a pipe that nobody reads' 3 timeout -s KILL 600 "$program" complete -n 2 --save-session "$T/pipe" x
 says 'a pipe, the words' "$T/err" "^inkling: $T/pipe: is a pipe, a file to save to was expected\$"
 run 'a device' 0 ink complete -n 2 --save-session /dev/null x
 is 'a device, still' "$(test -c /dev/null && echo yes)" yes
