@@ -72,6 +72,7 @@ static void check_chain(const srv_completion *c) {
         check_text(c->chain, strlen(c->chain));
     }
     FUZZ_CHECK(c->n_required <= SRV_MAX_REQUIRED);
+    FUZZ_CHECK(c->n_required == 0 || c->rules.text == NULL);
     for (size_t i = 0; i < c->n_required; i++) {
         check_text(c->required[i], strlen(c->required[i]));
         check_range((double)strlen(c->required[i]), 1, SRV_MAX_REQUIRED_BYTES);
