@@ -4,6 +4,7 @@
 #include "countdown.h"
 #include "engine/engine.h"
 #include "opened.h"
+#include "threads_only.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -543,5 +544,6 @@ int main(void) {
         cmocka_unit_test(without_memory),
         cmocka_unit_test(embeddings_by_flags),
     };
+    threads_only_under_tsan();
     return cmocka_run_group_tests(tests, opened_small_begin, opened_builtin_end);
 }

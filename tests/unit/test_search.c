@@ -2,6 +2,7 @@
 // Beam search against a slow one that evaluates every text from its beginning in a session of its
 // own, and against an exhaustive search for the most probable text.
 #include "slow_beam.h"
+#include "threads_only.h"
 
 static uint32_t n_ended[8]; // texts found, by how they ended
 
@@ -346,5 +347,6 @@ int main(void) {
         cmocka_unit_test(in_a_fork),
         cmocka_unit_test(in_sessions_with_everything),
     };
+    threads_only_under_tsan();
     return cmocka_run_group_tests(tests, opened_small_begin, opened_builtin_end);
 }

@@ -4,6 +4,7 @@
 #include "countdown.h"
 #include "engine/engine.h"
 #include "opened.h"
+#include "threads_only.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -434,5 +435,6 @@ int main(void) {
         cmocka_unit_test(cancelled_at_any_time),
         cmocka_unit_test(without_memory),
     };
+    threads_only_under_tsan();
     return cmocka_run_group_tests(tests, opened_small_begin, opened_builtin_end);
 }
