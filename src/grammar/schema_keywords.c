@@ -217,15 +217,16 @@ static void check_keyword(inki_schema *s, uint32_t schema, uint32_t i) {
         inki_schema_fail(s, INK_E_UNSUPPORTED, i, "this keyword is supported for 1 only");
 }
 
-// Schemas of the same place that lead back to themselves stand for nothing; a way that is too long
-// is not told from that.
+// Schemas of the same place that lead back to themselves stand for nothing.
 void inki_schema_visit(inki_schema *s, uint32_t node, uint32_t depth) {
     const inki_json_node *nodes = s->json.nodes, *schema = &nodes[node];
     if (s->visited[node] == 2 || s->status != INK_OK) return;
     if ((IS_SCHEMA >> schema->kind & 1) == 0)
         inki_schema_fail(s, INK_E_FORMAT, node, "a schema is needed here: {…}, true or false");
-    if (s->visited[node] == 1 || depth == INKI_SCHEMA_TOGETHER)
+    if (s->visited[node] == 1)
         inki_schema_fail(s, INK_E_FORMAT, node, "this schema leads back to itself");
+    if (depth == INKI_SCHEMA_TOGETHER)
+        inki_schema_fail(s, INK_E_LIMIT, node, "over 64 schemas for one place");
     s->visited[node] = 1;
     for (uint32_t i = schema->first; i != 0 && s->status == INK_OK; i = nodes[i].next) {
         check_keyword(s, node, i);

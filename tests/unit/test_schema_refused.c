@@ -234,6 +234,28 @@ static char *repeated(const char *before, const char *middle, unsigned n, const 
     return text;
 }
 
+// {"$ref": "#/$defs/0", "$defs": {"0": {"$ref": "#/$defs/1"}, …, "9": {"type": "null"}}}
+static void a_long_way(void **state) {
+    (void)state;
+    for (int n = 9; n <= 99; n += 90) {
+        static char text[8192];
+        size_t at = (size_t)snprintf(text, sizeof text, "{\"$ref\":\"#/$defs/0\",\"$defs\":{");
+        for (int i = 0; i < n; i++)
+            at += (size_t)snprintf(text + at, sizeof text - at, "\"%d\":{\"$ref\":\"#/$defs/%d\"},",
+                                   i, i + 1);
+        snprintf(text + at, sizeof text - at, "\"%d\":{\"type\":\"null\"}}}", n);
+        const inki_mem mem = inki_mem_from(NULL);
+        char *out = NULL;
+        size_t bytes = 0;
+        ink_error error = {0};
+        const ink_status status =
+            inki_schema_to_gbnf(&out, &bytes, text, strlen(text), &mem, &error);
+        if (status == INK_OK) inki_release(&mem, out, bytes + 1, 1);
+        assert_int_equal(status, n == 9 ? INK_OK : INK_E_LIMIT);
+        if (n == 99) assert_non_null(strstr(error.message, ": over 64 schemas for one place"));
+    }
+}
+
 static void limits(void **state) {
     (void)state;
     static const struct {
@@ -307,8 +329,9 @@ static void no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(unsupported), cmocka_unit_test(patterns), cmocka_unit_test(malformed),
-        cmocka_unit_test(unsatisfied), cmocka_unit_test(limits),   cmocka_unit_test(no_memory),
+        cmocka_unit_test(unsupported), cmocka_unit_test(patterns),   cmocka_unit_test(malformed),
+        cmocka_unit_test(unsatisfied), cmocka_unit_test(a_long_way), cmocka_unit_test(limits),
+        cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
