@@ -121,5 +121,12 @@ if(EXISTS ${PROJECT_SOURCE_DIR}/tests/tiktoken/run.sh)
     endif()
 endif()
 
+# The longest begin first, or one of them would be alone at the end.
+foreach(name cli/run unit/speculation fuzz/typing fuzz/schema cli/complete_sessions)
+    if(TEST ${name})
+        set_tests_properties(${name} PROPERTIES COST 100)
+    endif()
+endforeach()
+
 include(cmake/server_tests.cmake)
 include(cmake/checks.cmake)
