@@ -53,6 +53,14 @@ void inki_choices_top(ink_logprob *top, uint32_t n_top, const float *logits, siz
     }
 }
 
+uint32_t inki_choices_best(ink_logprob *top, uint32_t n_top, const float *logits, size_t n_vocab,
+                           double total) {
+    const uint32_t n = n_top < n_vocab ? n_top : (uint32_t)n_vocab;
+    if (n > 0) inki_choices_top(top, n, logits, n_vocab);
+    for (uint32_t i = 0; i < n; i++) top[i].logprob = (float)((double)top[i].logprob - total);
+    return n;
+}
+
 // --- the list ------------------------------------------------------------------------------------
 
 static ink_status set_cap(inki_choices *c, uint32_t cap, ink_error *error) {
@@ -103,13 +111,10 @@ ink_status inki_choices_add(inki_choices *c, ink_token token, const float *logit
     }
     uint32_t n_top = 0;
     if (logits != NULL) {
-        const double rest = inki_choices_total(logits, n_vocab);
+        const double total = inki_choices_total(logits, n_vocab);
         ink_logprob *top = c->n_top > 0 ? c->top + (size_t)c->n * c->n_top : NULL;
-        n_top = c->n_top < n_vocab ? c->n_top : (uint32_t)n_vocab;
-        if (n_top > 0) inki_choices_top(top, n_top, logits, n_vocab);
-        for (uint32_t i = 0; i < n_top; i++)
-            top[i].logprob = (float)((double)top[i].logprob - rest);
-        *logprob = (float)((double)logits[token] - rest);
+        n_top = inki_choices_best(top, c->n_top, logits, n_vocab, total);
+        *logprob = (float)((double)logits[token] - total);
     }
     c->list[c->n] = (ink_choice){.token = token, .logprob = *logprob, .n_top = n_top};
     c->begins[c->n++] = c->n_pushed;

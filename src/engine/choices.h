@@ -15,6 +15,9 @@ double inki_choices_total(const float *logits, size_t n_vocab);
 // The n_top largest of logits [n_vocab] with their logits, falling; of equal ones the lower id
 // first. 0 < n_top <= n_vocab.
 void inki_choices_top(ink_logprob *top, uint32_t n_top, const float *logits, size_t n_vocab);
+// The same with their log-probabilities, by the total; of any n_top. How many there are.
+uint32_t inki_choices_best(ink_logprob *top, uint32_t n_top, const float *logits, size_t n_vocab,
+                           double total);
 
 typedef struct inki_choices {
     inki_mem mem;

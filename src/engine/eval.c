@@ -68,9 +68,8 @@ static float *row_behind(const ink_session *s, uint32_t n) {
 static size_t first_kept(const ink_span *span) {
     const ink_session *s = span->session;
     const size_t n = span->n_tokens, n_held = s->held != NULL ? s->options.n_held : 1;
-    return (span->flags & INKI_SPAN_HOLD) && n > n_held ? n - n_held
-           : (span->flags & INKI_SPAN_HOLD)             ? 0
-                                                        : n - 1;
+    if ((span->flags & INKI_SPAN_HOLD) == 0) return n - 1;
+    return n > n_held ? n - n_held : 0;
 }
 
 // Walks all tokens of all spans in order and runs a pass whenever the working memory is full.

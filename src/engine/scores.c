@@ -124,14 +124,9 @@ static bool add_token(scoring *c, size_t index, ink_token token, const float *lo
     const double logprob = (double)logits[token] - total;
     c->scores[index].logprob += logprob;
     if (c->fn == NULL) return true;
-    ink_choice choice = {.token = token, .logprob = (float)logprob, .n_top = c->n_top};
-    if (choice.n_top > n_vocab) choice.n_top = (uint32_t)n_vocab;
-    if (choice.n_top > 0) {
-        inki_choices_top(c->top, choice.n_top, logits, n_vocab);
-        for (uint32_t i = 0; i < choice.n_top; i++)
-            c->top[i].logprob = (float)((double)c->top[i].logprob - total);
-        choice.top = c->top;
-    }
+    ink_choice choice = {.token = token, .logprob = (float)logprob};
+    choice.n_top = inki_choices_best(c->top, c->n_top, logits, n_vocab, total);
+    if (choice.n_top > 0) choice.top = c->top;
     const inki_str piece = inki_tokenizer_piece(c->s->model->tokenizer, token);
     inki_fp_hosts(&c->fp);
     const int stop = c->fn(c->user, index, &choice, piece.data, piece.bytes);

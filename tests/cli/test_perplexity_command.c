@@ -16,6 +16,7 @@
 #include <jansson.h>
 
 #include "inkling/inkling.h"
+#include "opened.h"
 
 static const char story[] =
     "Once upon a time, there was a little cat. The cat had a red ball. \"Look at my ball!\" said "
@@ -26,18 +27,6 @@ static const char story[] =
 
 static const char *program;
 static ink_model *model;
-
-static double nll_of(ink_session *session, const ink_token *ids, size_t n, ink_token target) {
-    const ink_span span = {session, ids, n, 0, NULL};
-    size_t n_vocab = 0;
-    assert_int_equal(ink_session_rewind(session, 0), INK_OK);
-    assert_int_equal(ink_eval(&span, 1, NULL), INK_OK);
-    const float *logits = ink_session_logits(session, 0, &n_vocab);
-    assert_non_null(logits);
-    long double sum = 0; // logits are small: no maximum is needed before exp
-    for (size_t i = 0; i < n_vocab; i++) sum += expl((long double)logits[i]);
-    return (double)(logl(sum) - (long double)logits[target]);
-}
 
 // Windows begin at multiples of half the context; a token belongs to the first window that reaches
 // it, and has the window's tokens before it as context. ids[0] belongs to none.
@@ -53,7 +42,7 @@ static double oracle(const ink_token *ids, size_t n, size_t n_ctx) {
         size_t window = 0;
         while (window * (n_ctx / 2) + n_ctx <= i) window++;
         const size_t begin = window * (n_ctx / 2);
-        total += nll_of(session, ids + begin, i - begin, ids[i]);
+        total -= opened_logprob(session, ids + begin, i - begin, ids[i]);
     }
     ink_session_free(session);
     return total / (double)(n - 1);

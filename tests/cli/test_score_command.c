@@ -20,6 +20,7 @@
 #include <jansson.h>
 
 #include "inkling/inkling.h"
+#include "opened.h"
 
 enum { MAX_TOKENS = 256, MAX_TEXT = 1 << 16 };
 
@@ -28,18 +29,6 @@ static ink_model *model;
 static ink_token end_token;
 
 // --- the oracle ---------------------------------------------------------------------------------
-
-static double logprob_of(ink_session *session, const ink_token *ids, size_t n, ink_token target) {
-    const ink_span span = {session, ids, n, 0, NULL};
-    size_t n_vocab = 0;
-    assert_int_equal(ink_session_rewind(session, 0), INK_OK);
-    assert_int_equal(ink_eval(&span, 1, NULL), INK_OK);
-    const float *logits = ink_session_logits(session, 0, &n_vocab);
-    assert_non_null(logits);
-    long double sum = 0; // logits are small: no maximum is needed before exp
-    for (size_t i = 0; i < n_vocab; i++) sum += expl((long double)logits[i]);
-    return (double)((long double)logits[target] - logl(sum));
-}
 
 // ids[0] is the end-of-text token; out[i] is the logprob of ids[i + 1] behind all before it, or
 // with `bare` behind those that follow ids[0].
@@ -53,8 +42,9 @@ static size_t oracle(const char *text, int bare, ink_token *ids, double *out) {
     assert_int_equal(ink_tokenize(model, text, strlen(text), 0, ids + 1, MAX_TOKENS - 1, &n, NULL),
                      INK_OK);
     for (size_t i = 0; i < n; i++)
-        out[i] = bare && i == 0 ? NAN
-                                : logprob_of(session, ids + bare, i + 1 - (size_t)bare, ids[i + 1]);
+        out[i] = bare && i == 0
+                     ? NAN
+                     : opened_logprob(session, ids + bare, i + 1 - (size_t)bare, ids[i + 1]);
     ink_session_free(session);
     return n;
 }

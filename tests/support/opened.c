@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "opened.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -114,4 +115,16 @@ ink_sampler *opened_sampler(const char *chain, uint64_t seed) {
     ink_sampler *sampler = NULL;
     assert_int_equal(ink_sampler_new(&sampler, opened_builtin, chain, &o, NULL), INK_OK);
     return sampler;
+}
+
+double opened_logprob(ink_session *session, const ink_token *ids, size_t n, ink_token target) {
+    const ink_span span = {session, ids, n, 0, NULL};
+    size_t n_vocab = 0;
+    assert_int_equal(ink_session_rewind(session, 0), INK_OK);
+    assert_int_equal(ink_eval(&span, 1, NULL), INK_OK);
+    const float *logits = ink_session_logits(session, 0, &n_vocab);
+    assert_non_null(logits);
+    long double sum = 0; // logits are small: no maximum is needed before exp
+    for (size_t i = 0; i < n_vocab; i++) sum += expl((long double)logits[i]);
+    return (double)((long double)logits[target] - logl(sum));
 }

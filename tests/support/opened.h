@@ -40,6 +40,9 @@ void opened_ids(ink_token *ids, size_t n, uint32_t n_vocab, uint64_t seed);
 // Appends ids in pieces of `piece` (0: all at once).
 void opened_eval(ink_session *s, const ink_token *ids, size_t n, size_t piece);
 
+// Of `target` behind ids [n] and nothing else, as it is defined: by long doubles over all logits.
+double opened_logprob(ink_session *s, const ink_token *ids, size_t n, ink_token target);
+
 // Collects the text of pieces; a callback for generate. `stop_after`: pieces, 0: never.
 typedef struct collected {
     char text[8192];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The sampler's options and its textual form.
 #include "base/number.h"
+#include "chain_tries.h"
 #include "fail_mem.h"
 #include "random_numbers.h"
 #include "sampler/chain.h"
@@ -15,14 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { VOCAB = 1000 };
-
-static ink_status try_chain(inki_chain **out, const char *text, const ink_sampler_options *o,
-                            ink_error *error) {
-    const inki_mem mem = inki_mem_from(NULL);
-    return inki_chain_new(out, text, o, VOCAB, &mem, error);
-}
 
 static inki_chain *new_chain(const char *text, const ink_sampler_options *o) {
     inki_chain *chain = NULL;
@@ -119,11 +112,7 @@ static void the_caller_keeps_nothing_alive(void **state) {
 
 static void errors_name_the_place(void **state) {
     (void)state;
-    static const struct {
-        const char *text;
-        ink_status status;
-        const char *says; // found in the message
-    } cases[] = {
+    static const chain_refusal cases[] = {
         {"", INK_E_ARG, "column 1: a name is missing"},
         {"  ", INK_E_ARG, "a name is missing"},
         {";", INK_E_ARG, "column 1: a name is missing"},
@@ -179,17 +168,7 @@ static void errors_name_the_place(void **state) {
         {"logit_bias=4294967295:1", INK_E_TOKEN, "the vocabulary has 1000"},
         {"temp=\xff\xfe", INK_E_ARG, "temperature is \"??\""},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        inki_chain *chain = (inki_chain *)state; // must stay untouched
-        ink_error error = {0};
-        const ink_status status = try_chain(&chain, cases[i].text, NULL, &error);
-        if (status != cases[i].status || error.status != status)
-            fail_msg("\"%s\": %d, %s", cases[i].text, status, error.message);
-        if (strstr(error.message, cases[i].says) == NULL)
-            fail_msg("\"%s\": %s", cases[i].text, error.message);
-        assert_ptr_equal(chain, state);
-        assert_int_equal(try_chain(&chain, cases[i].text, NULL, NULL), status);
-    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) expect_refusal(&cases[i]);
 }
 
 static void expect_refused(const ink_sampler_options *o, ink_status status, const char *where) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Chains written as JSON, other names, and the breakers of "dry" in both forms.
+#include "chain_tries.h"
 #include "fail_mem.h"
 #include "sampler/chain.h"
 
@@ -11,14 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { VOCAB = 1000 };
-
-static ink_status try_chain(inki_chain **out, const char *text, const ink_sampler_options *o,
-                            ink_error *error) {
-    const inki_mem mem = inki_mem_from(NULL);
-    return inki_chain_new(out, text, o, VOCAB, &mem, error);
-}
 
 static void expect_text(const char *text, const ink_sampler_options *o, const char *expected) {
     inki_chain *chain = NULL, *again = NULL;
@@ -105,11 +98,7 @@ static void text_knows_the_new_steps_too(void **state) {
 
 static void errors_name_the_place(void **state) {
     (void)state;
-    static const struct {
-        const char *text;
-        ink_status status;
-        const char *says; // found in the message
-    } cases[] = {
+    static const chain_refusal cases[] = {
         {"[]", INK_E_ARG, "column 1: a name is missing"},
         {"{}", INK_E_ARG, "a name is missing"},
         {" [{}]", INK_E_ARG, "column 2: a name is missing"},
@@ -169,16 +158,7 @@ static void errors_name_the_place(void **state) {
         {"temp=1,-1", INK_E_ARG, "dynatemp_range is \"-1\", must be a finite number from 0 up"},
         {"mirostat=-1", INK_E_ARG, "mirostat_tau"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        inki_chain *chain = (inki_chain *)state; // must stay untouched
-        ink_error error = {0};
-        const ink_status status = try_chain(&chain, cases[i].text, NULL, &error);
-        if (status != cases[i].status || error.status != status)
-            fail_msg("\"%s\": %d, %s", cases[i].text, status, error.message);
-        if (strstr(error.message, cases[i].says) == NULL)
-            fail_msg("\"%s\": %s", cases[i].text, error.message);
-        assert_ptr_equal(chain, state);
-    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) expect_refusal(&cases[i]);
 }
 
 // What the reader of JSON refuses is of the chain too.
