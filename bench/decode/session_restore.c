@@ -4,7 +4,8 @@
 //     session_restore MODEL.gguf [tokens [turns]]
 //
 // Both are done in turns, each into a session that was just made (and not in its time), so that
-// either pays for the first touch of its pages. The file is warm: it was written a moment ago.
+// either pays for the first touch of its pages. The file is warm: it was written a moment ago. And
+// what memory a fork of such a session takes, as the allocator sees it.
 #include "base/checksum.h"
 #include "bench/median.h"
 #include "inkling/inkling.h"
@@ -44,6 +45,84 @@ static double checksum_ms(const void *data, size_t bytes, uint64_t *sum) {
     return inki_os_now_ms() - start;
 }
 
+static size_t n_allocated; // bytes so far; one thread allocates
+
+static void *counted_alloc(void *user, size_t bytes, size_t align) {
+    void *p = NULL;
+    (void)user;
+    if (posix_memalign(&p, align < sizeof p ? sizeof p : align, bytes) != 0) return NULL;
+    n_allocated += bytes;
+    return p;
+}
+
+static void counted_release(void *user, void *memory, size_t bytes) {
+    (void)user;
+    (void)bytes;
+    free(memory);
+}
+
+static void print_fork(const ink_source *source, const ink_token *ids, size_t n) {
+    const ink_allocator counted = {
+        .size = sizeof counted, .alloc = counted_alloc, .release = counted_release};
+    ink_runtime_options options;
+    ink_runtime *runtime = NULL;
+    ink_model *model = NULL;
+    ink_session *fork = NULL;
+    ink_memory memory = {.size = sizeof memory};
+    ink_runtime_options_init(&options, sizeof options);
+    options.allocator = &counted;
+    check(ink_runtime_new(&runtime, &options, &error));
+    check(ink_model_open(&model, runtime, source, NULL, &error));
+    check(ink_measure(source, NULL, &memory, &error));
+    ink_session *s = new_session(model);
+    evaluate_ms(s, ids, n);
+    const size_t before = n_allocated;
+    check(ink_session_fork(s, &fork, &error));
+    const double bytes = (double)(n_allocated - before), cache = (double)memory.kv_bytes;
+    printf("fork                 %8.0f bytes of a cache of %.0f: %.2f %%\n", bytes, cache,
+           100 * bytes / cache);
+    ink_session_free(fork);
+    ink_session_free(s);
+    ink_model_unref(model);
+    ink_runtime_unref(runtime);
+}
+
+// memory [bytes]: what the file at path has.
+static void compare(ink_model *model, const char *path, const uint8_t *memory, size_t bytes,
+                    const ink_token *ids, size_t n, size_t turns) {
+    const ink_source file = {.size = sizeof file, .kind = INK_SOURCE_PATH, .name = path};
+    double evaluating[MAX_TURNS], restoring[MAX_TURNS], again[MAX_TURNS], summing[MAX_TURNS];
+    uint64_t sum = 0;
+    size_t n_vocab = 0;
+    for (size_t i = 0; i < turns; i++) {
+        ink_session *a = new_session(model), *b = new_session(model);
+        evaluating[i] = evaluate_ms(a, ids, n);
+        double start = inki_os_now_ms();
+        check(ink_session_restore(b, &file, NULL, &error));
+        restoring[i] = inki_os_now_ms() - start;
+        start = inki_os_now_ms();
+        check(ink_session_restore(b, &file, NULL, &error));
+        again[i] = inki_os_now_ms() - start;
+        summing[i] = checksum_ms(memory, bytes, &sum);
+        const float *of_a = ink_session_logits(a, 0, &n_vocab),
+                    *of_b = ink_session_logits(b, 0, NULL);
+        if (memcmp(of_a, of_b, n_vocab * sizeof *of_a) != 0) {
+            fprintf(stderr, "the restored logits are others\n");
+            exit(1);
+        }
+        ink_session_free(a);
+        ink_session_free(b);
+    }
+    const double e = median(evaluating, turns), r = median(restoring, turns);
+    const double w = median(again, turns), c = median(summing, turns);
+    printf("%zu tokens, %.1f MB, medians of %zu turns\n", n, (double)bytes / 1e6, turns);
+    printf("evaluate             %8.1f ms\n", e);
+    printf("restore              %8.1f ms   %.1f times faster\n", r, e / r);
+    printf("restore, pages there %8.1f ms   %.1f times faster\n", w, e / w);
+    printf("checksum             %8.1f ms   %.1f GB/s (%016llx)\n", c, (double)bytes / c / 1e6,
+           (unsigned long long)sum);
+}
+
 int main(int argc, char **argv) {
     static ink_token ids[MAX_TOKENS];
     const size_t n = argc > 2 ? strtoul(argv[2], NULL, 10) : 1000;
@@ -66,7 +145,7 @@ int main(int argc, char **argv) {
     if (fd < 0 || close(fd) != 0) return 1;
     ink_session *saved = new_session(model);
     evaluate_ms(saved, ids, n);
-    double start = inki_os_now_ms();
+    const double start = inki_os_now_ms();
     check(ink_session_save(saved, path, NULL, &error));
     printf("save (first, with the fingerprint and fsync): %.1f ms\n", inki_os_now_ms() - start);
     size_t bytes = 0;
@@ -75,36 +154,9 @@ int main(int argc, char **argv) {
     if (memory == NULL) return 1;
     check(ink_session_save_bytes(saved, NULL, memory, bytes, &bytes, &error));
 
-    const ink_source file = {.size = sizeof file, .kind = INK_SOURCE_PATH, .name = path};
-    double evaluating[MAX_TURNS], restoring[MAX_TURNS], again[MAX_TURNS], summing[MAX_TURNS];
-    uint64_t sum = 0;
-    for (size_t i = 0; i < turns; i++) {
-        ink_session *a = new_session(model), *b = new_session(model);
-        evaluating[i] = evaluate_ms(a, ids, n);
-        start = inki_os_now_ms();
-        check(ink_session_restore(b, &file, NULL, &error));
-        restoring[i] = inki_os_now_ms() - start;
-        start = inki_os_now_ms();
-        check(ink_session_restore(b, &file, NULL, &error));
-        again[i] = inki_os_now_ms() - start;
-        summing[i] = checksum_ms(memory, bytes, &sum);
-        const float *of_a = ink_session_logits(a, 0, NULL), *of_b = ink_session_logits(b, 0, NULL);
-        if (memcmp(of_a, of_b, info.n_vocab * sizeof *of_a) != 0) {
-            fprintf(stderr, "the restored logits are others\n");
-            return 1;
-        }
-        ink_session_free(a);
-        ink_session_free(b);
-    }
+    compare(model, path, memory, bytes, ids, n, turns);
     unlink(path);
-    const double e = median(evaluating, turns), r = median(restoring, turns);
-    const double w = median(again, turns), c = median(summing, turns);
-    printf("%zu tokens, %.1f MB, medians of %zu turns\n", n, (double)bytes / 1e6, turns);
-    printf("evaluate             %8.1f ms\n", e);
-    printf("restore              %8.1f ms   %.1f times faster\n", r, e / r);
-    printf("restore, pages there %8.1f ms   %.1f times faster\n", w, e / w);
-    printf("checksum             %8.1f ms   %.1f GB/s (%016llx)\n", c, (double)bytes / c / 1e6,
-           (unsigned long long)sum);
+    print_fork(&source, ids, n);
     free(memory);
     ink_session_free(saved);
     ink_model_unref(model);
